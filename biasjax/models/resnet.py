@@ -1,0 +1,143 @@
+"""ResNet v1.5 in Flax linen, numerically the network of torchvision and timm.
+
+He et al. 2016, "Deep Residual Learning for Image Recognition", with the stride in the 3x3 convolution of
+a bottleneck ("v1.5", Goyal et al. 2017). Paddings are PyTorch's explicit symmetric ones: XLA's "SAME"
+pads a strided convolution on one side only and shifts every feature map by a pixel.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from biasjax.types import Images, Logits
+
+BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d
+BATCH_NORM_MOMENTUM = 0.9  # flax's momentum is 1 - torch's
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+  """What distinguishes one ResNet from another; equal architectures share one compiled program.
+
+  Attributes:
+    block: "basic" (two 3x3 convolutions, ResNet-18 and -34) or "bottleneck" (1x1, 3x3, 1x1).
+    stage_sizes: blocks in each stage; (3, 4, 6, 3) for ResNet-50.
+    width: channels after the stem; 64 as published. Stage i works at width * 2**i.
+    inner_width: channels of the 3x3 convolution of a first-stage bottleneck; equals `width` as published,
+      twice that in a wide ResNet (Zagoruyko & Komodakis 2016). Equals `width` for basic blocks.
+    num_classes: logits.
+  """
+
+  block: str
+  stage_sizes: tuple[int, ...]
+  width: int = 64
+  inner_width: int = 64
+  num_classes: int = 1000
+
+  def __post_init__(self):
+    if self.block not in EXPANSION:
+      raise ValueError(f"block must be one of {sorted(EXPANSION)}, not {self.block!r}")
+    if self.block == "basic" and self.inner_width != self.width:
+      raise ValueError("a basic block has no inner width of its own: inner_width must equal width")
+
+  @property
+  def features(self) -> int:
+    """Channels that enter the classifier."""
+    return self.width * 2 ** (len(self.stage_sizes) - 1) * EXPANSION[self.block]
+
+
+EXPANSION = {"basic": 1, "bottleneck": 4}  # output channels of a block over its stage's width
+
+RESNET18 = Architecture("basic", (2, 2, 2, 2))
+RESNET34 = Architecture("basic", (3, 4, 6, 3))
+RESNET50 = Architecture("bottleneck", (3, 4, 6, 3))
+RESNET101 = Architecture("bottleneck", (3, 4, 23, 3))
+RESNET152 = Architecture("bottleneck", (3, 8, 36, 3))
+
+
+def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
+  pad = size // 2
+  return nn.Conv(
+    features,
+    (size, size),
+    (stride, stride),
+    padding=((pad, pad), (pad, pad)),
+    use_bias=False,
+    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    name=name,
+  )
+
+
+def _batch_norm(train: bool, name: str, scale: float = 1.0) -> nn.BatchNorm:
+  return nn.BatchNorm(
+    use_running_average=not train,
+    momentum=BATCH_NORM_MOMENTUM,
+    epsilon=BATCH_NORM_EPSILON,
+    scale_init=nn.initializers.constant(scale),
+    name=name,
+  )
+
+
+class Block(nn.Module):
+  """A residual block. Its convolutions are listed as (channels, kernel size, stride)."""
+
+  convolutions: Sequence[tuple[int, int, int]]
+  project: bool
+
+  @nn.compact
+  def __call__(self, x, *, train: bool):
+    residual = x
+    last = len(self.convolutions)
+    for i, (channels, size, stride) in enumerate(self.convolutions, start=1):
+      x = _conv(channels, size, stride, f"conv{i}")(x)
+      # The last scale starts at zero, so that a fresh block is the identity (Goyal et al. 2017).
+      x = _batch_norm(train, f"bn{i}", scale=0.0 if i == last else 1.0)(x)
+      x = x if i == last else nn.relu(x)
+    if self.project:
+      channels, stride = self.convolutions[-1][0], max(c[2] for c in self.convolutions)
+      residual = _conv(channels, 1, stride, "downsample_conv")(residual)
+      residual = _batch_norm(train, "downsample_bn")(residual)
+    return nn.relu(x + residual)
+
+
+class ResNet(nn.Module):
+  """Images in [0, 1] to logits; the checkpoint's own mean and std are variables, not constants.
+
+  Collections: "params", "batch_stats", and "normalization" with "mean" and "std", float32 [3].
+  """
+
+  architecture: Architecture
+
+  @nn.compact
+  def __call__(self, images: Images, *, train: bool = False) -> Logits:
+    """Logits, float32 [b, num_classes], of float32 RGB images [b, h, w, 3] in [0, 1].
+
+    `train` makes BatchNorm use the batch's statistics and update "batch_stats".
+    """
+    arch = self.architecture
+    mean = self.variable("normalization", "mean", lambda: jnp.array(IMAGENET_MEAN)).value
+    std = self.variable("normalization", "std", lambda: jnp.array(IMAGENET_STD)).value
+    x = (images - mean[None, None, None]) / std[None, None, None]
+
+    x = _conv(arch.width, 7, 2, "conv1")(x)
+    x = nn.relu(_batch_norm(train, "bn1")(x))
+    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+    for stage, size in enumerate(arch.stage_sizes):
+      for index in range(size):
+        stride = 2 if stage > 0 and index == 0 else 1
+        channels = arch.width * 2**stage * EXPANSION[arch.block]
+        inner = arch.inner_width * 2**stage
+        if arch.block == "basic":
+          convolutions = ((channels, 3, stride), (channels, 3, 1))
+        else:
+          convolutions = ((inner, 1, 1), (inner, 3, stride), (channels, 1, 1))
+        project = stride != 1 or x.shape[-1] != channels
+        x = Block(convolutions, project, name=f"layer{stage + 1}_{index}")(x, train=train)
+
+    x = jnp.mean(x, axis=(1, 2))
+    return nn.Dense(arch.num_classes, name="fc")(x)

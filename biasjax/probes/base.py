@@ -1,0 +1,58 @@
+"""What a probe is: conditions, a perturbation, a decision and a summary."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from biasjax.types import Image, RandomKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """One number of a summary.
+
+  Attributes:
+    name: the column of results.csv, in the paper's naming where it has one. "{dataset}" stands for the
+      dataset's name.
+    value: the number, in the units of the paper's table; NaN where it is not determined.
+    low, high: a 95 % interval; NaN where there is none.
+    n: the examples (or decisions) it rests on.
+  """
+
+  name: str
+  value: float
+  low: float
+  high: float
+  n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+  """A question put to every image of a dataset.
+
+  The device side is `prepare` and `perturb`, pure functions of one example that the pass vmaps and compiles
+  once, whatever the number of conditions: a condition is data. The host side is `summarise`.
+
+  Attributes:
+    name: used in flags, folders and the `probe` column.
+    conditions: {name: condition}, each a pytree of NumPy arrays, all of the same structure, shapes and
+      dtypes.
+    perturb: (key, prepared, condition) -> image, float [h, w, 3] in [0, 1]. The key is folded from (seed,
+      probe, condition, example id), so noise belongs to an example.
+    summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
+      `condition, example_id, label, prediction, rank, confidence`, one row for each (condition, example), for
+      one model and one dataset; it holds this probe and those it `needs`.
+    parameters: everything beyond the name that a number of this probe depends on, as JSON.
+    prepare: image -> anything that all conditions share (a spectrum, say); by default the image itself.
+    needs: other probes whose observations the summary wants.
+  """
+
+  name: str
+  conditions: Mapping[str, Any]
+  perturb: Callable[[RandomKey, Any, Any], Image]
+  summarise: Callable[[Mapping[str, pd.DataFrame]], list[Metric]]
+  parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  prepare: Callable[[Image], Any] = lambda image: image
+  needs: tuple[str, ...] = ()
