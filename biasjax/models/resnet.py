@@ -90,6 +90,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x, *, train: bool):
+    """Features [b, h', w', channels] of features [b, h, w, c]."""
     residual = x
     last = len(self.convolutions)
     for i, (channels, size, stride) in enumerate(self.convolutions, start=1):

@@ -19,6 +19,7 @@ class Metric:
     value: the number, in the units of the paper's table; NaN where it is not determined.
     low, high: a 95 % interval; NaN where there is none.
     n: the examples (or decisions) it rests on.
+    detail: one point of many (a curve's, say), which the table on the terminal leaves to the files.
   """
 
   name: str
@@ -26,6 +27,7 @@ class Metric:
   low: float
   high: float
   n: int
+  detail: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

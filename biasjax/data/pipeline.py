@@ -1,0 +1,104 @@
+"""A range of a source as batches of one shape: each example once, in order, decoded ahead in threads."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+
+from biasjax.data.sources import Source
+from biasjax.errors import BiasjaxError
+
+PADDING = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Examples of one range, padded to a fixed size.
+
+  Attributes:
+    chunk: the (start, stop) that it belongs to.
+    pixels: uint8 [b, h, w, 3]; zeros where there is no example.
+    labels: int32 [b]; -1 where there is no example (padding at the end, or an undecodable image).
+    noise_ids: uint32 [b, 2], a hash of each example's file name that noise is keyed by.
+    example_ids: the id of each row; "" for padding.
+    excluded: {example id: reason} of the images that could not be decoded.
+  """
+
+  chunk: tuple[int, int]
+  pixels: np.ndarray
+  labels: np.ndarray
+  noise_ids: np.ndarray
+  example_ids: list[str]
+  excluded: dict[str, str]
+
+  @property
+  def valid(self) -> np.ndarray:
+    """Which rows hold an example, bool [b]."""
+    return self.labels != PADDING
+
+
+def noise_id(example_id: str) -> np.ndarray:
+  """uint32 [2], from the file name alone: an image meets the same noise in a folder and in TFDS."""
+  digest = hashlib.blake2b(pathlib.PurePosixPath(example_id).name.encode(), digest_size=8).digest()
+  return np.frombuffer(digest, "<u4")
+
+
+def batches(
+  source: Source,
+  chunks: Sequence[tuple[int, int]],
+  *,
+  batch_size: int,
+  preprocess: Callable[[bytes], np.ndarray],
+  size: int,
+  threads: int = 16,
+) -> Iterator[Batch]:
+  """Batches of the examples in `chunks`, every one exactly once and in order; none spans two chunks.
+
+  Args:
+    source: what to read.
+    chunks: (start, stop) ranges of indices.
+    batch_size: rows in every batch; the last of a chunk is padded.
+    preprocess: encoded bytes -> uint8 [size, size, 3]; raises ValueError for what cannot be decoded.
+    size: pixels of a side.
+    threads: that read and decode.
+
+  Raises:
+    BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded does not
+      raise: it is left out and named in `excluded`.)
+  """
+  blank = np.zeros((size, size, 3), np.uint8)
+
+  def load(index):
+    try:
+      example = source.read(int(index))
+    except OSError as error:
+      raise BiasjaxError(
+        f"{source.location}: example {index} cannot be read ({error}); what is computed is kept, start again"
+      ) from error
+    try:
+      return example.label, example.example_id, preprocess(example.encoded), ""
+    except ValueError as error:
+      return PADDING, example.example_id, blank, str(error)
+
+  # One iterator over all chunks: the next one is being decoded while the last batch of this one is computed.
+  examples = iter(
+    grain.MapDataset.source([index for chunk in chunks for index in range(*chunk)])
+    .map(load)
+    .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size + threads))
+  )
+  for chunk in chunks:
+    for first in range(*chunk, batch_size):
+      rows = [next(examples) for _ in range(min(batch_size, chunk[1] - first))]
+      rows += [(PADDING, "", blank, "")] * (batch_size - len(rows))
+      labels, example_ids, pixels, reasons = zip(*rows, strict=True)
+      yield Batch(
+        chunk=chunk,
+        pixels=np.stack(pixels),
+        labels=np.array(labels, np.int32),
+        noise_ids=np.stack([noise_id(example_id) for example_id in example_ids]),
+        example_ids=list(example_ids),
+        excluded={name: reason for name, reason in zip(example_ids, reasons, strict=True) if reason},
+      )

@@ -1,0 +1,55 @@
+"""Encoded bytes to uint8 pixels, bit for bit what torchvision makes of a PIL image."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+RESIZE = 256  # short side, bilinear, as published
+CROP = 224
+
+
+def decode(encoded: bytes) -> Image.Image:
+  """The RGB image in `encoded` (JPEG, PNG, ...): any mode is converted, EXIF rotation is ignored.
+
+  This is torchvision's default loader: `Image.open(...).convert("RGB")`.
+
+  Raises:
+    ValueError: the bytes cannot be decoded, or not to their end.
+  """
+  try:
+    with Image.open(io.BytesIO(encoded)) as image:
+      return image.convert("RGB")
+  # Pillow's decoders raise whatever the damage leads them to; which of them it is tells a user nothing.
+  except Exception as error:
+    raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {error}") from error
+
+
+def resize(image: Image.Image, short_side: int) -> Image.Image:
+  """`image` with its short side at `short_side`, bilinear with antialiasing (torchvision `Resize`).
+
+  The long side is truncated, not rounded, as in torchvision.
+  """
+  width, height = image.size
+  short, long = min(width, height), max(width, height)
+  if short == short_side:
+    return image
+  long = int(short_side * long / short)
+  size = (short_side, long) if width <= height else (long, short_side)
+  return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+  """The central size x size pixels (torchvision `CenterCrop`; Python's rounding of halves included)."""
+  left = round((image.width - size) / 2)
+  top = round((image.height - size) / 2)
+  return image.crop((left, top, left + size, top + size))
+
+
+def preprocess(encoded: bytes, *, short_side: int = RESIZE, crop: int = CROP) -> np.ndarray:
+  """Pixels, uint8 [crop, crop, 3] in 0..255: decode, resize, crop, as the paper does for every model.
+
+  Raises:
+    ValueError: the bytes cannot be decoded.
+  """
+  return np.asarray(center_crop(resize(decode(encoded), short_side), crop))

@@ -1,0 +1,301 @@
+"""Where images come from: each way in gives the same thing, a `Source` that can be read at any index."""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import importlib.resources
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from biasjax.errors import BiasjaxError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
+FLAT_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
+FLAT_COUNT = 50_000
+# Where the ground truth of the flat layout is looked for, relative to the images' folder and its parent.
+GROUND_TRUTH = (
+  "ILSVRC2012_validation_ground_truth.txt",  # numbers of the challenge's own order, with meta.mat beside it
+  "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+  "imagenet_2012_validation_synset_labels.txt",  # a WordNet id a line
+  "imagenet2012_validation_labels.txt",  # likewise, as TFDS names it
+  "LOC_val_solution.csv",  # Kaggle
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """One image as stored.
+
+  Attributes:
+    encoded: the file's bytes.
+    label: its class, an index into the sorted 1,000 WordNet ids.
+    example_id: the path relative to the dataset's root, or TFDS' file name.
+  """
+
+  encoded: bytes
+  label: int
+  example_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A dataset that can be read at any index.
+
+  Attributes:
+    name: as it appears in tables; "imagenet" for ImageNet's validation images.
+    length: the number of examples.
+    read: index -> Example. Raises OSError where storage fails.
+    fingerprint: changes when the set of examples does (names, sizes, labels; TFDS: version and split).
+    location: where it is, for messages.
+  """
+
+  name: str
+  length: int
+  read: Callable[[int], Example]
+  fingerprint: str
+  location: str
+
+
+@functools.cache
+def wordnet_ids() -> tuple[str, ...]:
+  """The 1,000 WordNet ids of ImageNet in sorted order, torchvision's and TFDS' class order."""
+  text = importlib.resources.files("biasjax.data").joinpath("info/imagenet_wnids.txt").read_text()
+  return tuple(text.split())
+
+
+@functools.cache
+def class_index() -> dict[str, int]:
+  """WordNet id -> class index, 0..999."""
+  return {wnid: index for index, wnid in enumerate(wordnet_ids())}
+
+
+def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
+  """Image files in a folder: one subfolder for each class, or ImageNet's flat 50,000 validation images.
+
+  Subfolders are WordNet ids, any number of the 1,000; labels are always indices into all 1,000. For the flat
+  layout the ground truth is looked for beside and above the images (`GROUND_TRUTH`).
+
+  Raises:
+    BiasjaxError: no such folder, no images in it, a subfolder that is no WordNet id, or no ground truth.
+  """
+  root = pathlib.Path(path).expanduser()
+  if not root.is_dir():
+    raise BiasjaxError(f"{root} is not a folder: check --dataset")
+  entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
+  classes = sorted(entry.name for entry in entries if entry.is_dir())
+  flat = sorted(entry.name for entry in entries if FLAT_NAME.fullmatch(entry.name))
+  if flat:
+    truth = _flat_labels(root)
+    files = [(image, truth[_flat_number(root, image, len(truth)) - 1]) for image in flat]
+  else:
+    files = _class_files(root, classes)
+  if not files:
+    suffixes = " ".join(IMAGE_SUFFIXES)
+    raise BiasjaxError(f"{root} holds no images: expected {root}/<WordNet id>/* ending in one of {suffixes}")
+  return _files(name, root, files)
+
+
+def _files(name: str, root: pathlib.Path, files: list[tuple[str, int]]) -> Source:
+  """A source of (path relative to root, label), read lazily."""
+  digest = hashlib.sha256()
+  for relative, label in files:
+    digest.update(f"{relative}\0{label}\0{(root / relative).stat().st_size}\n".encode())
+
+  def read(index: int) -> Example:
+    relative, label = files[index]
+    return Example((root / relative).read_bytes(), label, relative)
+
+  return Source(name, len(files), read, digest.hexdigest(), str(root))
+
+
+def _class_files(root: pathlib.Path, classes: list[str]) -> list[tuple[str, int]]:
+  unknown = [name for name in classes if name not in class_index()]
+  if unknown:
+    raise BiasjaxError(
+      f"{root}: {len(unknown)} subfolder(s) are not among ImageNet's 1,000 WordNet ids, e.g. {unknown[0]!r}: "
+      "name the folder whose subfolders are classes (n01440764, ...)"
+    )
+  files = []
+  for wnid in classes:
+    for folder_name, _, names in sorted(os.walk(root / wnid, followlinks=True)):
+      relative = pathlib.Path(folder_name).relative_to(root).as_posix()
+      images = sorted(n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith("."))
+      files.extend((f"{relative}/{image}", class_index()[wnid]) for image in images)
+  return files
+
+
+def _flat_number(root: pathlib.Path, name: str, count: int) -> int:
+  match = FLAT_NAME.fullmatch(name)
+  number = int(match[1]) if match else 0
+  if not 1 <= number <= count:
+    raise BiasjaxError(f"{root / name}: number {number}, but the ground truth has labels for 1 to {count}")
+  return number
+
+
+def _flat_labels(root: pathlib.Path) -> list[int]:
+  """Labels of ILSVRC2012_val_00000001 and following, from the first ground-truth file found."""
+  candidates = [base / relative for base in (root, root.parent) for relative in GROUND_TRUTH]
+  path = next((candidate for candidate in candidates if candidate.is_file()), None)
+  if path is None:
+    raise BiasjaxError(
+      f"{root} holds ILSVRC2012_val_*.JPEG without class folders: put the ground truth beside it, one of "
+      + ", ".join(GROUND_TRUTH)
+    )
+  if path.suffix == ".csv":
+    wnids = _kaggle_ground_truth(path)
+  else:
+    wnids = path.read_text().split()
+    if wnids and wnids[0].isdigit():
+      order = _challenge_order(path.with_name("meta.mat"))
+      wnids = [order.get(number, number) for number in wnids]
+  for line, wnid in enumerate(wnids, start=1):
+    if wnid not in class_index():
+      raise BiasjaxError(f"{path}: label {line} is {wnid!r}, not one of ImageNet's 1,000 WordNet ids")
+  if len(wnids) != FLAT_COUNT:
+    raise BiasjaxError(f"{path} has {len(wnids)} labels, not {FLAT_COUNT}: it is incomplete, get it again")
+  return [class_index()[wnid] for wnid in wnids]
+
+
+def _kaggle_ground_truth(path: pathlib.Path) -> list[str]:
+  """WordNet ids in the order of the image numbers; the file itself is in no order."""
+  with path.open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  try:
+    truth = {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
+  except (KeyError, IndexError, AttributeError) as error:
+    raise BiasjaxError(
+      f"{path}: expected columns ImageId,PredictionString with a label in each row"
+    ) from error
+  return [truth[image] for image in sorted(truth)]
+
+
+def _challenge_order(path: pathlib.Path) -> dict[str, str]:
+  """ILSVRC2012_ID -> WordNet id, from the development kit's meta.mat.
+
+  The challenge numbers its classes in an order of its own: 1 is n02119789 and not n01440764, the first of the
+  sorted ids. Reading the numbers as indices gives wrong labels that nothing notices.
+  """
+  import scipy.io
+
+  if not path.is_file():
+    raise BiasjaxError(
+      f"{path.parent} has a ground truth of numbers but no meta.mat: the numbers are in the challenge's "
+      "own order, which only data/meta.mat of ILSVRC2012_devkit_t12.tar.gz tells; put it there"
+    )
+  synsets = scipy.io.loadmat(path, squeeze_me=True)["synsets"]
+  return {str(int(row["ILSVRC2012_ID"])): str(row["WNID"]) for row in synsets}
+
+
+def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Source:
+  """A prepared TFDS dataset in array_record; TensorFlow is not needed to read it.
+
+  Args:
+    spec: a TFDS name ("imagenet_v2", "imagenette/320px:1.0.0") or the folder of one prepared version, then
+      optionally "@split". Without a split: "validation", else "test", else the only one.
+    name: as it appears in tables; the TFDS name by default, "imagenet" for imagenet2012.
+    data_dir: where datasets were prepared; TFDS' default if None.
+
+  Raises:
+    BiasjaxError: no such dataset, not prepared, not in array_record, no such split, no image or label
+      feature, or labels that are not WordNet ids.
+  """
+  import tensorflow_datasets as tfds_lib
+
+  dataset, _, split = spec.partition("@")
+  builder = _tfds_builder(tfds_lib, dataset, data_dir)
+  info = builder.info
+  if not split:
+    usual = [known for known in ("validation", "test") if known in info.splits]
+    split = usual[0] if usual else next(iter(info.splits)) if len(info.splits) == 1 else ""
+  if split not in info.splits:
+    raise BiasjaxError(
+      f"{spec}: no split {split!r}; there are {', '.join(info.splits)}: name one as {dataset}@SPLIT"
+    )
+  if not {"image", "label"} <= set(info.features or {}):
+    raise BiasjaxError(
+      f"{spec}: expected the features image and label, found {', '.join(info.features or [])}"
+    )
+  labels = _tfds_labels(spec, info.features["label"])
+  decoders = {"image": tfds_lib.decode.SkipDecoding()}
+  records = builder.as_data_source(split, decoders=decoders)
+
+  def read(index: int) -> Example:
+    record = records[index]
+    example_id = record.get("file_name", record.get("id", f"{split}-{index:08d}"))
+    if isinstance(example_id, bytes):
+      example_id = example_id.decode()
+    return Example(record["image"], int(labels[int(record["label"])]), str(example_id))
+
+  version = {
+    "name": info.full_name,
+    "split": split,
+    "shards": list(info.splits[split].shard_lengths),
+    "bytes": info.splits[split].num_bytes,
+  }
+  fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
+  table_name = name or {"imagenet2012": "imagenet"}.get(builder.name, builder.name)
+  return Source(
+    table_name, len(records), read, fingerprint, f"{info.full_name}@{split} in {builder.data_dir}"
+  )
+
+
+def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None):
+  """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
+  file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
+  try:
+    if os.path.isdir(dataset):
+      builder = tfds_lib.builder_from_directory(dataset)
+    else:
+      builder = tfds_lib.builder(dataset, data_dir=data_dir)
+  except tfds_lib.core.DatasetNotFoundError as error:
+    raise BiasjaxError(f"no TFDS dataset {dataset!r}: check the name, or --data_dir={data_dir}") from error
+  except (FileNotFoundError, ValueError, AssertionError) as error:
+    reason = " ".join(str(error).split())
+    raise BiasjaxError(f"TFDS dataset {dataset!r} cannot be opened: {reason}") from error
+  if not builder.info.splits:
+    raise BiasjaxError(
+      f"TFDS dataset {dataset!r} is not prepared in {builder.data_dir}: prepare it with "
+      f"tfds.builder({dataset!r}, file_format='array_record').download_and_prepare(), or check --data_dir"
+    )
+  if builder.info.file_format != file_format:
+    raise BiasjaxError(
+      f"{builder.data_dir} is in {builder.info.file_format.value}, which cannot be read at random: convert "
+      "it with python -m tensorflow_datasets.scripts.convert_format --out_file_format=array_record "
+      f"--dataset_dir={builder.data_dir} --out_path=NEW_FOLDER, and name tfds:NEW_FOLDER"
+    )
+  return builder
+
+
+def _tfds_labels(spec: str, feature) -> np.ndarray:
+  """Class index, int [classes], for each label of a TFDS dataset whose label names are WordNet ids."""
+  names: Iterable[str] = getattr(feature, "names", None) or []
+  unknown = [name for name in names if name not in class_index()]
+  if unknown or not names:
+    found = f"found {unknown[0]!r}" if unknown else "they have no names"
+    raise BiasjaxError(f"{spec}: labels must be named by the WordNet ids of ImageNet's classes; {found}")
+  return np.array([class_index()[name] for name in names])
+
+
+WAYS_IN = {"folder": folder, "tfds": tfds}
+
+
+def open_source(spec: str, data_dir: str | None = None) -> Source:
+  """The dataset that a `--dataset` names: [NAME=]folder:PATH or [NAME=]tfds:DATASET[@SPLIT].
+
+  NAME is what tables call it; "imagenet" for a folder that does not say.
+
+  Raises:
+    BiasjaxError: a spec of another form, or whatever the way in raises.
+  """
+  match = re.fullmatch(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z_]+):(?P<where>.+)", spec)
+  if not match or match["kind"] not in WAYS_IN:
+    raise BiasjaxError(f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT], optionally NAME=...")
+  if match["kind"] == "folder":
+    return folder(match["where"], match["name"] or "imagenet")
+  return tfds(match["where"], match["name"], data_dir)

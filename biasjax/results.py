@@ -1,0 +1,314 @@
+"""Observations on disk, and the tables that follow from them.
+
+Layout of a working directory (docs/results.md):
+
+  run.json          what it holds: datasets, and the key of each (model, dataset, probe)
+  observations/<dataset>/<probe>/<model>/<key>/<start>-<stop>.parquet
+  results.csv       a row for each model, a column for each metric, in the paper's naming
+  metrics.csv       a row for each number, with its interval and count
+
+A chunk is written whole and renamed into place, so a file that is there is complete. What a chunk's numbers
+depend on is in the folder's name, so observations that were made differently never meet.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import os
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+
+from biasjax.errors import BiasjaxError
+from biasjax.probes.base import Probe
+
+SCHEMA = pa.schema(
+  [
+    ("model", pa.string()),
+    ("dataset", pa.string()),
+    ("probe", pa.string()),
+    ("condition", pa.string()),
+    ("example_id", pa.string()),
+    ("label", pa.int32()),
+    ("prediction", pa.int32()),
+    ("rank", pa.int32()),
+    ("confidence", pa.float32()),
+  ]
+)
+METADATA = b"biasjax"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+  """One model under one probe on one dataset.
+
+  Attributes:
+    model, dataset, probe: names, as in tables.
+    key: everything that its numbers depend on, as JSON.
+  """
+
+  model: str
+  dataset: str
+  probe: str
+  key: Mapping[str, Any]
+
+  @property
+  def digest(self) -> str:
+    """16 hex digits that stand for the key."""
+    return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Store:
+  """The observations of a working directory.
+
+  Args:
+    workdir: a local path or gs://; created if absent.
+    chunk_size: examples in a chunk, fixed at the first run in this directory; None takes what is there.
+
+  Raises:
+    BiasjaxError: the directory cannot be written, its run.json cannot be read, or it was started with another
+      chunk size.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, chunk_size: int | None = None):
+    self.workdir = epath.Path(workdir)
+    self.manifest: dict[str, Any] = {"format": 1, "chunk_size": chunk_size, "datasets": {}, "units": []}
+    path = self.workdir / "run.json"
+    if path.exists():
+      try:
+        self.manifest = json.loads(path.read_text())
+        started_with = self.manifest["chunk_size"]
+      except (ValueError, KeyError, TypeError) as error:
+        raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
+      if chunk_size not in (None, started_with):
+        raise BiasjaxError(
+          f"{self.workdir} was started with --chunk_size={started_with}, not {chunk_size}: "
+          "keep that, or name another --workdir"
+        )
+    elif chunk_size is None:
+      raise BiasjaxError(f"{self.workdir} holds no results (no run.json): check --workdir")
+
+  @property
+  def chunk_size(self) -> int:
+    """Examples in a chunk."""
+    return self.manifest["chunk_size"]
+
+  def register(self, source, units: Iterable[Unit]) -> None:
+    """Records that tables are made of `units` over `source`, replacing what they had for the same names.
+
+    Raises:
+      BiasjaxError: this directory holds results of other images under the same dataset name.
+    """
+    known = self.manifest["datasets"].get(source.name)
+    if known and known["fingerprint"] != source.fingerprint:
+      raise BiasjaxError(
+        f"{self.workdir} holds results for a dataset named {source.name!r} that were made on other images "
+        f"({known['length']} in {known['location']}; now {source.length} in {source.location}): "
+        f"name this one (--dataset=NAME=...), or name another --workdir"
+      )
+    self.manifest["datasets"][source.name] = {
+      "fingerprint": source.fingerprint,
+      "length": source.length,
+      "location": source.location,
+    }
+    table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
+    table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
+    self.manifest["units"] = [table[name] for name in sorted(table)]
+    text = json.dumps(self.manifest, indent=1, sort_keys=True)
+    _write(self.workdir / "run.json", text.encode())
+
+  def units(self) -> list[Unit]:
+    """What the tables are made of, sorted by model, dataset and probe."""
+    return [Unit(**unit) for unit in self.manifest["units"]]
+
+  def folder(self, unit: Unit) -> epath.Path:
+    """Where the chunks of `unit` are."""
+    names = (urllib.parse.quote(name, safe="") for name in (unit.dataset, unit.probe, unit.model))
+    return self.workdir.joinpath("observations", *names, unit.digest)
+
+  def has(self, unit: Unit, chunk: tuple[int, int]) -> bool:
+    """Whether `chunk` of `unit` is there; a damaged one is named in the log and counts as missing."""
+    path = self.folder(unit) / _chunk_name(chunk)
+    if not path.exists():
+      return False
+    try:
+      pq.read_metadata(io.BytesIO(path.read_bytes()))
+    except (pa.ArrowInvalid, OSError) as error:
+      logging.warning("%s is damaged (%s): it will be computed again", path, error)
+      return False
+    return True
+
+  def write(
+    self, unit: Unit, chunk: tuple[int, int], columns: Mapping[str, Any], excluded: Mapping[str, str]
+  ) -> None:
+    """Writes one chunk, atomically.
+
+    Args:
+      unit: whose chunk it is.
+      chunk: (start, stop), indices of examples.
+      columns: condition, example_id, label, prediction, rank, confidence, all of one length.
+      excluded: {example id: reason} of the chunk's images that could not be decoded.
+    """
+    n = len(columns["label"])
+    names = {"model": unit.model, "dataset": unit.dataset, "probe": unit.probe}
+    table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=SCHEMA)
+    metadata = {"chunk": chunk, "key": unit.key, "excluded": dict(excluded)}
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    _write(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
+
+  def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
+    """All observations of `unit`, and {example id: reason} of its excluded images.
+
+    Raises:
+      BiasjaxError: chunks are missing, damaged, or do not hold each example once for each condition.
+    """
+    length = self.manifest["datasets"][unit.dataset]["length"]
+    tables, excluded = [], {}
+    for chunk in chunks(length, self.chunk_size):
+      path = self.folder(unit) / _chunk_name(chunk)
+      try:
+        table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        metadata = json.loads(table.schema.metadata[METADATA])
+      except FileNotFoundError:
+        missing = f"{unit.model}, {unit.probe} on {unit.dataset}: examples {chunk} are missing"
+        raise BiasjaxError(f"{missing}: start the run again to compute them") from None
+      except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise BiasjaxError(f"{path} is damaged ({error}): delete it and start the run again") from error
+      _check_counts(path, chunk, table, metadata["excluded"])
+      tables.append(table)
+      excluded |= metadata["excluded"]
+    return pa.concat_tables(tables).to_pandas(), excluded
+
+
+def _check_counts(path, chunk: tuple[int, int], table: pa.Table, excluded: Mapping[str, str]) -> None:
+  """Every example of the chunk exactly once in each condition, the excluded ones in none."""
+  conditions = pd.Series(table["condition"].to_numpy(zero_copy_only=False))
+  counts = conditions.groupby(conditions).size().to_numpy()
+  expected = chunk[1] - chunk[0] - len(excluded)
+  distinct = len(set(zip(conditions, table["example_id"].to_pylist(), strict=True)))
+  if (counts != expected).any() or distinct != len(conditions):
+    raise BiasjaxError(
+      f"{path} has not each of its {expected} examples once: delete it and start the run again"
+    )
+
+
+def chunks(length: int, chunk_size: int) -> list[tuple[int, int]]:
+  """The (start, stop) that cover `length` examples."""
+  return [(start, min(start + chunk_size, length)) for start in range(0, length, chunk_size)]
+
+
+def _chunk_name(chunk: tuple[int, int]) -> str:
+  return f"{chunk[0]:08d}-{chunk[1]:08d}.parquet"
+
+
+def _write(path: epath.Path, content: bytes) -> None:
+  """Writes a file whole: what is cut short keeps a name that nothing reads."""
+  temporary = path.parent / f".{path.name}.{os.getpid()}"
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(content)
+    temporary.replace(path)
+  except OSError as error:
+    raise BiasjaxError(f"cannot write {path}: {error}; what is computed is kept, start again") from error
+
+
+def summarise(
+  store: Store, get_probe: Callable[[str], Probe]
+) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+  """Every number that follows from the stored observations; no model and no device is needed.
+
+  Args:
+    store: the observations.
+    get_probe: name -> probe, for its summary.
+
+  Returns:
+    A table with columns `model, dataset, probe, metric, value, low, high, n, detail`, sorted by model and
+    dataset; and {dataset: {example id: reason}} of the images that were excluded.
+
+  Raises:
+    BiasjaxError: observations are missing or damaged.
+  """
+  rows, excluded = [], {}
+  units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
+  for model, dataset, name in units:
+    probe = get_probe(name)
+    wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
+    if None in wanted.values():
+      missing = next(other for other, unit in wanted.items() if unit is None)
+      raise BiasjaxError(f"{model}, {name} on {dataset} needs the probe {missing}: run it too")
+    observations = {}
+    for other, unit in wanted.items():
+      observations[other], left_out = store.read(unit)
+      excluded.setdefault(dataset, {}).update(left_out)
+    if not len(observations[name]):
+      raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
+    for metric in probe.summarise(observations):
+      column = metric.name.format(dataset=dataset)
+      numbers = (metric.value, metric.low, metric.high, metric.n, metric.detail)
+      rows.append((model, dataset, name, column, *numbers))
+  columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
+  return pd.DataFrame(rows, columns=columns), {k: v for k, v in excluded.items() if v}
+
+
+def wide(metrics: pd.DataFrame) -> pd.DataFrame:
+  """A row for each model and a column for each metric, named and scaled as in the paper's table.
+
+  Metrics whose names do not hold the dataset (the biases) come from one dataset; where several have been
+  probed, the others' columns end in "@dataset".
+  """
+  owner = metrics.groupby("metric")["dataset"].agg(lambda names: _preferred(set(names)))
+  own = metrics["dataset"].to_numpy() == metrics["metric"].map(owner).to_numpy()
+  column = np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
+  table = metrics.assign(column=column)
+  order = list(dict.fromkeys(table["column"]))
+  return table.pivot(index="model", columns="column", values="value")[order].reset_index()
+
+
+def _preferred(datasets: set[str]) -> str:
+  return "imagenet" if "imagenet" in datasets else min(datasets)
+
+
+def write_tables(store: Store, metrics: pd.DataFrame, excluded: Mapping[str, Mapping[str, str]]) -> None:
+  """Writes results.csv (wide), metrics.csv (with intervals and counts) and excluded.csv (images left out)."""
+  left_out = [(name, image, reason) for name in excluded for image, reason in sorted(excluded[name].items())]
+  tables = {
+    "results.csv": wide(metrics),
+    "metrics.csv": metrics.drop(columns="detail"),
+    "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
+  }
+  for name, table in tables.items():
+    _write(store.workdir / name, table.to_csv(index=False).encode())
+
+
+def text_table(metrics: pd.DataFrame) -> str:
+  """The main numbers with their intervals, a line for each model and dataset, for a terminal."""
+  main = metrics[~metrics["detail"]]
+  lines = []
+  for dataset, of_dataset in main.groupby("dataset", sort=False):
+    columns = list(dict.fromkeys(of_dataset["metric"]))
+    cells = {(r.model, r.metric): _cell(r.value, r.low, r.high) for r in of_dataset.itertuples()}
+    models = list(dict.fromkeys(of_dataset["model"]))
+    rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines.append(f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals")
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.append("")
+  return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: float, low: float, high: float) -> str:
+  if np.isnan(value):
+    return "undetermined"
+  digits = 1 if abs(value) >= 10 else 3
+  interval = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+  return f"{value:.{digits}f}{interval}"

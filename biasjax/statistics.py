@@ -1,0 +1,47 @@
+"""Intervals for what is counted, and for ratios of it. NumPy and scipy only."""
+
+import math
+
+import numpy as np
+import scipy.stats
+
+CONFIDENCE = 0.95
+
+
+def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+  """Wilson's score interval of a proportion (Wilson 1927), as fractions in [0, 1]; NaN for n = 0."""
+  if n == 0:
+    return math.nan, math.nan
+  interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+  return float(interval.low), float(interval.high)
+
+
+def ratio_of_means(
+  numerator: np.ndarray, denominator: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+  """mean(numerator) / mean(denominator) over the same examples, with an interval.
+
+  The interval is the delta method's for paired samples. Where the residuals have no variance (an accuracy
+  of exactly zero, say) it would have no width, and it is Wilson's instead, for a share of the examples that
+  count in the denominator.
+
+  Args:
+    numerator: float [n], in [0, 1] for each example.
+    denominator: float [n], 0 or 1 for each example.
+    confidence: of the interval.
+
+  Returns:
+    (ratio, low, high); all NaN where the denominator is zero throughout.
+  """
+  n, total = len(denominator), denominator.sum()
+  if total == 0:
+    return math.nan, math.nan, math.nan
+  ratio = float(numerator.sum() / total)
+  residuals = numerator - ratio * denominator
+  variance = float(residuals @ residuals) / max(n - 1, 1)
+  if math.isclose(variance, 0.0, abs_tol=1e-15):
+    low, high = wilson(round(min(numerator.sum(), total)), round(total), confidence)
+    return ratio, low, high
+  z = scipy.stats.norm.ppf(0.5 + confidence / 2)
+  half = float(z * math.sqrt(variance / n) * n / total)
+  return ratio, ratio - half, ratio + half
