@@ -50,3 +50,38 @@ def torchvision():
     return pytest.importorskip("torchvision", reason="parity tests need torchvision")
   finally:
     torch.library.register_fake = register
+
+
+@pytest.fixture
+def prepared_tfds(tmp_path):
+  """(folder of class folders) -> the folder of a TFDS dataset with those images, in array_record."""
+  import tensorflow_datasets as tfds
+
+  def prepare(root: pathlib.Path) -> pathlib.Path:
+    wnids = sorted(folder.name for folder in root.iterdir())
+
+    class MadePhotographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+      VERSION = tfds.core.Version("1.0.0")
+
+      def _info(self):
+        features = {
+          "image": tfds.features.Image(encoding_format="jpeg"),
+          "label": tfds.features.ClassLabel(names=wnids),
+          "file_name": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+      def _split_generators(self, dl_manager):
+        del dl_manager
+        return {"validation": self._generate_examples()}
+
+      def _generate_examples(self):
+        for path in sorted(root.glob("*/*")):
+          record = {"image": path.read_bytes(), "label": path.parent.name, "file_name": path.name}
+          yield path.name, record
+
+    builder = MadePhotographs(data_dir=tmp_path / "tfds", file_format="array_record")
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_dir)
+
+  return prepare
