@@ -69,11 +69,13 @@ def run(asked: dict) -> int:
       batch_size=asked["batch_size"],
       seed=asked["seed"],
     )
-  metrics, excluded = results.summarise(store, probes.get)
-  results.write_tables(store, metrics, excluded)
-  print(results.text_table(metrics))
+  summary = results.summarise(store, probes.get)
+  results.write_tables(store, summary)
+  print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  return _report_excluded(excluded)
+  for sentence in summary.incomplete:
+    print(f"run.py: {sentence}", file=sys.stderr)
+  return _report_excluded(summary.excluded)
 
 
 def _refuse_repeated(flag: str, names: list[str]) -> None:

@@ -104,12 +104,15 @@ def evaluate(
     chunk: sum(len(probe.conditions) * sum(row) for probe, row in zip(probes, lacks, strict=True))
     for chunk, lacks in missing.items()
   }
-  total = sum((stop - start) * steps[start, stop] for start, stop in missing)
+  progress = tqdm.tqdm(
+    desc=source.name,
+    total=sum(stop - start for start, stop in missing),
+    unit=" images",
+    bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
+    disable=not sys.stderr.isatty(),
+  )
   # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-  with (
-    jax.default_matmul_precision(PRECISION),
-    tqdm.tqdm(total=total, unit=" images", desc=source.name, disable=not sys.stderr.isatty()) as progress,
-  ):
+  with jax.default_matmul_precision(PRECISION), progress:
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):
       observed = _Observed()
       for batch in of_chunk:
@@ -126,7 +129,7 @@ def evaluate(
             for m in wanted:
               step = _observe(models[m].apply)
               observed.add((p, m), name, step(variables[m], perturbed, labels))
-            progress.update(len(wanted) * int(batch.valid.sum()))
+            progress.update(batch.count * len(wanted) / steps[chunk])
         observed.end_batch(batch)
       for p, of_probe in enumerate(work):
         for m, unit in enumerate(of_probe):
