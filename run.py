@@ -48,10 +48,9 @@ def run(asked: dict) -> int:
     if not asked[name]:
       raise BiasjaxError(f"--{name} is needed: see python run.py --help")
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
-  from biasjax.models.load import load
-
   from biasjax import evaluate, probes, results
   from biasjax.data import sources
+  from biasjax.models.load import load
 
   names = list(dict.fromkeys(asked["probes"]))
   needed = dict.fromkeys(need for name in names for need in (*probes.get(name).needs, name))

@@ -22,6 +22,7 @@ from biasjax.data import pipeline, preprocess
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
+from biasjax.ops.pixels import unit_interval
 from biasjax.probes.base import Probe
 from biasjax.results import Store, Unit, chunks
 from biasjax.types import Labels, Logits, Pixels, Variables
@@ -202,13 +203,10 @@ def _functions(prepare: Callable, perturb: Callable) -> tuple[Callable, Callable
     key = jax.random.fold_in(jax.random.fold_in(key, noise_id[0]), noise_id[1])
     return perturb(key, prepared, condition)
 
-  def prepare_batch(pixels: Pixels, maximum: Float[Array, ""]):
-    return jax.vmap(prepare)(pixels.astype(jnp.float32) / maximum)
+  def prepare_batch(pixels: Pixels):
+    return jax.vmap(prepare)(unit_interval(pixels))
 
-  # A constant divisor would become a product with its reciprocal, and half of the 256 levels would differ in
-  # their last bit from torchvision's ToTensor; as an argument it stays a division.
-  prepare_compiled = functools.partial(jax.jit(prepare_batch), maximum=jnp.float32(255))
-  return prepare_compiled, jax.jit(jax.vmap(perturb_example, in_axes=(None, 0, 0, None)))
+  return jax.jit(prepare_batch), jax.jit(jax.vmap(perturb_example, in_axes=(None, 0, 0, None)))
 
 
 def _device_functions(probe: Probe) -> tuple[Callable, Callable]:
