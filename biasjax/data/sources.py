@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
 
   dataset, _, split = spec.partition("@")
   builder = _tfds_builder(tfds_lib, dataset, data_dir)
-  info = builder.info
+  info, features = builder.info, dict(builder.info.features or {})
   if not split:
     usual = [known for known in ("validation", "test") if known in info.splits]
     split = usual[0] if usual else next(iter(info.splits)) if len(info.splits) == 1 else ""
@@ -217,13 +218,10 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     raise BiasjaxError(
       f"{spec}: no split {split!r}; there are {', '.join(info.splits)}: name one as {dataset}@SPLIT"
     )
-  if not {"image", "label"} <= set(info.features or {}):
-    raise BiasjaxError(
-      f"{spec}: expected the features image and label, found {', '.join(info.features or [])}"
-    )
-  labels = _tfds_labels(spec, info.features["label"])
-  decoders = {"image": tfds_lib.decode.SkipDecoding()}
-  records = builder.as_data_source(split, decoders=decoders)
+  if not {"image", "label"} <= set(features):
+    raise BiasjaxError(f"{spec}: expected the features image and label, found {', '.join(features)}")
+  labels = _tfds_labels(spec, features["label"])
+  records = builder.as_data_source(split=split, decoders={"image": tfds_lib.decode.SkipDecoding()})
 
   def read(index: int) -> Example:
     record = records[index]
@@ -245,7 +243,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   )
 
 
-def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None):
+def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
   """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
   file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
   try:
