@@ -1,0 +1,89 @@
+"""The spectral probe: published radii, published pixels, ratios of accuracies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasjax import probes
+from biasjax.data import preprocess
+from biasjax.probes import spectral
+from tests.ops.test_fourier import published
+from tests.probes.perturbed import perturbed
+
+# Half the side of the block, in FFT indices, for the 11 cutoffs at 224 pixels, as published.
+KEPT = (1, 11, 22, 33, 44, 56, 67, 78, 89, 100, 110)
+REMOVED = (110, 100, 89, 78, 67, 56, 44, 33, 22, 11, 1)
+
+
+def oracle(pixels: np.ndarray, condition: str) -> np.ndarray:
+  band, cutoff = condition.split("/")
+  low = band == "low"
+  r = (KEPT if low else REMOVED)[spectral.CUTOFFS.index(float(cutoff))]
+  return np.stack([published(image / np.float32(255), r, low=low) for image in pixels])
+
+
+def test_radii_are_the_published_ones():
+  assert tuple(spectral.radius("low", c, 224) for c in spectral.CUTOFFS) == KEPT
+  assert tuple(spectral.radius("high", c, 224) for c in spectral.CUTOFFS) == REMOVED
+
+
+def test_there_are_11_cutoffs_a_band():
+  conditions = list(probes.get("spectral").conditions)
+  cutoffs = ("0.01", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.99")
+  assert conditions == [f"{band}/{c}" for band in ("low", "high") for c in cutoffs]
+
+
+@pytest.mark.parametrize("condition", probes.get("spectral").conditions)
+def test_conditions_are_as_published_on_random_images(condition):
+  pixels = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), np.uint8)
+  ours = perturbed(probes.get("spectral"), pixels, condition)
+  np.testing.assert_allclose(ours, oracle(pixels, condition), rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def photographs(reference):
+  """Every twentieth of the sample photographs, as networks see them, uint8 [10, 224, 224, 3]."""
+  paths = sorted((reference / "data/imagenet_sample").glob("*/*.JPEG"))[::20]
+  return np.stack([preprocess.preprocess(path.read_bytes()) for path in paths])
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("condition", probes.get("spectral").conditions)
+def test_conditions_are_as_published_on_photographs(photographs, condition):
+  assert len(photographs) == 10
+  ours = perturbed(probes.get("spectral"), photographs, condition)
+  np.testing.assert_allclose(ours, oracle(photographs, condition), rtol=0, atol=1e-5)
+
+
+def observations(right: dict[str, list[int]], clean: list[int]) -> dict[str, pd.DataFrame]:
+  """Tables in which example i is right under a condition where the list has 1; other conditions: never."""
+  probe = probes.get("spectral")
+
+  def table(rows):
+    frames = [
+      pd.DataFrame({"condition": c, "example_id": [f"{i}" for i in range(len(r))], "rank": 1 - np.array(r)})
+      for c, r in rows.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+  never = [0] * len(clean)
+  return {
+    "accuracy": table({"clean": clean}),
+    "spectral": table({c: right.get(c, never) for c in probe.conditions}),
+  }
+
+
+def test_metrics_are_ratios_of_clean_accuracy():
+  tables = observations({"low/0.1": [1, 1, 0, 0, 0], "high/0.99": [1, 1, 1, 1, 1]}, clean=[1, 1, 1, 1, 0])
+  values = {metric.name: metric.value for metric in spectral.summarise(tables)}
+  assert values["metric/bandpass/LFC/0.1"] == 2 / 4
+  assert values["metric/bandpass/HFC/0.99"] == 5 / 4
+  assert values["metric/bandpass/HFC/0.9"] == 0
+  assert values["LPP"] == pytest.approx((2 / 4) / 5)  # mean over .1 to .5
+  assert values["HPP"] == 0
+
+
+def test_order_of_the_observations_does_not_matter():
+  tables = observations({"low/0.1": [1, 0, 0, 1, 0], "high/0.5": [0, 0, 1, 1, 1]}, clean=[1, 1, 0, 1, 0])
+  shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
+  assert spectral.summarise(shuffled) == spectral.summarise(tables)
