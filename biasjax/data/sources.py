@@ -237,7 +237,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     "bytes": info.splits[split].num_bytes,
   }
   fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
-  table_name = name or {"imagenet2012": "imagenet"}.get(builder.name, builder.name)
+  table_name = name or {"imagenet2012": "imagenet"}.get(builder.name) or str(builder.name)
   return Source(
     table_name, len(records), read, fingerprint, f"{info.full_name}@{split} in {builder.data_dir}"
   )
