@@ -18,7 +18,7 @@ flags.DEFINE_list("dataset", None, "[NAME=]folder:PATH or [NAME=]tfds:DATASET[@S
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
 flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
-flags.DEFINE_integer("chunk_size", 512, "Images whose observations are written together.", lower_bound=1)
+flags.DEFINE_integer("chunk_size", 256, "Images whose observations are written together.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0)
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
