@@ -123,6 +123,7 @@ def _download(source: str, address: str, path: pathlib.Path, sha256: str | None)
       _receive(source, address, part, tag)
       break
     except urllib.error.HTTPError as error:
+      error.close()
       _explain(source, address, error)
       reason = f"{error.code} {error.reason}"
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
@@ -165,6 +166,7 @@ def _receive(source: str, address: str, part: pathlib.Path, tag: pathlib.Path) -
   except urllib.error.HTTPError as error:
     if error.code != 416:
       raise
+    error.close()
     part.unlink(missing_ok=True)  # longer than the file: begin anew
     tag.unlink(missing_ok=True)
     raise ConnectionError("the server has another version") from error

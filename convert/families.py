@@ -279,9 +279,7 @@ def _join(backbone: StateDict, file: readers.File, head: readers.File | None) ->
   """The backbone with the classifier of another file."""
   if head is None:
     if not any(name.startswith("fc.") for name in backbone.tensors):
-      raise BiasjaxError(
-        f"{file.path}: is a backbone without its classifier ('fc.weight'): give it with --head"
-      )
+      raise BiasjaxError(f"{file.path}: 'fc.weight' is missing; if it is in a file of its own: --head=FILE")
     return backbone
   found = [(at, m) for at, m in _mappings(head.tree, (), set()) if any(name in m for name in HEAD)]
   if len(found) != 1:
@@ -289,9 +287,8 @@ def _join(backbone: StateDict, file: readers.File, head: readers.File | None) ->
   location, mapping = found[0]
   left_over = sorted(str(name) for name in mapping if name not in HEAD)
   if left_over or not all(readers.is_tensor(mapping.get(name)) for name in HEAD):
-    raise BiasjaxError(
-      f"{head.path}: is not exactly a classifier: {', '.join(left_over) or 'a tensor is missing'}"
-    )
+    problem = f"{left_over[0]!r} is in it" if left_over else "a tensor is missing"
+    raise BiasjaxError(f"{head.path}: is not exactly a classifier: {problem}")
   if any(name in backbone.tensors for name in HEAD.values()):
     raise BiasjaxError(f"{file.path}: has a classifier of its own; --head is not needed")
   where = f"{head.path.name}:"

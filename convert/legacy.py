@@ -25,7 +25,7 @@ def read_stream(path: pathlib.Path, size: int) -> tuple[Any, set[Global]]:
     pickles.PickleError: the file is damaged, cut short or hostile.
   """
   with open(path, "rb") as file:
-    stream = io.BytesIO(file.read(pickles.LIMIT))
+    stream = io.BytesIO(file.read(min(pickles.LIMIT, size)))
   storages: dict[str, Storage] = {}
 
   def storage(dtype: np.dtype, key: str, count: int) -> Storage:

@@ -8,6 +8,7 @@ interpreted here (decoded by the standard library's pickletools), over a bounded
 import dataclasses
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ HOSTILE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "exec
 def is_hostile(kind: Global) -> bool:
   """Whether a pickle that calls this global tries to run something."""
   top = kind.module.split(".")[0]
-  if top in ("builtins", "__builtin__"):
+  if top in ("builtins", "__builtin__", "io", "_io"):
     return kind.name.split(".")[0] in HOSTILE_BUILTINS
   return top in HOSTILE_MODULES
 
@@ -152,12 +153,13 @@ def load(
   """
   machine = _Machine(builders, persistent, set() if seen is None else seen)
   start = stream.tell()
-  # pickletools raises ValueError for what it cannot decode, and lets conversions' errors through.
   try:
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-      machine.step(opcode.name, argument)
-      if count > OPERATIONS or stream.tell() - start > LIMIT:
-        raise PickleError("the pickle is larger than any checkpoint's")
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore", DeprecationWarning)  # of a backslash in damaged text
+      for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        machine.step(opcode.name, argument)
+        if count > OPERATIONS or stream.tell() - start > LIMIT:
+          raise PickleError("the pickle is larger than any checkpoint's")
   except (ValueError, OverflowError, IndexError, KeyError) as error:
     raise PickleError(f"the pickle is damaged or cut short ({_one_line(error)})") from error
   return machine.result

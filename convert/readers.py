@@ -170,6 +170,8 @@ def _entries(path: pathlib.Path, size: int) -> dict[str, Storage]:
         info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1
       ):
         raise BiasjaxError(f"{path}: {info.filename!r} is compressed or encrypted, which PyTorch's never are")
+      if not 0 <= info.header_offset <= size:
+        raise BiasjaxError(f"{path}: {info.filename!r} is not within the file: fetch it again")
       file.seek(info.header_offset)
       header = file.read(30)
       if len(header) < 30 or header[:4] != b"PK\x03\x04":

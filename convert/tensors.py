@@ -119,7 +119,7 @@ class StridedTensor:
     extent = 1 + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
     values = self.storage.read(self.offset, extent)
     strides = [stride * values.itemsize for stride in self.strides]
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(values, self.shape, strides))
+    return np.asarray(np.lib.stride_tricks.as_strided(values, self.shape, strides), order="C")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class SafeTensor:
         values = file.get_tensor(self.name)
     except (safetensors.SafetensorError, OSError) as error:
       raise BiasjaxError(f"{self.path}: {self.name} cannot be read ({one_line(error)})") from error
-    return np.ascontiguousarray(values).view(self.dtype)
+    return np.asarray(values, order="C").view(self.dtype)
 
 
 def is_tensor(value: Any) -> bool:
