@@ -187,6 +187,8 @@ def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
 def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Path) -> None:
   """Measures parity if asked, writes, and says what was found and where it is."""
   from convert import conversion, parity
+  from convert.pickles import printable
+  from convert.torchvision import COUNTER
 
   found = converted.certificate
   if asked.parity:
@@ -199,8 +201,7 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
   normalization = found["normalization"]
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
-  unused = [name for name in found["dropped"] if name not in found["counters"]]
-  unused = [name for name in unused if not name.endswith("num_batches_tracked")]
+  unused = [printable(name) for name in found["dropped"] if not name.endswith(COUNTER)]
   if unused:
     print(f"not used: {', '.join(unused[:4])}{f' and {len(unused) - 4} more' if len(unused) > 4 else ''}")
   if found["rounding"]:

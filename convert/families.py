@@ -256,7 +256,7 @@ def _take(file: readers.File, reading: Reading, rules: Family) -> StateDict:
     elif not text or not renamed.startswith(reading.prefix):
       strange.append(name)
     elif renamed.removeprefix(reading.prefix) in names:
-      raise BiasjaxError(f"{file.path}: {text!r} and another tensor both stand for {renamed!r}")
+      raise BiasjaxError(f"{file.path}: {text[:100]!r} and another tensor both stand for {renamed[:100]!r}")
     else:
       names[renamed.removeprefix(reading.prefix)] = text
   if strange:
@@ -287,7 +287,7 @@ def _join(backbone: StateDict, file: readers.File, head: readers.File | None) ->
   location, mapping = found[0]
   left_over = sorted(str(name) for name in mapping if name not in HEAD)
   if left_over or not all(readers.is_tensor(mapping.get(name)) for name in HEAD):
-    problem = f"{left_over[0]!r} is in it" if left_over else "a tensor is missing"
+    problem = f"{left_over[0][:100]!r} is in it" if left_over else "a tensor is missing"
     raise BiasjaxError(f"{head.path}: is not exactly a classifier: {problem}")
   if any(name in backbone.tensors for name in HEAD.values()):
     raise BiasjaxError(f"{file.path}: has a classifier of its own; --head is not needed")

@@ -18,6 +18,11 @@ OPERATIONS = 2_000_000
 NAME = 300  # characters of a global's name
 
 
+def printable(text: str) -> str:
+  """Text from a file, without what would break a line, command a terminal, or not encode."""
+  return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class PickleError(Exception):
   """A pickle that is damaged, or does what no checkpoint needs; the message says what."""
 
@@ -30,7 +35,7 @@ class Global:
   name: str
 
   def __str__(self):
-    return f"{self.module}.{self.name}"
+    return printable(f"{self.module}.{self.name}")
 
 
 @dataclasses.dataclass(eq=False)
@@ -49,21 +54,8 @@ class Placeholder:
 # That nothing runs is the machine's doing, whatever the name. A file that calls one of these is hostile, and
 # whoever converts it should hear of that.
 HOSTILE_MODULES = {
-  *(
-    "asyncio",
-    "code",
-    "codeop",
-    "commands",
-    "ctypes",
-    "importlib",
-    "nt",
-    "os",
-    "pdb",
-    "posix",
-    "pty",
-    "runpy",
-  ),
-  *("shutil", "signal", "socket", "subprocess", "sys", "timeit", "webbrowser"),
+  *("asyncio", "code", "codeop", "commands", "ctypes", "importlib", "nt", "os", "pdb", "posix"),
+  *("pty", "runpy", "shutil", "signal", "socket", "subprocess", "sys", "timeit", "webbrowser"),
 }
 HOSTILE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "execfile", "input", "open"}
 
@@ -166,7 +158,7 @@ def load(
 
 
 def _one_line(error: Exception) -> str:
-  return " ".join(str(error).split())[:120] or type(error).__name__
+  return printable(" ".join(str(error).split())[:120]) or type(error).__name__
 
 
 def _key(value: Any) -> Any:

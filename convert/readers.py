@@ -111,7 +111,7 @@ def _read_safetensors(path: pathlib.Path, size: int) -> File:
         view = file.get_slice(name)
         dtype = SAFETENSORS_DTYPES.get(view.get_dtype())
         if dtype is None:
-          raise BiasjaxError(f"{path}: {name} has dtype {view.get_dtype()}, which is not known here")
+          raise BiasjaxError(f"{path}: {name[:100]!r} has dtype {view.get_dtype()}, which is not known here")
         tensors[name] = SafeTensor(path, name, tuple(view.get_shape()), dtype)
   except safetensors.SafetensorError as error:
     raise BiasjaxError(f"{path}: is damaged or cut short ({one_line(error)})") from error

@@ -21,35 +21,35 @@ def converted_names() -> list[str]:
   folder = models_directory()
   if not folder.is_dir():
     return []
-  return sorted(p.name for p in folder.iterdir() if conversion.is_converted(p) and p.name[0] != ".")
+  return sorted(p.name for p in folder.iterdir() if conversion.is_converted(p) and not p.name.startswith("."))
 
 
-def resolve(specs: Sequence[str], *, offline: bool = False) -> list[pathlib.Path]:
+def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
   """The folders of converted checkpoints that `specs` stand for; what is not converted yet is.
 
   Args:
     specs: each the name of a row of the zoo or of an earlier conversion, a pattern of such names with
-      wildcards, a folder that a conversion wrote, or a checkpoint file.
+      wildcards, a folder that a conversion wrote (local or gs://), or a checkpoint file.
     offline: whether the network may not be used.
 
   Raises:
     BiasjaxError: a spec stands for nothing, or something cannot be fetched or converted.
   """
-  folders: list[pathlib.Path] = []
+  folders: list[epath.Path] = []
   own = converted_names()
   names = list(dict.fromkeys([*zoo.ZOO, *own]))
   for spec in specs:
-    path = pathlib.Path(spec).expanduser()
+    path = epath.Path(spec).expanduser()
     if path.is_dir():
       found = [path]
     elif path.is_file():
-      found = [of_file(path)]
+      found = [of_file(pathlib.Path(path))]
     elif "://" in spec or (spec not in names and path.parent.is_dir() and "/" in spec):
       raise BiasjaxError(f"{spec}: there is no such checkpoint: make it with python -m convert")
     else:
       matching = zoo.matching(spec, names)
       found = [_of_name(name, offline) for name in matching]
-    folders += [folder for folder in found if folder not in folders]
+    folders += [folder for folder in map(epath.Path, found) if folder not in folders]
   return folders
 
 

@@ -137,7 +137,7 @@ class SafeTensor:
       with safetensors.safe_open(self.path, framework="np") as file:
         values = file.get_tensor(self.name)
     except (safetensors.SafetensorError, OSError) as error:
-      raise BiasjaxError(f"{self.path}: {self.name} cannot be read ({one_line(error)})") from error
+      raise BiasjaxError(f"{self.path}: {self.name[:100]!r} cannot be read ({one_line(error)})") from error
     return np.asarray(values, order="C").view(self.dtype)
 
 
@@ -148,7 +148,7 @@ def is_tensor(value: Any) -> bool:
 
 def one_line(error: Exception) -> str:
   """An error's message without its line breaks."""
-  return " ".join(str(error).split())[:200] or type(error).__name__
+  return pickles.printable(" ".join(str(error).split())[:200]) or type(error).__name__
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -194,7 +194,7 @@ def find_storage(kind: Any, key: Any, count: Any, find: Callable[[np.dtype, str,
   dtype = storage_dtype(kind)
   if isinstance(key, int):
     key = str(key)
-  if not isinstance(key, str) or not isinstance(count, int) or count < 0:
+  if not isinstance(key, str) or not isinstance(count, int) or not 0 <= count < 2**63:
     raise pickles.PickleError("a storage's description is damaged")
   return find(dtype, key, count)
 
@@ -216,7 +216,7 @@ def strided(storage: Any, offset: Any, shape: Any, strides: Any) -> StridedTenso
     pickles.PickleError: it does not, or is no view at all.
   """
   numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
-  if not all(isinstance(n, int) and n >= 0 for n in numbers):
+  if not all(isinstance(n, int) and 0 <= n < 2**63 for n in numbers):
     raise pickles.PickleError("a tensor's description is damaged")
   if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
     raise pickles.PickleError(f"a tensor has shape {shape} and strides {strides}")

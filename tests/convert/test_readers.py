@@ -208,6 +208,14 @@ def test_sizes_are_checked_against_the_file(tmp_path, claim, said):
     readers.read(tmp_path / "x")
 
 
+@pytest.mark.parametrize("number", [2**64, 10**5000], ids=["65 bits", "5000 digits"])
+def test_numbers_without_end_are_refused(tmp_path, number):
+  for claim in ((4, 0, (number,), (0,)), (4, number, (1,), (1,)), (number, 0, (1,), (1,))):
+    zip_pickle(tmp_path / "x", tensor_pickle(*claim), {"0": bytes(16)})
+    with pytest.raises(BiasjaxError, match="description is damaged"):
+      readers.read(tmp_path / "x")
+
+
 def test_expanded_tensor_is_not_materialised(tmp_path):
   zip_pickle(tmp_path / "x", tensor_pickle(4, 0, (2**40,), (0,)), {"0": bytes(16)})
   with pytest.raises(BiasjaxError, match="is larger than its storage"):
@@ -488,3 +496,31 @@ def compare(got, path, container):
   for name, value in got.items():
     np.testing.assert_array_equal(value, expected[name])
   return True
+
+
+def test_mutated_networks_are_converted_exactly_or_refused(tmp_path, monkeypatch):
+  """The whole way, of a file whose every byte has a checksum: its tensors, or none."""
+  from biasjax.models import load
+  from biasjax.models.resnet import Architecture
+  from convert import certificate, conversion, torchvision
+
+  monkeypatch.setattr(certificate, "logits", lambda *_: [])  # to compile a network would take longer
+  tiny = Architecture("basic", (1,), width=1, inner_width=1, num_classes=2)
+  rng = np.random.default_rng(0)
+  state = {n: torch.from_numpy(rng.random(e.shape, np.float32)) for n, e in torchvision.entries(tiny).items()}
+  path = tmp_path / "net.pth"
+  save(path, {"state_dict": state}, "zip")
+  original, outcomes = path.read_bytes(), collections.Counter()
+  expected = load.flatten(conversion.convert(path).variables)
+  for _ in range(600):
+    path.write_bytes(mutate(original, rng))
+    try:
+      got = load.flatten(conversion.convert(path).variables)
+    except BiasjaxError:
+      outcomes["refused"] += 1
+    else:
+      outcomes["converted"] += 1
+      assert set(got) == set(expected)
+      for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, strict=True)
+  assert min(outcomes["refused"], outcomes["converted"]) > 20
