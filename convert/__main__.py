@@ -1,32 +1,56 @@
-"""Converts a PyTorch ResNet checkpoint to Flax, without torch; nothing in the file is executed.
+"""Converts PyTorch ResNet checkpoints to Flax, without torch; nothing in a file is executed.
 
+python -m convert --list
+python -m convert --model=robust_resnet50_l2_eps3
 python -m convert --checkpoint=resnet50.pth --output=checkpoints/mine
+python -m convert --checkpoint=my.pth.tar --name=mine --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
+python -m convert --inspect=my.ckpt
+python -m convert --verify=mine
+python -m convert --export=mine --output=mine.safetensors
 """
 
 import pathlib
+import re
 import sys
 
 from absl import flags
 
 from biasjax.errors import BiasjaxError
 
+TEXTS = {
+  "model": "A network of the zoo, or a pattern such as 'robust_*': fetched, verified, converted, cached.",
+  "checkpoint": "A file: .safetensors, or .pth, .pt, .ckpt, .pth.tar as PyTorch writes them.",
+  "head": "The file of the classifier, where it is one of its own.",
+  "output": "The folder to write, whose name is the network's; with --export, the file.",
+  "name": "Writes into the cache under this name, which run.py --models then knows.",
+  "family": "How the file is laid out; recognised if not given.",
+  "reading": "Which state dict, where a file holds several.",
+  "inspect": "Says what is in a file, without converting it.",
+  "verify": "Computes a converted network's certificate again; a name or a folder.",
+  "export": "Writes a converted network to --output, a .safetensors file with torchvision's names.",
+}
+SWITCHES = {
+  "list": "Lists the zoo.",
+  "parity": "Also compares with PyTorch, which must be installed.",
+  "offline": "Never uses the network.",
+  "overwrite": "Replaces another conversion that is there.",
+}
+LISTS = {
+  "mean": "Of the channels R,G,B; if not given, the zoo's, else ImageNet's.",
+  "std": "Of the channels R,G,B; if not given, the zoo's, else ImageNet's.",
+}
+ACTIONS = ("list", "inspect", "verify", "export", "model", "checkpoint")
+
 
 def _flags() -> flags.FlagValues:
   """Flags of its own, fresh for each command, so that run.py's and these can be in one process."""
   values = flags.FlagValues()
-  text = "The file: .safetensors, or .pth, .pt, .ckpt, .pth.tar as PyTorch writes them."
-  flags.DEFINE_string("checkpoint", None, text, flag_values=values)
-  flags.DEFINE_string("output", None, "The folder to write; its name is the network's.", flag_values=values)
-  flags.DEFINE_string("name", None, "Short for --output=checkpoints/NAME.", flag_values=values)
-  flags.DEFINE_list(
-    "mean", None, "Of the input's channels R,G,B; ImageNet's if not given.", flag_values=values
-  )
-  flags.DEFINE_list(
-    "std", None, "Of the input's channels R,G,B; ImageNet's if not given.", flag_values=values
-  )
-  flags.DEFINE_string("reading", None, "Which state dict, where a file holds several.", flag_values=values)
-  text = "Whether another conversion in --output may be replaced."
-  flags.DEFINE_bool("overwrite", False, text, flag_values=values)
+  for name, text in TEXTS.items():
+    flags.DEFINE_string(name, None, text, flag_values=values)
+  for name, text in LISTS.items():
+    flags.DEFINE_list(name, None, text, flag_values=values)
+  for name, text in SWITCHES.items():
+    flags.DEFINE_bool(name, False, text, flag_values=values)
   flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=values)
   return values
 
@@ -35,35 +59,121 @@ def run(asked: flags.FlagValues) -> None:
   """Does what the flags ask.
 
   Raises:
-    BiasjaxError: a mistake in what was asked, or in the file.
+    BiasjaxError: a mistake in what was asked, or in a file.
   """
-  if not asked.checkpoint:
-    raise BiasjaxError("--checkpoint is needed: see python -m convert --help")
-  if bool(asked.output) == bool(asked.name):
-    raise BiasjaxError("one of --output (a folder) and --name is needed")
-  # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
-  from convert import conversion
-  from convert.certificate import Normalization
-
-  normalization = conversion.ASSUMED
+  actions = [name for name in ACTIONS if asked[name].value]
+  if actions not in ([name] for name in ACTIONS) and actions != ["model", "checkpoint"]:
+    given = " and ".join(f"--{name}" for name in actions) or "nothing"
+    wanted = ", ".join(f"--{name}" for name in ACTIONS)
+    raise BiasjaxError(f"one of {wanted} is needed, not {given}: see python -m convert --help")
   if (asked.mean is None) != (asked.std is None):
     raise BiasjaxError("--mean and --std belong together")
-  if asked.mean is not None:
-    mean, std = _numbers("mean", asked.mean), _numbers("std", asked.std)
-    normalization = Normalization(mean, std, "given")
-  output = pathlib.Path(asked.output or pathlib.Path("checkpoints", asked.name))
-  converted = conversion.convert(asked.checkpoint, normalization=normalization, reading=asked.reading)
-  written = conversion.write(converted, output, overwrite=asked.overwrite)
-  found = converted.certificate
-  print(
-    f"{asked.checkpoint}: {found['description']}, {found['parameters']:,} parameters "
-    f"({found['source']['container']}, {found['source']['layout']})"
+  # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
+  from etils import epath
+
+  from biasjax.models import load
+  from convert import certificate, describe, export, readers
+
+  match actions[0]:
+    case "list":
+      print(describe.listing())
+    case "inspect":
+      print(describe.inspection(readers.read(asked.inspect)))
+    case "verify":
+      print(certificate.verify(epath.Path(_folder(asked.verify))))
+    case "export":
+      if not asked.output:
+        raise BiasjaxError("--export needs --output=FILE.safetensors")
+      model = load.load(_folder(asked.export))
+      print(f"{asked.output}: {export.write(model, asked.output)} tensors written, with torchvision's names")
+    case "model" if not asked.checkpoint:
+      _convert_models(asked)
+    case _:
+      _convert_file(asked)
+
+
+def _folder(spec: str) -> pathlib.Path:
+  from convert import resolving
+
+  if pathlib.Path(spec).is_dir():
+    return pathlib.Path(spec)
+  if spec in resolving.converted_names():
+    return resolving.models_directory() / spec
+  raise BiasjaxError(f"{spec}: is neither the folder nor the name of a converted checkpoint")
+
+
+def _convert_models(asked: flags.FlagValues) -> None:
+  """Fetches and converts rows of the zoo."""
+  from biasjax.models import zoo
+  from convert import conversion, download, resolving
+
+  names = zoo.matching(asked.model, list(zoo.ZOO))
+  if len(names) > 1 and (asked.output or asked.name):
+    raise BiasjaxError(f"--model={asked.model} is {len(names)} networks: leave out --output and --name")
+  for name in names:
+    row = zoo.ZOO[name]
+    plain = not (asked.output or asked.name or asked.mean or asked.overwrite or asked.parity or asked.reading)
+    if plain and resolving.is_current(row):
+      print(f"{name}: is converted already, in {resolving.models_directory() / name}")
+      continue
+    if not (asked.output or asked.name or asked.mean):
+      asked.overwrite = True  # what the cache holds under this name is an older conversion of the same row
+    checkpoint = download.fetch(row.source, sha256=row.sha256, offline=asked.offline)
+    head = download.fetch(row.head, offline=asked.offline) if row.head else None
+    converted = conversion.convert(
+      checkpoint, head=head, row=row, normalization=_normalization(asked), reading=asked.reading
+    )
+    _finish(asked, converted, name, _output(asked, default=name))
+
+
+def _convert_file(asked: flags.FlagValues) -> None:
+  """Converts a file that the user has."""
+  from biasjax.models import zoo
+  from convert import conversion, families
+
+  if asked.family and asked.family not in families.FAMILIES:
+    raise BiasjaxError(f"--family={asked.family} is none of {', '.join(families.FAMILIES)}")
+  row = None
+  if asked.model:
+    row = zoo.ZOO[zoo.matching(asked.model, list(zoo.ZOO))[0]]
+  output = _output(asked, default=row.name if row else None)
+  converted = conversion.convert(
+    asked.checkpoint,
+    head=asked.head,
+    normalization=_normalization(asked),
+    family=asked.family,
+    reading=asked.reading,
+    row=row,
   )
-  mean, std = _text(normalization.mean), _text(normalization.std)
-  print(f"normalisation: mean {mean}, std {std} ({normalization.origin})")
-  if found["rounding"]:
-    print(f"{len(found['rounding'])} tensors were float64 and have been rounded to float32")
-  print(f"{output}: {'written' if written else 'holds this conversion already'}")
+  if row and row.sha256 and converted.certificate["source"]["sha256"] != row.sha256:
+    found = converted.certificate["source"]["sha256"]
+    raise BiasjaxError(f"{asked.checkpoint}: its sha256 is {found}; {row.name}'s is {row.sha256}")
+  _finish(asked, converted, asked.checkpoint, output)
+
+
+def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
+  from biasjax.models import zoo
+  from convert import resolving
+
+  if asked.output and asked.name:
+    raise BiasjaxError("one of --output (a folder) and --name is needed, not both")
+  if asked.output:
+    return pathlib.Path(asked.output)
+  if not (asked.name or default):
+    raise BiasjaxError("one of --output (a folder) and --name is needed")
+  if asked.name and (
+    not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", asked.name) or asked.name in zoo.ZOO
+  ):
+    raise BiasjaxError(f"--name={asked.name}: letters, digits and _.+-, and not a name of the zoo")
+  return resolving.models_directory() / (asked.name or default or "")
+
+
+def _normalization(asked: flags.FlagValues):
+  from convert.certificate import Normalization
+
+  if asked.mean is None:
+    return None
+  return Normalization(_numbers("mean", asked.mean), _numbers("std", asked.std), "given")
 
 
 def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
@@ -72,6 +182,33 @@ def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
   except ValueError:
     text = ",".join(values)
     raise BiasjaxError(f"--{flag}={text}: three numbers are needed, one for each of RGB") from None
+
+
+def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Path) -> None:
+  """Measures parity if asked, writes, and says what was found and where it is."""
+  from convert import conversion, parity
+  from convert.pickles import printable
+  from convert.torchvision import COUNTER
+
+  found = converted.certificate
+  if asked.parity:
+    found["parity"] = parity.measure(converted)
+  written = conversion.write(converted, output, overwrite=asked.overwrite)
+  if asked.parity and not written:
+    conversion.write_certificate(output, found)
+  origin = f"{found['source']['container']}, {found['source']['layout']}"
+  print(f"{source}: {found['description']}, {found['parameters']:,} parameters ({origin})")
+  normalization = found["normalization"]
+  mean, std = _text(normalization["mean"]), _text(normalization["std"])
+  print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
+  unused = [printable(name) for name in found["dropped"] if not name.endswith(COUNTER)]
+  if unused:
+    print(f"not used: {', '.join(unused[:4])}{f' and {len(unused) - 4} more' if len(unused) > 4 else ''}")
+  if found["rounding"]:
+    print(f"{len(found['rounding'])} tensors were float64 and have been rounded to float32")
+  if asked.parity:
+    print(f"parity: logits differ from PyTorch's by {found['parity']['difference']:.1g} of the largest")
+  print(f"{output}: {'written' if written else 'holds this conversion already'}")
 
 
 def _text(values: tuple[float, ...]) -> str:
@@ -87,9 +224,7 @@ def main(argv: list[str]) -> int:
       print(f"{__doc__}\n{asked.get_help()}")
       return 0
     if len(rest) > 1:
-      raise BiasjaxError(
-        f"unexpected argument {rest[1]!r}: everything is a flag, see python -m convert --help"
-      )
+      raise BiasjaxError(f"unexpected argument {rest[1]!r}: see python -m convert --help")
     run(asked)
   except flags.Error as error:
     print(f"convert: error: {' '.join(str(error).split())} (see python -m convert --help)", file=sys.stderr)

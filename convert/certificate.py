@@ -8,13 +8,25 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from biasjax.errors import BiasjaxError
+from biasjax.models import load
 from biasjax.models.resnet import Architecture
+from biasjax.models.zoo import Checkpoint
+from biasjax.types import Variables
 from biasjax.version import __version__
 from convert import readers, torchvision
 from convert.families import StateDict
 
 FORMAT = 1
 LIBRARIES = ("flax", "jax", "numpy", "orbax-checkpoint", "safetensors")
+# The logits of one network on two machines, over the largest: far above float32's rounding in 50 layers, far
+# below what any wrong weight does.
+TOLERANCE = 1e-3
+PROBE = (2, 64, 64, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,60 +47,78 @@ class Normalization:
 def make(
   *,
   file: readers.File,
+  head: readers.File | None,
   state: StateDict,
   key_map: Mapping[str, torchvision.Entry],
   counters: Mapping[str, int],
   rounding: Mapping[str, float],
   architecture: Architecture,
   normalization: Normalization,
-  fingerprint: str,
+  variables: Variables,
+  row: Checkpoint | None,
 ) -> dict[str, Any]:
-  """The certificate of one conversion; equal for equal inputs and versions.
+  """The certificate of one conversion.
 
   Args:
     file: the source.
+    head: the source of the classifier, where it is another.
     state: what was taken from it.
     key_map: torchvision name -> entry, of what was converted.
     counters: the batch counters by torchvision name; not part of the network, but kept for the way back.
     rounding: largest change of a value for each tensor that float32 could not hold exactly.
     architecture: of the network.
     normalization: of its input.
-    fingerprint: of the variables, see `biasjax.models.load.fingerprint`.
+    variables: the result.
+    row: what is known of the checkpoint.
   """
   return {
     "format": FORMAT,
-    "source": {
-      "file": file.path.name,
-      "sha256": file.sha256(),
-      "bytes": file.size,
-      "container": file.container,
-      "layout": state.layout,
-      "globals": list(file.globals),
-    },
-    "architecture": dataclasses.asdict(architecture) | {"stage_sizes": list(architecture.stage_sizes)},
+    "model": describe_row(row) if row else None,
+    "source": _source(file) | {"layout": state.layout},
+    "head": _source(head) if head else None,
+    "architecture": dataclasses.asdict(architecture),
     "description": torchvision.describe(architecture),
     "parameters": parameter_count(architecture),
-    "normalization": {
-      "mean": list(normalization.mean),
-      "std": list(normalization.std),
-      "origin": normalization.origin,
-    },
+    "normalization": dataclasses.asdict(normalization),
     "tensors": {
       name: {
         "from": state.names[name],
         "to": "/".join(entry.path),
-        "shape": list(entry.shape),
+        "shape": entry.shape,
         "dtype": str(state.tensors[name].dtype),
       }
       for name, entry in key_map.items()
     },
     "rounding": dict(rounding),
     "counters": dict(counters),
-    "dropped": dict(state.dropped) | {state.names[name]: "batch counter; kept here" for name in counters},
-    "fingerprint": fingerprint,
+    "dropped": state.dropped | {state.names[name]: "batch counter; kept here" for name in counters},
+    "fingerprint": load.fingerprint(architecture, variables),
+    "logits": logits(architecture, variables),
+    "parity": None,
     "versions": {"biasjax": __version__, "python": platform.python_version()}
     | {name: importlib.metadata.version(name) for name in LIBRARIES},
   }
+
+
+def describe_row(row: Checkpoint) -> dict[str, Any]:
+  """What of a row a conversion depends on or should carry along; `is_current` compares it."""
+  return dataclasses.asdict(row)
+
+
+def _source(file: readers.File) -> dict[str, Any]:
+  return {
+    "file": file.path.name,
+    "sha256": file.sha256(),
+    "bytes": file.size,
+    "container": file.container,
+    "globals": file.globals,
+  }
+
+
+def identity(certificate: Mapping[str, Any]) -> Any:
+  """What does not depend on when and where a checkpoint is converted."""
+  changing = ("logits", "parity", "versions")
+  return json.loads(json.dumps({k: v for k, v in certificate.items() if k not in changing}))
 
 
 def parameter_count(architecture: Architecture) -> int:
@@ -97,6 +127,75 @@ def parameter_count(architecture: Architecture) -> int:
   return sum(math.prod(entry.shape) for entry in entries if entry.path[0] == "params")
 
 
+def probe() -> np.ndarray:
+  """Two images, float32 [2, 64, 64, 3] in [0, 1], the same everywhere: whole numbers over 255.
+
+  Pixel (y, x) of channel c of image b is (x**2 * (c + 1) + 3 * y**2 + 7 * x * y + 11 * b * (x + 2 * y) +
+  31 * c) mod 256.
+  """
+  b, y, x, c = np.meshgrid(*map(np.arange, PROBE), indexing="ij")
+  pixels = (x**2 * (c + 1) + 3 * y**2 + 7 * x * y + 11 * b * (x + 2 * y) + 31 * c) % 256
+  return pixels.astype(np.float32) / np.float32(255)
+
+
+def logits(architecture: Architecture, variables: Variables) -> list[list[float]]:
+  """A network's logits on `probe()`, [2][classes], to seven digits.
+
+  Raises:
+    BiasjaxError: they are not finite.
+  """
+  values = np.asarray(load.apply_function(architecture)(variables, jnp.asarray(probe())))
+  if not np.isfinite(values).all():
+    raise BiasjaxError("the network's logits are not finite: is the checkpoint of a training that diverged?")
+  return [[float(f"{v:.7g}") for v in row] for row in values.tolist()]
+
+
+def difference(got: Any, expected: Any) -> float:
+  """The largest difference of logits over the largest logit."""
+  a, b = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+  if a.shape != b.shape:
+    return math.inf
+  return float(np.abs(a - b).max() / max(np.abs(b).max(), np.finfo(np.float32).tiny))
+
+
+def verify(folder: epath.Path) -> str:
+  """Computes again what a certificate says of the network beside it.
+
+  Returns:
+    What was found, in a line.
+
+  Raises:
+    BiasjaxError: the two do not belong together, or something is damaged.
+  """
+  model = load.load(folder)
+  certificate = model.certificate
+  found = {
+    "format": FORMAT,
+    "fingerprint": model.fingerprint,
+    "parameters": parameter_count(model.architecture),
+    "architecture": json.loads(json.dumps(dataclasses.asdict(model.architecture))),
+  }
+  for key, value in found.items():
+    if certificate.get(key) != value:
+      raise BiasjaxError(
+        f"{folder}: the certificate's {key} is {certificate.get(key)}, the network's is {value}"
+      )
+  for key in ("mean", "std"):
+    stated = (certificate.get("normalization") or {}).get(key)
+    used = model.variables["normalization"][key]
+    if stated is None or not np.array_equal(np.array(stated, np.float32), used):
+      raise BiasjaxError(f"{folder}: the certificate's {key} is {stated}, the network's is {used.tolist()}")
+  change = difference(logits(model.architecture, model.variables), certificate.get("logits") or [])
+  if not change <= TOLERANCE:
+    raise BiasjaxError(
+      f"{folder}: the network's logits differ from the certificate's by {change:.2g} of the largest"
+    )
+  return (
+    f"{folder}: {torchvision.describe(model.architecture)}, fingerprint {model.fingerprint[:12]} and all "
+    f"else as certified; logits differ by {change:.1g} of the largest"
+  )
+
+
 def dump(certificate: Mapping[str, Any]) -> str:
   """As JSON text, ending in a newline."""
-  return json.dumps(certificate, indent=2) + "\n"
+  return json.dumps(certificate, indent=1) + "\n"

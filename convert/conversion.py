@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -15,12 +14,14 @@ from etils import epath
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
 from convert import certificate, families, readers, torchvision
 from convert.certificate import Normalization
 
 FLOATS = (np.dtype("f2"), np.dtype("f4"), np.dtype("f8"), np.dtype(ml_dtypes.bfloat16))
 ASSUMED = Normalization(IMAGENET_MEAN, IMAGENET_STD, "assumed: ImageNet's, as torchvision and timm use it")
+NONE = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "none, as in all networks of this family")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,58 +31,79 @@ class Conversion:
   Attributes:
     architecture: found in the tensors' shapes.
     variables: NumPy arrays, float32.
+    tensors: what it was converted from, by torchvision's name; read when asked for.
     certificate: what is recorded of it.
   """
 
   architecture: Architecture
   variables: Variables
+  tensors: dict[str, readers.Tensor]
   certificate: dict[str, Any]
 
 
 def convert(
-  path: str | os.PathLike, *, normalization: Normalization = ASSUMED, reading: str | None = None
+  path: str | os.PathLike,
+  *,
+  head: str | os.PathLike | None = None,
+  normalization: Normalization | None = None,
+  family: str | None = None,
+  reading: str | None = None,
+  row: Checkpoint | None = None,
 ) -> Conversion:
-  """Converts one checkpoint file.
+  """Converts one checkpoint.
 
   Args:
     path: of the file.
-    normalization: of the network's input.
-    reading: which state dict, where a file holds several; see `families.recognise`.
+    head: of the file of the classifier, where it is one of its own.
+    normalization: of the network's input; None takes the row's, else the family's, else ImageNet's.
+    family: how the file is laid out; None takes the row's, else recognises it.
+    reading: which state dict, where a file holds several; see `families.state_dict`.
+    row: what is known of the checkpoint.
 
   Raises:
     BiasjaxError: the file cannot be read, or does not hold exactly a ResNet; or values are not finite.
   """
-  _check_normalization(normalization)
+  if row:
+    family = family or row.family
+    normalization = normalization or Normalization(row.mean, row.std, f"of {row.name}")
+  if normalization:
+    _check_normalization(normalization)
   file = readers.read(path)
-  state = families.recognise(file, reading)
+  head_file = None if head is None else readers.read(head)
+  state = families.state_dict(file, family=family, reading=reading, head=head_file)
+  normalization = normalization or (ASSUMED if state.normalized else NONE)
   shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
   architecture = torchvision.infer(shapes, str(file.path))
   key_map, counted = torchvision.match(shapes, architecture, str(file.path))
-  kept = sum(math.prod(entry.shape) * state.tensors[name].dtype.itemsize for name, entry in key_map.items())
-  if kept > file.size:
-    raise BiasjaxError(f"{file.path}: its tensors claim {kept} bytes and share memory; a ResNet's never do")
+  claimed = sum(
+    math.prod(entry.shape) * state.tensors[name].dtype.itemsize for name, entry in key_map.items()
+  )
+  if claimed > file.size + (head_file.size if head_file else 0):
+    raise BiasjaxError(f"{file.path}: its tensors claim {claimed} bytes and share them; a ResNet's never do")
   variables: Variables = {}
   rounding = {}
   for name, entry in key_map.items():
     values, change = _float32(state.tensors[name], state.names[name], file)
     if change:
       rounding[name] = change
-    _insert(variables, entry.path, torchvision.to_flax(values))
+    insert(variables, entry.path, torchvision.to_flax(values))
   for key in ("mean", "std"):
-    values = np.array(getattr(normalization, key), np.float32)
-    _insert(variables, ("normalization", key), values)
+    insert(variables, ("normalization", key), np.array(getattr(normalization, key), np.float32))
   return Conversion(
     architecture,
     variables,
+    state.tensors,
     certificate.make(
       file=file,
+      head=head_file,
       state=state,
       key_map=key_map,
-      counters={name: int(state.tensors[name].read().reshape(())) for name in counted},
+      counters={name: _count(state.tensors[name], state.names[name], file) for name in counted},
       rounding=rounding,
       architecture=architecture,
       normalization=normalization,
-      fingerprint=load.fingerprint(architecture, variables),
+      variables=variables,
+      row=row,
     ),
   )
 
@@ -90,11 +112,16 @@ def _check_normalization(normalization: Normalization) -> None:
   for key in ("mean", "std"):
     values = getattr(normalization, key)
     if len(values) != 3 or not all(map(math.isfinite, values)):
-      raise BiasjaxError(
-        f"--{key}={','.join(map(str, values))}: three numbers are needed, one for each of RGB"
-      )
+      text = ",".join(map(str, values))
+      raise BiasjaxError(f"--{key}={text}: three numbers are needed, one for each of RGB")
   if min(normalization.std) <= 0:
     raise BiasjaxError(f"--std={','.join(map(str, normalization.std))}: must be positive")
+
+
+def _count(tensor: readers.Tensor, name: str, file: readers.File) -> int:
+  if tensor.dtype.kind not in "iu":
+    raise BiasjaxError(f"{file.path}: {name!r} is {tensor.dtype}; a counter is a whole number")
+  return int(tensor.read().reshape(()))
 
 
 def _float32(tensor: readers.Tensor, name: str, file: readers.File) -> tuple[np.ndarray, float]:
@@ -108,14 +135,14 @@ def _float32(tensor: readers.Tensor, name: str, file: readers.File) -> tuple[np.
     raise BiasjaxError(f"{file.path}: {name!r} holds negative variances")
   if values.dtype != np.float64:
     return values.astype(np.float32, copy=False), 0.0
-  limit = np.finfo(np.float32).max
-  if values.size and np.abs(values).max() > limit:
+  if values.size and np.abs(values).max() > np.finfo(np.float32).max:
     raise BiasjaxError(f"{file.path}: {name!r} holds values beyond float32")
   rounded = values.astype(np.float32)
   return rounded, float(np.abs(values - rounded).max(initial=0.0))
 
 
-def _insert(tree: dict[str, Any], path: tuple[str, ...], value: np.ndarray) -> None:
+def insert(tree: dict[str, Any], path: tuple[str, ...], value: np.ndarray) -> None:
+  """Sets a leaf of a tree, whose branches appear as needed."""
   for key in path[:-1]:
     tree = tree.setdefault(key, {})
   tree[path[-1]] = value
@@ -142,13 +169,11 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
     if previous.exists() and not output.exists():
       previous.rename(output)  # a replacement was interrupted between its two steps
     if output.exists():
-      if _holds(output, conversion.certificate):
+      if holds(output, conversion.certificate):
         return False
       if not overwrite:
-        raise BiasjaxError(
-          f"{output}: exists and holds something else: choose another --output, or --overwrite"
-        )
-      if not _is_ours(output):
+        raise BiasjaxError(f"{output}: exists and holds something else: choose another name, or --overwrite")
+      if not is_converted(output):
         raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -167,17 +192,33 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
   return True
 
 
-def _is_ours(folder: pathlib.Path) -> bool:
+def write_certificate(folder: pathlib.Path, content: dict[str, Any]) -> None:
+  """Replaces a certificate, whole or not at all.
+
+  Raises:
+    BiasjaxError: storage failed.
+  """
+  path = folder / load.CERTIFICATE
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    temporary.write_text(certificate.dump(content))
+    os.replace(temporary, path)
+  except OSError as error:
+    raise BiasjaxError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def is_converted(folder: pathlib.Path) -> bool:
+  """Whether a folder looks like one that `write` wrote."""
   return (folder / load.CERTIFICATE).is_file() and (folder / load.CHECKPOINT).is_dir()
 
 
-def _holds(folder: pathlib.Path, expected: Mapping[str, Any]) -> bool:
-  """Whether a folder holds this very conversion, intact."""
-  if not _is_ours(folder):
+def holds(folder: pathlib.Path, expected: dict[str, Any]) -> bool:
+  """Whether a folder holds the conversion of this certificate, intact."""
+  if not is_converted(folder):
     return False
   try:
-    if load.read_certificate(epath.Path(folder)) != expected:
-      return False
-    return load.load(folder).fingerprint == expected["fingerprint"]
+    found = load.read_certificate(epath.Path(folder))
+    same = certificate.identity(found) == certificate.identity(expected)
+    return same and load.load(folder).fingerprint == expected["fingerprint"]
   except BiasjaxError:
     return False  # damaged: like anything else that is not this conversion

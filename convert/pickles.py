@@ -8,6 +8,7 @@ interpreted here (decoded by the standard library's pickletools), over a bounded
 import dataclasses
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ from typing import Any
 LIMIT = 16 * 2**20  # bytes
 OPERATIONS = 2_000_000
 NAME = 300  # characters of a global's name
+
+
+def printable(text: str) -> str:
+  """Text from a file, without what would break a line, command a terminal, or not encode."""
+  return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class PickleError(Exception):
@@ -29,7 +35,7 @@ class Global:
   name: str
 
   def __str__(self):
-    return f"{self.module}.{self.name}"
+    return printable(f"{self.module}.{self.name}")
 
 
 @dataclasses.dataclass(eq=False)
@@ -48,21 +54,8 @@ class Placeholder:
 # That nothing runs is the machine's doing, whatever the name. A file that calls one of these is hostile, and
 # whoever converts it should hear of that.
 HOSTILE_MODULES = {
-  *(
-    "asyncio",
-    "code",
-    "codeop",
-    "commands",
-    "ctypes",
-    "importlib",
-    "nt",
-    "os",
-    "pdb",
-    "posix",
-    "pty",
-    "runpy",
-  ),
-  *("shutil", "signal", "socket", "subprocess", "sys", "timeit", "webbrowser"),
+  *("asyncio", "code", "codeop", "commands", "ctypes", "importlib", "nt", "os", "pdb", "posix"),
+  *("pty", "runpy", "shutil", "signal", "socket", "subprocess", "sys", "timeit", "webbrowser"),
 }
 HOSTILE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "execfile", "input", "open"}
 
@@ -70,7 +63,7 @@ HOSTILE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "exec
 def is_hostile(kind: Global) -> bool:
   """Whether a pickle that calls this global tries to run something."""
   top = kind.module.split(".")[0]
-  if top in ("builtins", "__builtin__"):
+  if top in ("builtins", "__builtin__", "io", "_io"):
     return kind.name.split(".")[0] in HOSTILE_BUILTINS
   return top in HOSTILE_MODULES
 
@@ -152,19 +145,20 @@ def load(
   """
   machine = _Machine(builders, persistent, set() if seen is None else seen)
   start = stream.tell()
-  # pickletools raises ValueError for what it cannot decode, and lets conversions' errors through.
   try:
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-      machine.step(opcode.name, argument)
-      if count > OPERATIONS or stream.tell() - start > LIMIT:
-        raise PickleError("the pickle is larger than any checkpoint's")
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore", DeprecationWarning)  # of a backslash in damaged text
+      for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        machine.step(opcode.name, argument)
+        if count > OPERATIONS or stream.tell() - start > LIMIT:
+          raise PickleError("the pickle is larger than any checkpoint's")
   except (ValueError, OverflowError, IndexError, KeyError) as error:
     raise PickleError(f"the pickle is damaged or cut short ({_one_line(error)})") from error
   return machine.result
 
 
 def _one_line(error: Exception) -> str:
-  return " ".join(str(error).split())[:120] or type(error).__name__
+  return printable(" ".join(str(error).split())[:120]) or type(error).__name__
 
 
 def _key(value: Any) -> Any:

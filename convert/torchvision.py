@@ -9,6 +9,7 @@ import numpy as np
 from biasjax.errors import BiasjaxError
 from biasjax.models.resnet import EXPANSION, Architecture
 
+NAME = 100  # characters of a name that a message shows
 COUNTER = "num_batches_tracked"  # of every BatchNorm since torch 0.4.1; evaluation has no use for it
 # Axes of a convolution, [out, in, h, w], in Flax's order, [h, w, in, out]; and of a classifier.
 TO_FLAX = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
@@ -137,7 +138,7 @@ def match(
   if missing := [name for name in wanted if name not in shapes]:
     problems.append(f"{_count(missing, 'tensor')} missing, e.g. {missing[0]!r}")
   if unexpected := sorted(set(shapes) - set(wanted) - set(counted)):
-    problems.append(f"{_count(unexpected, 'unexpected tensor')}, e.g. {unexpected[0]!r}")
+    problems.append(f"{_count(unexpected, 'unexpected tensor')}, e.g. {unexpected[0][:NAME]!r}")
   misshaped = [name for name, entry in wanted.items() if name in shapes and shapes[name] != entry.shape]
   misshaped += [name for name in counted if shapes[name] not in ((), (1,))]
   if misshaped:
@@ -157,7 +158,11 @@ def _count(names: list[str], noun: str) -> str:
 
 def _few(names: Collection[str]) -> str:
   some = sorted(names)[:3]
-  return ", ".join(map(repr, some)) + (", ..." if len(names) > len(some) else "") if some else "no tensors"
+  return (
+    ", ".join(repr(name[:NAME]) for name in some) + (", ..." if len(names) > len(some) else "")
+    if some
+    else "no tensors"
+  )
 
 
 DEPTHS: dict[tuple[str, tuple[int, ...]], int] = {

@@ -272,6 +272,57 @@ def test_truncated_checkpoint_is_one_line(torchvision, tmp_path, capsys, contain
   assert not (tmp_path / "net").exists()
 
 
+def hostile_names():
+  """Names that break a line, command a terminal, cannot be encoded, or are numbers without end."""
+  return ["a\nb", "\x1b[2J", "\ud800", "x" * 5000, 2**127]
+
+
+@pytest.mark.parametrize("name", hostile_names(), ids=["line", "terminal", "surrogate", "long", "number"])
+@pytest.mark.parametrize("where", ["state dict", "beside it", "global"])
+def test_names_from_a_file_do_not_reach_the_terminal_raw(torchvision, tmp_path, capsys, name, where):
+  import torch
+
+  state = dict(network(torchvision, stage_sizes=(1,), width=2, classes=3).state_dict())
+  content = {"state_dict": state}
+  if where == "state dict":
+    state[name] = torch.ones(1)
+  elif where == "beside it":
+    content[name] = torch.ones(1)
+  else:
+    content = {"state_dict": state | {"x": Hostile()}}
+    if not isinstance(name, str) or len(name) > 100:
+      pytest.skip("no global's name")
+  torch.save(content, tmp_path / "net.pth", pickle_protocol=4)
+  if where == "global":
+    replace_in_pickle(tmp_path / "net.pth", b"posix", name.encode("utf-8", "surrogatepass"))
+  for action in (f"--output={tmp_path}/net", "--inspect"):
+    flags = ["--inspect"] if action == "--inspect" else ["--checkpoint", action]
+    flags[0] += f"={tmp_path}/net.pth"
+    command.main(["convert", *flags])
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) <= 1
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
+    assert len(said.err) < 1000
+
+
+def replace_in_pickle(path, old, new):
+  """Rewrites a short string of protocol 4 in a zip file's pickle, frame and all."""
+  import zipfile
+
+  with zipfile.ZipFile(path) as archive:
+    entries = {info.filename: archive.read(info) for info in archive.infolist()}
+  name = next(n for n in entries if n.endswith("data.pkl"))
+  content = entries[name]
+  assert content[2:3] == b"\x95"
+  content = content[:2] + content[11:]  # without its frame, whose length changes
+  before = b"\x8c" + bytes([len(old)]) + old
+  assert before in content
+  entries[name] = content.replace(before, b"\x8c" + bytes([len(new)]) + new)
+  with zipfile.ZipFile(path, "w") as archive:
+    for filename, data in entries.items():
+      archive.writestr(filename, data)
+
+
 def test_web_page_is_not_a_checkpoint(tmp_path, capsys):
   (tmp_path / "net.pth").write_text("<!DOCTYPE html><html>Quota exceeded</html>")
   assert command.main(["convert", f"--checkpoint={tmp_path}/net.pth", f"--output={tmp_path}/net"]) == 1

@@ -32,7 +32,6 @@ def assert_parity(tmp_path, net, images=RANDOM_IMAGES):
 
 ARCHITECTURES = {
   "narrow resnet18": {"block": "basic", "stage_sizes": (2, 2, 2, 2), "width": 8},
-  "narrow resnet50": {"width": 8},
   "like resnet101": {"stage_sizes": (1, 2, 7, 1), "width": 4, "classes": 10},
   "like wide_resnet50": {"stage_sizes": (1, 1, 1, 1), "width": 4, "inner_width": 8},
 }

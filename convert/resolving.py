@@ -1,0 +1,107 @@
+"""Names of models to folders with converted checkpoints, which are made on demand."""
+
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+from etils import epath
+
+from biasjax.errors import BiasjaxError
+from biasjax.models import load, zoo
+from convert import certificate, conversion, download
+
+
+def models_directory() -> pathlib.Path:
+  """Where conversions go that were given a name and no folder."""
+  return download.cache_directory() / "models"
+
+
+def converted_names() -> list[str]:
+  """The names under which conversions are in the cache."""
+  folder = models_directory()
+  if not folder.is_dir():
+    return []
+  return sorted(p.name for p in folder.iterdir() if conversion.is_converted(p) and not p.name.startswith("."))
+
+
+def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
+  """The folders of converted checkpoints that `specs` stand for; what is not converted yet is.
+
+  Args:
+    specs: each the name of a row of the zoo or of an earlier conversion, a pattern of such names with
+      wildcards, a folder that a conversion wrote (local or gs://), or a checkpoint file.
+    offline: whether the network may not be used.
+
+  Raises:
+    BiasjaxError: a spec stands for nothing, or something cannot be fetched or converted.
+  """
+  folders: list[epath.Path] = []
+  own = converted_names()
+  names = list(dict.fromkeys([*zoo.ZOO, *own]))
+  for spec in specs:
+    path = epath.Path(spec).expanduser()
+    if path.is_dir():
+      found = [path]
+    elif path.is_file():
+      found = [of_file(pathlib.Path(path))]
+    elif "://" in spec or (spec not in names and path.parent.is_dir() and "/" in spec):
+      raise BiasjaxError(f"{spec}: there is no such checkpoint: make it with python -m convert")
+    else:
+      matching = zoo.matching(spec, names)
+      found = [_of_name(name, offline) for name in matching]
+    folders += [folder for folder in map(epath.Path, found) if folder not in folders]
+  return folders
+
+
+def _of_name(name: str, offline: bool) -> pathlib.Path:
+  return of_row(zoo.ZOO[name], offline=offline) if name in zoo.ZOO else models_directory() / name
+
+
+def of_row(row: zoo.Checkpoint, *, offline: bool = False) -> pathlib.Path:
+  """The folder of a row's conversion, which is fetched and converted if it is not in the cache.
+
+  Raises:
+    BiasjaxError: it cannot be fetched or converted.
+  """
+  folder = models_directory() / row.name
+  if is_current(row):
+    return folder
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  with download.lock(folder.parent / f".{row.name}.lock"):
+    if not is_current(row):  # another process may have been faster
+      checkpoint = download.fetch(row.source, sha256=row.sha256, offline=offline)
+      head = download.fetch(row.head, offline=offline) if row.head else None
+      conversion.write(conversion.convert(checkpoint, head=head, row=row), folder, overwrite=True)
+  return folder
+
+
+def is_current(row: zoo.Checkpoint) -> bool:
+  """Whether the cache holds a conversion of this row as it is now."""
+  folder = models_directory() / row.name
+  if not conversion.is_converted(folder):
+    return False
+  try:
+    found = load.read_certificate(epath.Path(folder))
+  except BiasjaxError:
+    return False  # damaged: to be made again
+  expected = certificate.identity({"format": certificate.FORMAT, "model": certificate.describe_row(row)})
+  return {key: found.get(key) for key in expected} == expected
+
+
+def of_file(path: pathlib.Path) -> pathlib.Path:
+  """The folder of a file's conversion; it is named after the file, and kept by the file's contents.
+
+  Raises:
+    BiasjaxError: it cannot be converted.
+  """
+  with open(path, "rb") as file:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+  name = path.name
+  for ending in (".tar", ".pth", ".pt", ".ckpt", ".bin", ".safetensors"):
+    name = name.removesuffix(ending)
+  folder = download.cache_directory() / "files" / digest[:16] / (name or path.name)
+  if not conversion.is_converted(folder):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with download.lock(folder.parent / ".lock"):
+      conversion.write(conversion.convert(path), folder)
+  return folder
