@@ -48,10 +48,9 @@ def run(asked: dict) -> int:
     if not asked[name]:
       raise BiasjaxError(f"--{name} is needed: see python run.py --help")
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
-  from biasjax.models.load import load
-
   from biasjax import evaluate, probes, results
   from biasjax.data import sources
+  from biasjax.models.load import load
 
   names = list(dict.fromkeys(asked["probes"]))
   needed = dict.fromkeys(need for name in names for need in (*probes.get(name).needs, name))
@@ -69,11 +68,13 @@ def run(asked: dict) -> int:
       batch_size=asked["batch_size"],
       seed=asked["seed"],
     )
-  metrics, excluded = results.summarise(store, probes.get)
-  results.write_tables(store, metrics, excluded)
-  print(results.text_table(metrics))
+  summary = results.summarise(store, probes.get)
+  results.write_tables(store, summary)
+  print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  return _report_excluded(excluded)
+  for sentence in summary.incomplete:
+    print(f"run.py: {sentence}", file=sys.stderr)
+  return _report_excluded(summary.excluded)
 
 
 def _refuse_repeated(flag: str, names: list[str]) -> None:

@@ -22,6 +22,7 @@ from biasjax.data import pipeline, preprocess
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
+from biasjax.ops.pixels import unit_interval
 from biasjax.probes.base import Probe
 from biasjax.results import Store, Unit, chunks
 from biasjax.types import Labels, Logits, Pixels, Variables
@@ -104,12 +105,15 @@ def evaluate(
     chunk: sum(len(probe.conditions) * sum(row) for probe, row in zip(probes, lacks, strict=True))
     for chunk, lacks in missing.items()
   }
-  total = sum((stop - start) * steps[start, stop] for start, stop in missing)
+  progress = tqdm.tqdm(
+    desc=source.name,
+    total=sum(stop - start for start, stop in missing),
+    unit=" images",
+    bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
+    disable=not sys.stderr.isatty(),
+  )
   # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-  with (
-    jax.default_matmul_precision(PRECISION),
-    tqdm.tqdm(total=total, unit=" images", desc=source.name, disable=not sys.stderr.isatty()) as progress,
-  ):
+  with jax.default_matmul_precision(PRECISION), progress:
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):
       observed = _Observed()
       for batch in of_chunk:
@@ -126,7 +130,7 @@ def evaluate(
             for m in wanted:
               step = _observe(models[m].apply)
               observed.add((p, m), name, step(variables[m], perturbed, labels))
-            progress.update(len(wanted) * int(batch.valid.sum()))
+            progress.update(batch.count * len(wanted) / steps[chunk])
         observed.end_batch(batch)
       for p, of_probe in enumerate(work):
         for m, unit in enumerate(of_probe):
@@ -199,13 +203,10 @@ def _functions(prepare: Callable, perturb: Callable) -> tuple[Callable, Callable
     key = jax.random.fold_in(jax.random.fold_in(key, noise_id[0]), noise_id[1])
     return perturb(key, prepared, condition)
 
-  def prepare_batch(pixels: Pixels, maximum: Float[Array, ""]):
-    return jax.vmap(prepare)(pixels.astype(jnp.float32) / maximum)
+  def prepare_batch(pixels: Pixels):
+    return jax.vmap(prepare)(unit_interval(pixels))
 
-  # A constant divisor would become a product with its reciprocal, and half of the 256 levels would differ in
-  # their last bit from torchvision's ToTensor; as an argument it stays a division.
-  prepare_compiled = functools.partial(jax.jit(prepare_batch), maximum=jnp.float32(255))
-  return prepare_compiled, jax.jit(jax.vmap(perturb_example, in_axes=(None, 0, 0, None)))
+  return jax.jit(prepare_batch), jax.jit(jax.vmap(perturb_example, in_axes=(None, 0, 0, None)))
 
 
 def _device_functions(probe: Probe) -> tuple[Callable, Callable]:

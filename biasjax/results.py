@@ -134,6 +134,11 @@ class Store:
     names = (urllib.parse.quote(name, safe="") for name in (unit.dataset, unit.probe, unit.model))
     return self.workdir.joinpath("observations", *names, unit.digest)
 
+  def missing(self, unit: Unit) -> list[tuple[int, int]]:
+    """The chunks of `unit` that are still to be computed."""
+    length = self.manifest["datasets"][unit.dataset]["length"]
+    return [chunk for chunk in chunks(length, self.chunk_size) if not self.has(unit, chunk)]
+
   def has(self, unit: Unit, chunk: tuple[int, int]) -> bool:
     """Whether `chunk` of `unit` is there; a damaged one is named in the log and counts as missing."""
     path = self.folder(unit) / _chunk_name(chunk)
@@ -170,7 +175,7 @@ class Store:
     """All observations of `unit`, and {example id: reason} of its excluded images.
 
     Raises:
-      BiasjaxError: chunks are missing, damaged, or do not hold each example once for each condition.
+      BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition.
     """
     length = self.manifest["datasets"][unit.dataset]["length"]
     tables, excluded = [], {}
@@ -179,9 +184,6 @@ class Store:
       try:
         table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = json.loads(table.schema.metadata[METADATA])
-      except FileNotFoundError:
-        missing = f"{unit.model}, {unit.probe} on {unit.dataset}: examples {chunk} are missing"
-        raise BiasjaxError(f"{missing}: start the run again to compute them") from None
       except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise BiasjaxError(f"{path} is damaged ({error}): delete it and start the run again") from error
       _check_counts(path, chunk, table, metadata["excluded"])
@@ -222,33 +224,46 @@ def _write(path: epath.Path, content: bytes) -> None:
     raise BiasjaxError(f"cannot write {path}: {error}; what is computed is kept, start again") from error
 
 
-def summarise(
-  store: Store, get_probe: Callable[[str], Probe]
-) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
-  """Every number that follows from the stored observations; no model and no device is needed.
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """Every number that follows from stored observations.
+
+  Attributes:
+    metrics: columns model, dataset, probe, metric, value, low, high, n, detail; sorted by model and dataset.
+    excluded: {dataset: {example id: reason}} of the images that could not be decoded.
+    incomplete: what is left out because chunks are missing, a sentence each.
+  """
+
+  metrics: pd.DataFrame
+  excluded: dict[str, dict[str, str]]
+  incomplete: list[str]
+
+
+def summarise(store: Store, get_probe: Callable[[str], Probe]) -> Summary:
+  """Summarises what is complete; no model and no device is needed.
 
   Args:
     store: the observations.
     get_probe: name -> probe, for its summary.
 
-  Returns:
-    A table with columns `model, dataset, probe, metric, value, low, high, n, detail`, sorted by model and
-    dataset; and {dataset: {example id: reason}} of the images that were excluded.
-
   Raises:
-    BiasjaxError: observations are missing or damaged.
+    BiasjaxError: observations are damaged, or none are complete.
   """
-  rows, excluded = [], {}
+  rows, excluded, incomplete = [], {}, []
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
   for model, dataset, name in units:
     probe = get_probe(name)
-    wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
-    if None in wanted.values():
-      missing = next(other for other, unit in wanted.items() if unit is None)
-      raise BiasjaxError(f"{model}, {name} on {dataset} needs the probe {missing}: run it too")
+    wanted = [units.get((model, dataset, other)) for other in (name, *probe.needs)]
+    missing = [len(store.missing(unit)) if unit else 0 for unit in wanted]
+    if None in wanted or any(missing):
+      lacks = f"{max(missing)} chunk(s)" if None not in wanted else " and ".join(probe.needs)
+      incomplete.append(
+        f"{model}, {name} on {dataset} lacks {lacks}: run it to the end to have it in the tables"
+      )
+      continue
     observations = {}
-    for other, unit in wanted.items():
-      observations[other], left_out = store.read(unit)
+    for unit in wanted:
+      observations[unit.probe], left_out = store.read(unit)
       excluded.setdefault(dataset, {}).update(left_out)
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
@@ -256,8 +271,10 @@ def summarise(
       column = metric.name.format(dataset=dataset)
       numbers = (metric.value, metric.low, metric.high, metric.n, metric.detail)
       rows.append((model, dataset, name, column, *numbers))
+  if not rows:
+    raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  return pd.DataFrame(rows, columns=columns), {k: v for k, v in excluded.items() if v}
+  return Summary(pd.DataFrame(rows, columns=columns), {k: v for k, v in excluded.items() if v}, incomplete)
 
 
 def wide(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -278,12 +295,16 @@ def _preferred(datasets: set[str]) -> str:
   return "imagenet" if "imagenet" in datasets else min(datasets)
 
 
-def write_tables(store: Store, metrics: pd.DataFrame, excluded: Mapping[str, Mapping[str, str]]) -> None:
+def write_tables(store: Store, summary: Summary) -> None:
   """Writes results.csv (wide), metrics.csv (with intervals and counts) and excluded.csv (images left out)."""
-  left_out = [(name, image, reason) for name in excluded for image, reason in sorted(excluded[name].items())]
+  left_out = [
+    (dataset, image, reason)
+    for dataset, images in sorted(summary.excluded.items())
+    for image, reason in sorted(images.items())
+  ]
   tables = {
-    "results.csv": wide(metrics),
-    "metrics.csv": metrics.drop(columns="detail"),
+    "results.csv": wide(summary.metrics),
+    "metrics.csv": summary.metrics.drop(columns="detail"),
     "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
   }
   for name, table in tables.items():

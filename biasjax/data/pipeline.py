@@ -39,6 +39,11 @@ class Batch:
     """Which rows hold an example, bool [b]."""
     return self.labels != PADDING
 
+  @property
+  def count(self) -> int:
+    """Rows that are no padding, decoded or not."""
+    return sum(map(bool, self.example_ids))
+
 
 def noise_id(example_id: str) -> np.ndarray:
   """uint32 [2], from the file name alone: an image meets the same noise in a folder and in TFDS."""

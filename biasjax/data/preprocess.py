@@ -20,6 +20,8 @@ def decode(encoded: bytes) -> Image.Image:
   try:
     with Image.open(io.BytesIO(encoded)) as image:
       return image.convert("RGB")
+  except MemoryError:
+    raise
   # Pillow's decoders raise whatever the damage leads them to; which of them it is tells a user nothing.
   except Exception as error:
     raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {error}") from error

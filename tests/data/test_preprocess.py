@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from made_images import encoded, pixels
 from PIL import Image
 
 from biasjax.data import preprocess
+from made_images import encoded, pixels
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pytest
 import scipy.io
-from made_images import class_folder, encoded, pixels
 
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
+from made_images import class_folder, encoded, pixels
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"  # classes 0, 1 and 999
 

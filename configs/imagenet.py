@@ -1,0 +1,12 @@
+"""Accuracy and spectral bias on ImageNet's validation images: add --models, and --dataset if they lie elsewhere."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.probes = ["accuracy", "spectral"]
+  config.dataset = ["folder:/data/imagenet/val"]
+  config.batch_size = 256
+  config.chunk_size = 2048
+  return config

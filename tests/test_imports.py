@@ -1,0 +1,75 @@
+"""Imports go one way, read off the syntax trees."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# What each part may import of the project, besides itself, errors, version and types.
+ALLOWED = {
+  "biasjax.types": set(),
+  "biasjax.errors": set(),
+  "biasjax.version": set(),
+  "biasjax.statistics": set(),
+  "biasjax.ops": set(),
+  "biasjax.models": {"biasjax.ops"},
+  "biasjax.data": set(),
+  "biasjax.probes": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.statistics"},
+  "biasjax.results": {"biasjax.probes", "biasjax.statistics"},
+  "biasjax.evaluate": {"biasjax.probes", "biasjax.models", "biasjax.data", "biasjax.ops", "biasjax.results"},
+  "convert": {"biasjax.models"},
+}
+LEAVES = {"biasjax.errors", "biasjax.version", "biasjax.types"}
+
+
+def part(module: str) -> str:
+  """The entry of `ALLOWED` that a module belongs to."""
+  return ".".join(module.split(".")[: 2 if module.startswith("biasjax") else 1])
+
+
+def modules() -> dict[str, pathlib.Path]:
+  paths = [*ROOT.glob("biasjax/**/*.py"), *ROOT.glob("convert/**/*.py")]
+  names = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths
+  }
+  names.pop("biasjax")  # the public surface
+  return names
+
+
+def imported(path: pathlib.Path) -> set[str]:
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      found.add(node.module)
+      if node.module == "biasjax":
+        found |= {f"biasjax.{alias.name}" for alias in node.names}
+  return {name for name in found if name.split(".")[0] in ("biasjax", "convert", "run") and name != "biasjax"}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_lies_below_it(module):
+  here = part(module)
+  assert here in ALLOWED, f"{here} is new: say in ALLOWED what it may import"
+  used = {part(name) for name in imported(modules()[module])}
+  assert used <= ALLOWED[here] | LEAVES | {here}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_module_imports_torch_or_tensorflow(module):
+  path = modules()[module]
+  names = {
+    name.split(".")[0]
+    for node in ast.walk(ast.parse(path.read_text()))
+    for name in (
+      [alias.name for alias in node.names]
+      if isinstance(node, ast.Import)
+      else [node.module or ""]
+      if isinstance(node, ast.ImportFrom)
+      else []
+    )
+  }
+  assert not names & {"torch", "torchvision", "timm", "tensorflow"}
