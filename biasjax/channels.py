@@ -1,6 +1,6 @@
-"""Noise thresholds and the channel they trace: the published estimate and a continuous one. NumPy and scipy.
+"""Noise thresholds and the channel they trace: the published estimate and a continuous one.
 
-Both describe how strongly noise in each of B octave bands disturbs recognition, and fit a Gaussian over bands,
+Both describe how strongly noise in each of B octave bands disturbs recognition, and fit a Gaussian to it,
 
   t(f) = A exp(-(f - mu)^2 / (2 sigma^2)),  f = 0 (lowest) .. B - 1,
 
@@ -37,13 +37,20 @@ class Channel:
   pns: float
 
 
+UNDETERMINED = Channel(math.nan, math.nan, math.nan)
+
+
 def _gaussian(f: np.ndarray, height: float, mu: float, sigma: float) -> np.ndarray:
   return height * np.exp(-((f - mu) ** 2) / (2 * sigma**2))
 
 
 def channel(height: float, mu: float, sigma: float, lowest: float = LOWEST_CENTRE) -> Channel:
   """Properties of a Gaussian channel."""
-  return Channel(2 * math.sqrt(math.log(4)) * abs(sigma), lowest * 2.0**mu, 2.0 ** (height - 4))
+  return Channel(
+    bw=2 * math.sqrt(math.log(4)) * abs(float(sigma)),
+    cf=lowest * 2.0 ** float(mu),
+    pns=2.0 ** (float(height) - 4),
+  )
 
 
 # --- as published ------------------------------------------------------------------------------------------
@@ -71,8 +78,8 @@ def published_channel(thresholds: tuple[int, ...], lowest: float = LOWEST_CENTRE
   """The Gaussian fitted by least squares to integer thresholds, A within [0, 4].
 
   The fit and its start are the published ones, so that it ends in the published optimum. Two departures:
-  sigma's sign, which the fit leaves free, is dropped; and the centre of a flat vector, which is an accident of
-  the optimiser, is NaN. (Its bandwidth is one as well, but stands in published tables, and is kept.)
+  sigma's sign, which the fit leaves free, is dropped; and the centre of a flat vector, an accident of the
+  optimiser, is NaN. (Its bandwidth is one as well, but stands in published tables, and is kept.)
   """
   with warnings.catch_warnings():
     # Of a flat vector, whose covariance does not exist; it is not used.
@@ -123,8 +130,8 @@ class Psychometric:
 
 
 # Weak priors, in the manner of psignifit (Schuett et al. 2016), that keep an estimate finite where the counts
-# say nothing: of a band that never disturbs, or of one that already the weakest noise blots out. (mean, SD) of
-# logit, log2 a, ln k.
+# say nothing: of a band that never disturbs, or of one that already the weakest noise blots out. (mean, SD)
+# of logit, log2 a, ln k.
 PRIORS = ((0.0, 5.0), (math.log2(0.08), 4.0), (math.log(2.5), 0.8))
 
 
@@ -260,6 +267,12 @@ def sensitivities(log2_sd: np.ndarray) -> np.ndarray:
   return math.log2(STRONGEST) + 0.5 - log2_sd
 
 
+def no_fit(fitted: Psychometric) -> ContinuousFit:
+  """What is known of an observer that has no thresholds: nothing."""
+  missing = np.full(fitted.bands, math.nan)
+  return ContinuousFit(missing, missing, missing, UNDETERMINED, UNDETERMINED, UNDETERMINED, math.nan)
+
+
 def fit_channel(
   fitted: Psychometric, criterion: float | None, lowest: float = LOWEST_CENTRE
 ) -> ContinuousFit:
@@ -279,10 +292,8 @@ def fit_channel(
   x, covariance = _with_covariance(
     lambda theta: log_thresholds(theta, chance, criterion), fitted.theta, fitted.covariance
   )
-  nothing = Channel(math.nan, math.nan, math.nan)
   if not np.isfinite(covariance).all():
-    missing = np.full(bands, math.nan)
-    return ContinuousFit(missing, missing, missing, nothing, nothing, nothing, math.nan)
+    return no_fit(fitted)
   error = np.sqrt(np.diag(covariance))
   sd, sd_low, sd_high = (2.0**edge for edge in (x, x - Z * error, x + Z * error))
 

@@ -264,6 +264,7 @@ def summarise(store: Store, get_probe: Callable[[str], Probe]) -> Summary:
     observations = {}
     for unit in wanted:
       observations[unit.probe], left_out = store.read(unit)
+      observations[unit.probe].attrs["labels"] = unit.key.get("labels", "imagenet")
       excluded.setdefault(dataset, {}).update(left_out)
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")

@@ -45,3 +45,21 @@ def ratio_of_means(
   z = scipy.stats.norm.ppf(0.5 + confidence / 2)
   half = float(z * math.sqrt(variance / n) * n / total)
   return ratio, ratio - half, ratio + half
+
+
+def bootstrap_means(outcomes: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
+  """Column means of `outcomes` [n, k] over rows drawn with replacement; float [resamples, k]."""
+  n, rng = len(outcomes), np.random.default_rng(seed)
+  means = np.empty((resamples, outcomes.shape[1]))
+  for i in range(resamples):
+    means[i] = np.bincount(rng.integers(n, size=n), minlength=n) @ outcomes / n
+  return means
+
+
+def percentile_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+  """The bootstrap's percentile interval of `values` [n], those that are NaN left out; NaN if all are."""
+  values = values[~np.isnan(values)]
+  if not len(values):
+    return math.nan, math.nan
+  low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
+  return float(low), float(high)

@@ -16,8 +16,8 @@ def rms(image: Float[Array, "h w"]) -> Float[Array, ""]:
 def octave_noise(key: RandomKey, size: int, level: Int[Array, ""]) -> Float[Array, "n n"]:
   """One octave of white Gaussian noise of unit variance, with the power of its finest octave.
 
-  Subramanian et al. 2023. Every band has the RMS of level 0 of the same noise, about 0.9: not that of the
-  white noise.
+  Subramanian et al. 2023. Every band has the RMS of level 0 of the same noise, about 0.95, and not
+  that of the white noise.
 
   Args:
     key: of the noise.

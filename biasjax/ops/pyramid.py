@@ -1,8 +1,8 @@
 """Octave bands of a Laplacian pyramid as matrix products.
 
 Burt & Adelson 1983, with the binomial filter and edges reflected about the last pixel, as in pyrtools
-(`LaplacianPyramid`, `recon_pyr(levels=l)`). Everything in it is linear and separable, so level l of an image n
-is P_l n P_l^T - P_(l+1) n P_(l+1)^T, where P_l takes a column down l octaves and up again.
+(`LaplacianPyramid`, `recon_pyr(levels=l)`). All of it is linear and separable, so level l of an image n is
+P_l n P_l^T - P_(l+1) n P_(l+1)^T, where P_l takes a column down l octaves and up again.
 """
 
 import functools

@@ -1,8 +1,9 @@
-"""One file a probe, found by its name: a module here that has a function `make(size) -> Probe`."""
+"""One file a probe, found by its name: a module here that has a function `make(size, **options) -> Probe`."""
 
 import difflib
 import functools
 import importlib
+import inspect
 import pkgutil
 
 from biasjax.errors import BiasjaxError
@@ -24,11 +25,22 @@ def names() -> tuple[str, ...]:
 def get(name: str, size: int = 224) -> Probe:
   """The probe called `name`, for size x size images.
 
+  A variant of a probe has a name of its own, "probe:option=value:...", and so its own observations and its
+  own columns: spectral:mask=radial.
+
   Raises:
-    BiasjaxError: there is no such probe.
+    BiasjaxError: there is no such probe, option or value.
   """
-  if name not in names():
-    near = difflib.get_close_matches(name, names(), n=1)
+  module, *given = name.split(":")
+  if module not in names():
+    near = difflib.get_close_matches(module, names(), n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-    raise BiasjaxError(f"unknown probe {name!r}: {hint}")
-  return importlib.import_module(f"{__name__}.{name}").make(size)
+    raise BiasjaxError(f"unknown probe {module!r}: {hint}")
+  make = importlib.import_module(f"{__name__}.{module}").make
+  known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  options = dict(option.partition("=")[::2] for option in given)
+  for option, value in options.items():
+    if option not in known or not value:
+      there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
+      raise BiasjaxError(f"probe {name!r}: {module} does not take {option!r}: {there_are}")
+  return make(size, **options)
