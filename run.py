@@ -5,7 +5,7 @@ python run.py --models=... --probes=... --dataset=... --workdir=...
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from biasjax.errors import BiasjaxError
@@ -29,9 +29,12 @@ def settings(values: flags.FlagValues) -> dict:
   """What was asked: the command line before the config before the defaults.
 
   Raises:
-    BiasjaxError: the config sets something that is no flag.
+    BiasjaxError: the config is not there, or sets something that is no flag.
   """
-  config = dict(values.config or {})
+  try:
+    config = dict(values.config or {})
+  except OSError as error:
+    raise BiasjaxError(f"--config cannot be loaded: {' '.join(str(error).split())}") from error
   unknown = sorted(set(config) - set(SETTINGS))
   if unknown:
     raise BiasjaxError(f"--config sets {unknown[0]!r}, which is none of {', '.join(SETTINGS)}")
@@ -94,6 +97,8 @@ def _report_excluded(excluded: dict[str, dict[str, str]]) -> int:
 def main(argv: list[str]) -> int:
   """Runs what the flags ask; a user's mistake is one line and exit status 1."""
   try:
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax turns it up when it is imported
     if len(argv) > 1:
       raise BiasjaxError(f"unexpected argument {argv[1]!r}: everything is a flag, see python run.py --help")
     return run(settings(flags.FLAGS))
@@ -107,8 +112,11 @@ def parse_flags(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    print(f"run.py: error: {' '.join(str(error).split())} (see python run.py --help)", file=sys.stderr)
-    sys.exit(1)
+    message = f"{' '.join(str(error).split())} (see python run.py --help)"
+  except Exception as error:  # parsing runs the user's --config, which may raise anything
+    message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
+  print(f"run.py: error: {message}", file=sys.stderr)
+  sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import tqdm
 from jaxtyping import Array, Float, Int
 
 from biasjax.data import pipeline, preprocess
+from biasjax.data.classes import wordnet_ids
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
@@ -86,8 +87,15 @@ def evaluate(
     size: pixels of a side.
 
   Raises:
-    BiasjaxError: storage failed, or a model gave logits that are not finite. Finished chunks are kept.
+    BiasjaxError: a model has not the 1,000 classes, storage failed, or a model gave logits that are not
+      finite. Finished chunks are kept.
   """
+  for model in models:
+    if model.architecture.num_classes != len(wordnet_ids()):
+      raise BiasjaxError(
+        f"model {model.name} has {model.architecture.num_classes} classes, but the labels of {source.name} "
+        f"are indices into ImageNet's {len(wordnet_ids())}: they cannot be compared"
+      )
   work = units(models, probes, source, seed)
   store.register(source, itertools.chain(*work))
   missing = {

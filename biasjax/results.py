@@ -253,18 +253,19 @@ def summarise(store: Store, get_probe: Callable[[str], Probe]) -> Summary:
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
   for model, dataset, name in units:
     probe = get_probe(name)
-    wanted = [units.get((model, dataset, other)) for other in (name, *probe.needs)]
-    missing = [len(store.missing(unit)) if unit else 0 for unit in wanted]
-    if None in wanted or any(missing):
-      lacks = f"{max(missing)} chunk(s)" if None not in wanted else " and ".join(probe.needs)
+    wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
+    lacking = [other for other, unit in wanted.items() if unit is None or store.missing(unit)]
+    if lacking:
       incomplete.append(
-        f"{model}, {name} on {dataset} lacks {lacks}: run it to the end to have it in the tables"
+        f"{model}, {name} on {dataset} lacks observations of {' and '.join(lacking)}: "
+        "run it to the end to have it in the tables"
       )
       continue
     observations = {}
-    for unit in wanted:
-      observations[unit.probe], left_out = store.read(unit)
-      observations[unit.probe].attrs["labels"] = unit.key.get("labels", "imagenet")
+    for other in wanted:
+      unit = units[model, dataset, other]
+      observations[other], left_out = store.read(unit)
+      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
       excluded.setdefault(dataset, {}).update(left_out)
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
@@ -284,8 +285,8 @@ def wide(metrics: pd.DataFrame) -> pd.DataFrame:
   Metrics whose names do not hold the dataset (the biases) come from one dataset; where several have been
   probed, the others' columns end in "@dataset".
   """
-  owner = metrics.groupby("metric")["dataset"].agg(lambda names: _preferred(set(names)))
-  own = metrics["dataset"].to_numpy() == metrics["metric"].map(owner).to_numpy()
+  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
+  own = metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
   column = np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
   table = metrics.assign(column=column)
   order = list(dict.fromkeys(table["column"]))
@@ -318,7 +319,8 @@ def text_table(metrics: pd.DataFrame) -> str:
   lines = []
   for dataset, of_dataset in main.groupby("dataset", sort=False):
     columns = list(dict.fromkeys(of_dataset["metric"]))
-    cells = {(r.model, r.metric): _cell(r.value, r.low, r.high) for r in of_dataset.itertuples()}
+    fields = zip(*(of_dataset[field] for field in ("model", "metric", "value", "low", "high")), strict=True)
+    cells = {(model, metric): _cell(*interval) for model, metric, *interval in fields}
     models = list(dict.fromkeys(of_dataset["model"]))
     rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""Accuracy and spectral bias on ImageNet's validation images: add --models, and --dataset if they lie elsewhere."""
+"""Accuracy and spectral bias on ImageNet's validation images; add --models, and --dataset to move it."""
 
 from ml_collections import ConfigDict
 

@@ -1,7 +1,7 @@
 """Trains the demo's network in PyTorch and saves it as PyTorch does: python -m demo.make_checkpoint
 
 A ResNet-50 with an eighth of the channels, on the pictures of demo/draw.py: ten of the 1,000 classes. Needs
-torch (requirements-dev.txt); about five minutes on two cores. The demo itself needs no torch.
+torch (requirements-dev.txt); about ten minutes. The demo itself needs no torch.
 """
 
 import pathlib

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -259,7 +260,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
 
   dataset, _, split = spec.partition("@")
   builder = _tfds_builder(tfds_lib, dataset, data_dir)
-  info = builder.info
+  info, features = builder.info, dict(builder.info.features or {})
   if not split:
     usual = [known for known in ("validation", "test") if known in info.splits]
     split = usual[0] if usual else next(iter(info.splits)) if len(info.splits) == 1 else ""
@@ -267,15 +268,12 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     raise BiasjaxError(
       f"{spec}: no split {split!r}; there are {', '.join(info.splits)}: name one as {dataset}@SPLIT"
     )
-  cue_conflict = {"image", "shape_label", "texture_label", "file_name"} <= set(info.features or {})
-  if not cue_conflict and not {"image", "label"} <= set(info.features or {}):
-    raise BiasjaxError(
-      f"{spec}: expected the features image and label, found {', '.join(info.features or [])}"
-    )
+  cue_conflict = {"image", "shape_label", "texture_label", "file_name"} <= set(features)
+  if not cue_conflict and not {"image", "label"} <= set(features):
+    raise BiasjaxError(f"{spec}: expected the features image and label, found {', '.join(features)}")
   label = "shape_label" if cue_conflict else "label"
-  labels = _tfds_labels(spec, info.features[label], category_index() if cue_conflict else class_index())
-  decoders = {"image": tfds_lib.decode.SkipDecoding()}
-  records = builder.as_data_source(split, decoders=decoders)
+  labels = _tfds_labels(spec, features[label], category_index() if cue_conflict else class_index())
+  records = builder.as_data_source(split=split, decoders={"image": tfds_lib.decode.SkipDecoding()})
 
   def read(index: int) -> Example:
     record = records[index]
@@ -291,13 +289,13 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     "bytes": info.splits[split].num_bytes,
   }
   fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
-  table_name = name or {"imagenet2012": "imagenet"}.get(builder.name, builder.name)
+  table_name = name or {"imagenet2012": "imagenet"}.get(builder.name) or str(builder.name)
   location = f"{info.full_name}@{split} in {builder.data_dir}"
   of_source = {"labels": "cue_conflict", "resize": None} if cue_conflict else {}
   return Source(table_name, len(records), read, fingerprint, location, **of_source)
 
 
-def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None):
+def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
   """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
   file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
   try:

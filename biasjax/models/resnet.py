@@ -126,7 +126,7 @@ class ResNet(nn.Module):
 
     x = _conv(arch.width, 7, 2, "conv1")(x)
     x = nn.relu(_batch_norm(train, "bn1")(x))
-    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
 
     for stage, size in enumerate(arch.stage_sizes):
       for index in range(size):

@@ -10,20 +10,22 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from biasjax.data.classes import categories, category_classes
 from biasjax.errors import BiasjaxError
 from biasjax.types import Logits
 
-Decision = Callable[[Logits], Logits]
+Scores = Float[Array, "b competing"]
+Decision = Callable[[Logits], Scores]
 
 
-def all_classes(logits: Logits) -> Logits:
+def all_classes(logits: Logits) -> Scores:
   """Every class competes."""
   return logits
 
 
-def sixteen_categories(logits: Logits) -> Logits:
+def sixteen_categories(logits: Logits) -> Scores:
   """The 16 categories compete, each by the mean of its classes' softmax probabilities (Geirhos et al. 2019).
 
   Args:
@@ -63,7 +65,7 @@ def only(names: tuple[str, ...]) -> Decision:
     raise BiasjaxError(f"categories: {wrong}; there are {', '.join(categories())}")
   competing = np.isin(categories(), names)
 
-  def decide(logits: Logits) -> Logits:
+  def decide(logits: Logits) -> Scores:
     return jnp.where(competing[None], sixteen_categories(logits), -jnp.inf)
 
   return decide

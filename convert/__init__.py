@@ -1,0 +1,1 @@
+"""PyTorch checkpoints to Flax ones, without torch: python -m convert --help."""

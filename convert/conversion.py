@@ -1,0 +1,183 @@
+"""A checkpoint file to a folder with the Flax checkpoint and its certificate, whole or not at all."""
+
+import dataclasses
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from etils import epath
+
+from biasjax.errors import BiasjaxError
+from biasjax.models import load
+from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from biasjax.types import Variables
+from convert import certificate, families, readers, torchvision
+from convert.certificate import Normalization
+
+FLOATS = (np.dtype("f2"), np.dtype("f4"), np.dtype("f8"), np.dtype(ml_dtypes.bfloat16))
+ASSUMED = Normalization(IMAGENET_MEAN, IMAGENET_STD, "assumed: ImageNet's, as torchvision and timm use it")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+  """A converted network in memory.
+
+  Attributes:
+    architecture: found in the tensors' shapes.
+    variables: NumPy arrays, float32.
+    certificate: what is recorded of it.
+  """
+
+  architecture: Architecture
+  variables: Variables
+  certificate: dict[str, Any]
+
+
+def convert(
+  path: str | os.PathLike, *, normalization: Normalization = ASSUMED, reading: str | None = None
+) -> Conversion:
+  """Converts one checkpoint file.
+
+  Args:
+    path: of the file.
+    normalization: of the network's input.
+    reading: which state dict, where a file holds several; see `families.recognise`.
+
+  Raises:
+    BiasjaxError: the file cannot be read, or does not hold exactly a ResNet; or values are not finite.
+  """
+  _check_normalization(normalization)
+  file = readers.read(path)
+  state = families.recognise(file, reading)
+  shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
+  architecture = torchvision.infer(shapes, str(file.path))
+  key_map, counted = torchvision.match(shapes, architecture, str(file.path))
+  kept = sum(math.prod(entry.shape) * state.tensors[name].dtype.itemsize for name, entry in key_map.items())
+  if kept > file.size:
+    raise BiasjaxError(f"{file.path}: its tensors claim {kept} bytes and share memory; a ResNet's never do")
+  variables: Variables = {}
+  rounding = {}
+  for name, entry in key_map.items():
+    values, change = _float32(state.tensors[name], state.names[name], file)
+    if change:
+      rounding[name] = change
+    _insert(variables, entry.path, torchvision.to_flax(values))
+  for key in ("mean", "std"):
+    values = np.array(getattr(normalization, key), np.float32)
+    _insert(variables, ("normalization", key), values)
+  return Conversion(
+    architecture,
+    variables,
+    certificate.make(
+      file=file,
+      state=state,
+      key_map=key_map,
+      counters={name: int(state.tensors[name].read().reshape(())) for name in counted},
+      rounding=rounding,
+      architecture=architecture,
+      normalization=normalization,
+      fingerprint=load.fingerprint(architecture, variables),
+    ),
+  )
+
+
+def _check_normalization(normalization: Normalization) -> None:
+  for key in ("mean", "std"):
+    values = getattr(normalization, key)
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+      raise BiasjaxError(
+        f"--{key}={','.join(map(str, values))}: three numbers are needed, one for each of RGB"
+      )
+  if min(normalization.std) <= 0:
+    raise BiasjaxError(f"--std={','.join(map(str, normalization.std))}: must be positive")
+
+
+def _float32(tensor: readers.Tensor, name: str, file: readers.File) -> tuple[np.ndarray, float]:
+  """A tensor's values in float32, and the largest change that this made (0 unless they are float64)."""
+  if tensor.dtype not in FLOATS:
+    raise BiasjaxError(f"{file.path}: {name!r} is {tensor.dtype}; weights are floating-point numbers")
+  values = tensor.read()
+  if not np.isfinite(values).all():
+    raise BiasjaxError(f"{file.path}: {name!r} holds values that are not finite")
+  if name.endswith(".running_var") and (values < 0).any():
+    raise BiasjaxError(f"{file.path}: {name!r} holds negative variances")
+  if values.dtype != np.float64:
+    return values.astype(np.float32, copy=False), 0.0
+  limit = np.finfo(np.float32).max
+  if values.size and np.abs(values).max() > limit:
+    raise BiasjaxError(f"{file.path}: {name!r} holds values beyond float32")
+  rounded = values.astype(np.float32)
+  return rounded, float(np.abs(values - rounded).max(initial=0.0))
+
+
+def _insert(tree: dict[str, Any], path: tuple[str, ...], value: np.ndarray) -> None:
+  for key in path[:-1]:
+    tree = tree.setdefault(key, {})
+  tree[path[-1]] = value
+
+
+def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool = False) -> bool:
+  """Writes a conversion into a folder of its own, which appears whole or not at all.
+
+  Args:
+    conversion: what to write.
+    output: the folder. If it already holds this very conversion, nothing is done.
+    overwrite: whether another conversion that is there may be replaced.
+
+  Returns:
+    Whether anything was written.
+
+  Raises:
+    BiasjaxError: something else is there, or storage failed.
+  """
+  output = pathlib.Path(os.path.abspath(output))
+  previous = output.parent / f".{output.name}.previous"
+  temporary = output.parent / f".{output.name}.{os.getpid()}.tmp"
+  try:
+    if previous.exists() and not output.exists():
+      previous.rename(output)  # a replacement was interrupted between its two steps
+    if output.exists():
+      if _holds(output, conversion.certificate):
+        return False
+      if not overwrite:
+        raise BiasjaxError(
+          f"{output}: exists and holds something else: choose another --output, or --overwrite"
+        )
+      if not _is_ours(output):
+        raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      temporary.mkdir()
+      load.save(epath.Path(temporary), conversion.architecture, conversion.variables)
+      (temporary / load.CERTIFICATE).write_text(certificate.dump(conversion.certificate))
+      if output.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        output.rename(previous)
+      temporary.rename(output)
+    finally:
+      shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)
+  except OSError as error:
+    raise BiasjaxError(f"{output}: cannot be written ({error.strerror or error})") from error
+  return True
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+  return (folder / load.CERTIFICATE).is_file() and (folder / load.CHECKPOINT).is_dir()
+
+
+def _holds(folder: pathlib.Path, expected: Mapping[str, Any]) -> bool:
+  """Whether a folder holds this very conversion, intact."""
+  if not _is_ours(folder):
+    return False
+  try:
+    if load.read_certificate(epath.Path(folder)) != expected:
+      return False
+    return load.load(folder).fingerprint == expected["fingerprint"]
+  except BiasjaxError:
+    return False  # damaged: like anything else that is not this conversion

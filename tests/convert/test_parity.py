@@ -1,0 +1,87 @@
+"""A converted network is still the same network: its logits are PyTorch's."""
+
+import numpy as np
+import pytest
+from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
+
+import biasjax
+from convert import __main__ as command
+
+TOLERANCE = 1e-4
+RANDOM_IMAGES = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+
+
+def converted(tmp_path, state_dict, container, *flags):
+  save(state_dict, tmp_path / f"net.{container}", container)
+  output = tmp_path / f"converted_{container}"
+  assert (
+    command.main(["convert", f"--checkpoint={tmp_path}/net.{container}", f"--output={output}", *flags]) == 0
+  )
+  return biasjax.load(output)
+
+
+def assert_parity(tmp_path, net, images=RANDOM_IMAGES):
+  """The same variables from every container, and with them PyTorch's logits."""
+  models = [converted(tmp_path, net.state_dict(), container) for container in CONTAINERS]
+  assert len({model.fingerprint for model in models}) == 1
+  got = models[0].apply(models[0].variables, images)
+  assert got.dtype == np.float32
+  assert relative_difference(got, logits(net, images)) < TOLERANCE
+  return models[0]
+
+
+ARCHITECTURES = {
+  "narrow resnet18": {"block": "basic", "stage_sizes": (2, 2, 2, 2), "width": 8},
+  "narrow resnet50": {"width": 8},
+  "like resnet101": {"stage_sizes": (1, 2, 7, 1), "width": 4, "classes": 10},
+  "like wide_resnet50": {"stage_sizes": (1, 1, 1, 1), "width": 4, "inner_width": 8},
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_converted_network_gives_pytorchs_logits(torchvision, tmp_path, architecture):
+  assert_parity(tmp_path, network(torchvision, **architecture))
+
+
+def test_mean_and_std_travel_with_the_network(torchvision, tmp_path):
+  net = network(torchvision, width=4, stage_sizes=(1, 1, 1, 1))
+  model = converted(tmp_path, net.state_dict(), "zip", "--mean=0.5,0.4,0.3", "--std=0.1,0.2,0.4")
+  got = model.apply(model.variables, RANDOM_IMAGES)
+  expected = logits(net, RANDOM_IMAGES, mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.4))
+  assert relative_difference(got, expected) < TOLERANCE
+  assert relative_difference(got, logits(net, RANDOM_IMAGES)) > 100 * TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def resnet18(torchvision):
+  return randomise(torchvision.models.resnet18(weights=None))
+
+
+@pytest.fixture(scope="module")
+def resnet50(torchvision):
+  timm = pytest.importorskip("timm", reason="parity tests need timm")
+  return randomise(timm.create_model("resnet50", pretrained=False))
+
+
+def test_torchvisions_resnet18_gives_pytorchs_logits(resnet18, tmp_path):
+  model = assert_parity(tmp_path, resnet18)
+  assert model.certificate["parameters"] == 11_689_512
+
+
+def test_timms_resnet50_gives_pytorchs_logits(resnet50, tmp_path):
+  model = assert_parity(tmp_path, resnet50)
+  assert model.certificate["parameters"] == 25_557_032
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_logits_agree_on_real_photographs(request, reference, tmp_path, name):
+  assert_parity(tmp_path, request.getfixturevalue(name), photographs(reference, 4))
+
+
+def photographs(reference, count):
+  from biasjax.data import preprocess
+
+  files = sorted((reference / "data/imagenet_sample").glob("*/*"))[:: 200 // count][:count]
+  assert len(files) == count
+  return np.stack([preprocess.preprocess(file.read_bytes()) for file in files]).astype(np.float32) / 255

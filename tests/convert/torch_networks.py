@@ -1,0 +1,82 @@
+"""PyTorch networks for parity tests: any width, every variable random, saved in any container."""
+
+import numpy as np
+
+
+def network(
+  torchvision, block="bottleneck", stage_sizes=(3, 4, 6, 3), width=8, inner_width=None, classes=1000
+):
+  """torchvision's own ResNet of a width that it does not offer."""
+  import torch
+
+  resnet = torchvision.models.resnet
+
+  class Narrow(resnet.ResNet):
+    def __init__(self):
+      torch.nn.Module.__init__(self)
+      self._norm_layer = torch.nn.BatchNorm2d
+      self.inplanes, self.dilation, self.groups = width, 1, 1
+      self.base_width = 64 * (inner_width or width) // width
+      kind = resnet.BasicBlock if block == "basic" else resnet.Bottleneck
+      self.conv1 = torch.nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+      self.bn1 = torch.nn.BatchNorm2d(width)
+      self.relu = torch.nn.ReLU(inplace=True)
+      self.maxpool = torch.nn.MaxPool2d(3, stride=2, padding=1)
+      for i, size in enumerate(stage_sizes):
+        layer = self._make_layer(kind, width * 2**i, size, stride=1 if i == 0 else 2)
+        setattr(self, f"layer{i + 1}", layer)
+      self.avgpool = torch.nn.AdaptiveAvgPool2d((1, 1))
+      self.fc = torch.nn.Linear(self.inplanes, classes)
+
+  return randomise(Narrow())
+
+
+def randomise(net, seed=0):
+  """Makes every parameter and statistic random: at initialisation whole branches may be zero."""
+  import torch
+
+  generator = torch.Generator().manual_seed(seed)
+
+  def uniform(like, low, high):
+    return torch.rand(like.shape, generator=generator) * (high - low) + low
+
+  with torch.no_grad():
+    for name, value in net.state_dict().items():
+      if name.endswith("num_batches_tracked"):
+        value.fill_(int(torch.randint(1, 10**6, (), generator=generator)))
+      elif name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1):
+        value.copy_(uniform(value, 0.5, 1.5))
+      elif value.ndim == 1:
+        value.copy_(uniform(value, -0.5, 0.5))
+      else:
+        value.copy_(torch.randn(value.shape, generator=generator) * (2 / value[0].numel()) ** 0.5)
+  return net.eval()
+
+
+CONTAINERS = ("zip", "legacy", "safetensors")
+
+
+def save(state_dict, path, container):
+  """Writes a state dict as PyTorch would."""
+  import torch
+
+  if container == "safetensors":
+    from safetensors.torch import save_file
+
+    save_file(dict(state_dict), path)
+  else:
+    torch.save(state_dict, path, _use_new_zipfile_serialization=container == "zip")
+
+
+def logits(net, images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):
+  """PyTorch's logits for float32 [b, h, w, 3] images in [0, 1]."""
+  import torch
+
+  x = (images - np.array(mean, np.float32)) / np.array(std, np.float32)
+  with torch.no_grad():
+    return net(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+
+
+def relative_difference(got, expected):
+  """The largest difference over the largest value."""
+  return float(np.abs(np.asarray(got) - expected).max() / np.abs(expected).max())

@@ -1,0 +1,242 @@
+"""The pass: right numbers, for any batch size and any number of interruptions."""
+
+import dataclasses
+import functools
+import json
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasjax import evaluate, probes, results
+from biasjax.data import preprocess, sources
+from biasjax.errors import BiasjaxError
+from biasjax.models.load import Model
+from biasjax.models.resnet import Architecture, ResNet
+from made_images import class_folder, encoded, pixels
+
+COUNTS = {"n01440764": 4, "n01443537": 3, "n15075141": 4}
+ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
+
+
+@functools.cache
+def network() -> ResNet:
+  return ResNet(ARCHITECTURE)
+
+
+def made_model(name: str, seed: int) -> Model:
+  """A small network with every variable drawn at random."""
+  variables = jax.eval_shape(network().init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+  rng = np.random.default_rng(seed)
+
+  def draw(path, leaf):
+    scale = np.float32(np.prod(leaf.shape[:-1])) ** -0.5 if leaf.ndim > 1 else 0.3
+    positive = path[-1].key in ("var", "scale", "std")
+    values = rng.normal(0, scale, leaf.shape)
+    return (0.5 + np.abs(values) if positive else values).astype(np.float32)
+
+  variables = jax.tree_util.tree_map_with_path(draw, variables)
+  return Model(name, ARCHITECTURE, variables, network().apply, f"made from seed {seed}", {})
+
+
+@pytest.fixture
+def source(tmp_path):
+  return sources.folder(class_folder(tmp_path / "images", COUNTS), "made")
+
+
+def run(models, names, source, workdir, *, chunk_size=4, batch_size=3) -> results.Store:
+  store = results.Store(workdir, chunk_size)
+  evaluate.evaluate(models, [probes.get(name) for name in names], source, store, batch_size=batch_size)
+  return store
+
+
+def table(store: results.Store) -> pd.DataFrame:
+  tables = [store.read(unit)[0] for unit in store.units()]
+  columns = ["model", "probe", "condition", "example_id"]
+  return pd.concat(tables).sort_values(columns, ignore_index=True)
+
+
+def oracle(model: Model, source: sources.Source, perturb) -> pd.DataFrame:
+  """One image at a time, in NumPy but for the network."""
+  rows = []
+  for example in map(source.read, range(source.length)):
+    image = preprocess.preprocess(example.encoded).astype(np.float32) / np.float32(255)
+    scores = np.asarray(model.apply(model.variables, jnp.asarray(perturb(image)[None])), np.float64)[0]
+    order = np.argsort(-scores, kind="stable")
+    softmax = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    rank = int(np.flatnonzero(order == example.label)[0])
+    rows.append((example.example_id, example.label, order[0], rank, softmax.max()))
+  return pd.DataFrame(rows, columns=["example_id", "label", "prediction", "rank", "confidence"])
+
+
+def low_pass(image: np.ndarray, radius: int) -> np.ndarray:
+  centred = np.fft.fftshift(np.fft.fft2(image.astype(np.float64), axes=(0, 1)), axes=(0, 1))
+  mask = np.zeros_like(centred)
+  mask[112 - radius : 112 + radius, 112 - radius : 112 + radius] = 1
+  filtered = np.fft.ifft2(np.fft.ifftshift(centred * mask, axes=(0, 1)), axes=(0, 1)).real
+  return np.clip(filtered, 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+  ("probe", "condition", "perturb"),
+  [
+    ("accuracy", "clean", lambda image: image),
+    ("spectral", "low/0.2", lambda image: low_pass(image, 22)),
+  ],
+)
+def test_observations_are_what_one_image_at_a_time_gives(tmp_path, source, probe, condition, perturb):
+  model = made_model("a", 0)
+  found = table(run([model], [probe], source, tmp_path / "out"))
+  found = found[found["condition"] == condition].reset_index(drop=True)
+  expected = oracle(model, source, perturb)
+  for column in ("example_id", "label", "prediction", "rank"):
+    np.testing.assert_array_equal(found[column], expected[column])
+  np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=1e-4)
+
+
+def test_observations_do_not_depend_on_batch_or_chunk_size_or_company(tmp_path, source):
+  a, b = made_model("a", 0), made_model("b", 1)
+  alone = table(run([a], ["accuracy", "spectral"], source, tmp_path / "1", chunk_size=11, batch_size=11))
+  others = table(run([b, a], ["spectral", "accuracy"], source, tmp_path / "2", chunk_size=5, batch_size=2))
+  others = others[others["model"] == "a"].reset_index(drop=True)
+  exact = [column for column in alone.columns if column != "confidence"]
+  pd.testing.assert_frame_equal(alone[exact], others[exact])
+  np.testing.assert_allclose(alone["confidence"], others["confidence"], rtol=1e-5)
+
+
+def contents(workdir) -> dict[str, bytes]:
+  return {str(p.relative_to(workdir)): p.read_bytes() for p in sorted(workdir.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypatch, written):
+  model = made_model("a", 0)
+  run([model], ["accuracy"], source, tmp_path / "whole")
+  write, count = results.Store.write, []
+
+  def interrupted(self, *args):
+    if len(count) == written:
+      raise KeyboardInterrupt
+    count.append(args)
+    write(self, *args)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(results.Store, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+      run([model], ["accuracy"], source, tmp_path / "cut")
+  run([model], ["accuracy"], source, tmp_path / "cut", batch_size=3)
+  assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_what_is_there_is_not_computed_again(tmp_path, source, monkeypatch):
+  a, b = made_model("a", 0), made_model("b", 1)
+  run([a], ["accuracy"], source, tmp_path / "out")
+  write, written = results.Store.write, []
+
+  def noted(self, unit, chunk, *rest):
+    written.append((unit.model, chunk))
+    write(self, unit, chunk, *rest)
+
+  monkeypatch.setattr(results.Store, "write", noted)
+  run([a, b], ["accuracy"], source, tmp_path / "out")
+  assert written == [("b", chunk) for chunk in [(0, 4), (4, 8), (8, 11)]]
+  run([a, b], ["accuracy"], source, tmp_path / "out")
+  assert len(written) == 3
+
+
+def test_a_damaged_chunk_is_computed_again(tmp_path, source, caplog):
+  model = made_model("a", 0)
+  run([model], ["accuracy"], source, tmp_path / "out")
+  before = contents(tmp_path / "out")
+  path = next((tmp_path / "out").rglob("*4-*.parquet"))
+  path.write_bytes(path.read_bytes()[:-20])
+  with caplog.at_level(logging.WARNING):
+    run([model], ["accuracy"], source, tmp_path / "out")
+  assert f"{path} is damaged" in caplog.text
+  assert contents(tmp_path / "out") == before
+
+
+def test_an_undecodable_image_is_left_out_of_every_condition(tmp_path, source):
+  path = tmp_path / "images/n01443537/n01443537_1.JPEG"
+  path.write_bytes(path.read_bytes()[:700])
+  source = sources.folder(tmp_path / "images", "made")
+  store = run([made_model("a", 0)], ["accuracy", "spectral"], source, tmp_path / "out")
+  for unit in store.units():
+    observations, excluded = store.read(unit)
+    assert list(excluded) == ["n01443537/n01443537_1.JPEG"]
+    counts = observations.groupby("condition")["example_id"].nunique()
+    assert set(counts) == {10}
+    assert len(counts) == len(probes.get(unit.probe).conditions)
+  assert results.summarise(store, probes.get).excluded["made"].keys() == excluded.keys()
+
+
+def test_logits_that_are_not_finite_are_named(tmp_path, source):
+  model = made_model("a", 0)
+  model.variables["params"]["fc"]["bias"][3] = np.inf
+  with pytest.raises(
+    BiasjaxError, match=r"model a: logits of 4 image\(s\) are not finite, e\.g\. n01440764/"
+  ):
+    run([model], ["accuracy"], source, tmp_path / "out")
+
+
+def test_a_model_without_the_1000_classes_is_refused(tmp_path, source):
+  model = dataclasses.replace(
+    made_model("a", 0), architecture=dataclasses.replace(ARCHITECTURE, num_classes=10)
+  )
+  with pytest.raises(BiasjaxError, match="model a has 10 classes, but the labels of made are indices into"):
+    run([model], ["accuracy"], source, tmp_path / "out")
+
+
+def test_other_images_under_the_same_name_are_refused(tmp_path, source):
+  model = made_model("a", 0)
+  run([model], ["accuracy"], source, tmp_path / "out")
+  (tmp_path / "images/n01440764/more.png").write_bytes(encoded(pixels(9, 9), "PNG"))
+  with pytest.raises(BiasjaxError, match="results for a dataset named 'made' that were made on other images"):
+    run([model], ["accuracy"], sources.folder(tmp_path / "images", "made"), tmp_path / "out")
+
+
+def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(tmp_path, source):
+  traced = []
+
+  def counted(name, function):
+    def call(*args):
+      traced.append(name)
+      return function(*args)
+
+    return call
+
+  spectral = probes.get("spectral")
+  probe = dataclasses.replace(spectral, perturb=counted("perturb", spectral.perturb))
+  apply = counted("apply", network().apply)
+  models = [dataclasses.replace(made_model(str(seed), seed), apply=apply) for seed in range(3)]
+  evaluate.evaluate(models, [probe], source, results.Store(tmp_path / "out", 4), batch_size=3)
+  assert sorted(traced) == ["apply", "perturb"]
+
+
+def test_ties_go_to_the_lower_class_in_prediction_and_rank():
+  scores = jnp.array([[1.0, 3.0, 3.0, 0.0]] * 4)
+  prediction, rank, confidence = evaluate.observation(scores, jnp.arange(4))
+  np.testing.assert_array_equal(prediction, [1, 1, 1, 1])
+  np.testing.assert_array_equal(rank, [2, 0, 1, 3])
+  np.testing.assert_allclose(confidence, np.exp(3) / (np.e + 2 * np.exp(3) + 1), rtol=1e-6)
+
+
+def test_the_key_names_everything_a_number_depends_on(source):
+  (unit,), (other_seed,) = (
+    evaluate.units([made_model("a", 0)], [probes.get("accuracy")], source, seed)[0] for seed in (0, 1)
+  )
+  assert json.loads(json.dumps(unit.key)) == unit.key
+  assert unit.digest != other_seed.digest
+  assert {
+    "biasjax",
+    "model",
+    "dataset",
+    "preprocess",
+    "conditions",
+    "parameters",
+    "precision",
+    "seed",
+  } <= set(unit.key)

@@ -1,0 +1,155 @@
+"""The commands as a user types them."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from made_images import class_folder
+
+ROOT = pathlib.Path(__file__).parents[1]
+CHECKPOINT = ROOT / "demo/narrow_resnet50.pth"
+COUNTS = {"n02391049": 3, "n04548280": 4, "n07747607": 3}
+
+
+def command(*arguments: object) -> list[str]:
+  return [sys.executable, *map(str, arguments)]
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+  )
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> pathlib.Path:
+  """The demo's network, converted."""
+  output = tmp_path_factory.mktemp("converted") / "narrow"
+  done = python("-m", "convert", f"--checkpoint={CHECKPOINT}", f"--output={output}")
+  assert done.returncode == 0, done.stderr
+  return output
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> pathlib.Path:
+  return class_folder(tmp_path_factory.mktemp("images") / "val", COUNTS)
+
+
+def probing(network, pictures, workdir, *more) -> list[object]:
+  flags = [f"--models={network}", f"--dataset=folder:{pictures}", f"--workdir={workdir}", "--batch_size=5"]
+  return ["run.py", *flags, "--chunk_size=5", *more]
+
+
+def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
+  done = python(*probing(network, pictures, tmp_path / "out"))
+  assert done.returncode == 0, done.stderr
+  assert done.stderr == ""  # quiet when not on a terminal
+  assert "imagenet: 10 images, 95 % intervals" in done.stdout
+  table = pd.read_csv(tmp_path / "out/results.csv")
+  cutoffs = [0.01, *np.arange(1, 10) / 10, 0.99]
+  bands = [f"metric/bandpass/{band}/{c}" for band in ("LFC", "HFC") for c in cutoffs]
+  assert {"model", "top1_acc/imagenet", "top5_acc/imagenet", "LPP", "HPP", *bands} == set(table.columns)
+  assert list(table["model"]) == ["narrow"]
+  observations = pd.read_parquet(tmp_path / "out/observations")
+  columns = [
+    "model",
+    "dataset",
+    "probe",
+    "condition",
+    "example_id",
+    "label",
+    "prediction",
+    "rank",
+    "confidence",
+  ]
+  assert list(observations.columns) == columns
+  assert len(observations) == 10 * 23
+  clean = observations[observations["condition"] == "clean"]
+  assert clean["rank"].eq(0).mean() * 100 == pytest.approx(table.loc[0, "top1_acc/imagenet"])
+  assert set(clean["example_id"]) == {f"{w}/{w}_{i}.JPEG" for w, n in COUNTS.items() for i in range(n)}
+
+
+def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, network, pictures):
+  def arguments(workdir):
+    return probing(network, pictures, workdir, "--probes=accuracy,spectral")
+
+  assert python(*arguments(tmp_path / "whole")).returncode == 0
+  for chunks in (0, 2):  # of 4
+    process = subprocess.Popen(command(*arguments(tmp_path / "cut")), cwd=ROOT, stdout=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while len(list((tmp_path / "cut").rglob("*.parquet"))) < chunks and process.poll() is None:
+      assert time.monotonic() < limit
+      time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "cut/results.csv").exists()
+  assert python(*arguments(tmp_path / "cut")).returncode == 0
+  for name in ("results.csv", "metrics.csv", "run.json"):
+    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_an_undecodable_image_is_reported_at_the_end(tmp_path, network):
+  root = class_folder(tmp_path / "val", COUNTS)
+  path = root / "n04548280/n04548280_2.JPEG"
+  path.write_bytes(path.read_bytes()[:600])
+  done = python(*probing(network, root, tmp_path / "out"))
+  assert done.returncode == 3
+  first, last = done.stderr.splitlines()
+  assert (
+    "n04548280/n04548280_2.JPEG is excluded from all conditions: 600 bytes that cannot be decoded" in first
+  )
+  assert "1 image(s) excluded" in last
+  assert "imagenet: 9 images" in done.stdout
+  assert list(pd.read_csv(tmp_path / "out/excluded.csv")["example_id"]) == ["n04548280/n04548280_2.JPEG"]
+
+
+def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network, pictures):
+  config = tmp_path / "settings.py"
+  config.write_text(
+    "from ml_collections import ConfigDict\n"
+    "def get_config():\n"
+    f"  return ConfigDict(dict(probes=['accuracy'], models=['{network}'], dataset=['folder:/nowhere']))\n"
+  )
+  done = python(
+    "run.py", f"--config={config}", f"--dataset=mine=folder:{pictures}", f"--workdir={tmp_path / 'out'}"
+  )
+  assert done.returncode == 0, done.stderr
+  assert list(pd.read_csv(tmp_path / "out/results.csv").columns) == [
+    "model",
+    "top1_acc/mine",
+    "top5_acc/mine",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ([], "--models is needed"),
+    (["--models=nowhere"], "--dataset is needed"),
+    (["--models=nowhere", "--dataset=folder:{pictures}"], "nowhere: there is no such checkpoint"),
+    (["--models={network}", "--dataset=folder:{empty}"], "holds no images"),
+    (["--models={network}", "--dataset=folder:/nowhere"], "/nowhere is not a folder"),
+    (["--models={network}", "--dataset=folder:{pictures}", "--probes=spektral"], "did you mean spectral?"),
+    (["--modles=x"], "Unknown command line flag 'modles'. Did you mean: models"),
+    (["--batch_size=0"], "batch_size"),
+    (["--config=nowhere.py"], "nowhere.py"),
+    (["stray"], "unexpected argument 'stray'"),
+    (["--models={network},{network}", "--dataset=folder:{pictures}"], "'narrow' is named twice"),
+  ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, network, pictures, arguments, message):
+  (tmp_path / "empty").mkdir()
+  places = {"network": network, "pictures": pictures, "empty": tmp_path / "empty"}
+  done = python("run.py", f"--workdir={tmp_path / 'out'}", *(a.format(**places) for a in arguments))
+  assert done.returncode == 1
+  assert done.stdout == ""
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("run.py: error: ")
+  assert message in line
