@@ -14,6 +14,7 @@ ALLOWED = {
   "biasjax.version": set(),
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
+  "biasjax.trials": {"biasjax.statistics", "biasjax.data"},
   "biasjax.ops": set(),
   "biasjax.models": {"biasjax.ops"},
   "biasjax.data": set(),
@@ -23,8 +24,9 @@ ALLOWED = {
     "biasjax.data",
     "biasjax.statistics",
     "biasjax.channels",
+    "biasjax.trials",
   },
-  "biasjax.results": {"biasjax.probes", "biasjax.statistics"},
+  "biasjax.results": {"biasjax.probes", "biasjax.statistics", "biasjax.trials"},
   "biasjax.evaluate": {"biasjax.probes", "biasjax.models", "biasjax.data", "biasjax.ops", "biasjax.results"},
   "convert": {"biasjax.models"},
 }

@@ -5,11 +5,12 @@ import functools
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping, Sequence
 
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Metric, Probe
 
-__all__ = ["Metric", "Probe", "get", "names"]
+__all__ = ["Metric", "Probe", "get", "names", "plan"]
 
 
 @functools.cache
@@ -44,3 +45,33 @@ def get(name: str, size: int = 224) -> Probe:
       there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
       raise BiasjaxError(f"probe {name!r}: {module} does not take {option!r}: {there_are}")
   return make(size, **options)
+
+
+def plan(wanted: Sequence[str], labels: Mapping[str, str], size: int = 224) -> dict[str, list[Probe]]:
+  """Which probes each dataset is asked, those that others need included: all whose decision fits its labels.
+
+  Args:
+    wanted: names of probes.
+    labels: dataset -> what its labels are, see `Source.labels`.
+    size: pixels of a side.
+
+  Raises:
+    BiasjaxError: an unknown probe; a probe that fits no dataset, or a dataset that fits no probe.
+  """
+  everything = list(dict.fromkeys(need for name in wanted for need in (*get(name, size).needs, name)))
+  found = {
+    dataset: [get(name, size) for name in everything if kind in get(name, size).decide]
+    for dataset, kind in labels.items()
+  }
+  for name in wanted:
+    kinds = get(name, size).decide
+    if not set(kinds) & set(labels.values()):
+      have = ", ".join(f"{dataset} has labels {kind}" for dataset, kind in labels.items())
+      raise BiasjaxError(f"probe {name} needs a dataset with labels {' or '.join(kinds)}, but {have}")
+  for dataset, of_dataset in found.items():
+    if not of_dataset:
+      raise BiasjaxError(
+        f"dataset {dataset} has labels {labels[dataset]}, which none of the probes asks about "
+        f"({', '.join(wanted)}): name one that does, or leave the dataset out"
+      )
+  return found
