@@ -326,11 +326,8 @@ def text_table(metrics: pd.DataFrame) -> str:
     cells = {(model, metric): _cell(*interval) for model, metric, *interval in fields}
     models = list(dict.fromkeys(of_dataset["model"]))
     rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines.append(f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals")
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.append("")
-  return "\n".join(line.rstrip() for line in lines)
+    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", _aligned(rows), ""]
+  return "\n".join(lines)
 
 
 def _cell(value: float, low: float, high: float) -> str:

@@ -118,4 +118,4 @@ def error_consistency(
       return (observed - expected) / (1 - expected)
 
   drawn = np.random.default_rng(0).multinomial(n, cells / n, size=resamples)
-  return float(kappa(cells)), *percentile_interval(kappa(drawn), confidence)
+  return float(kappa(cells[None])[0]), *percentile_interval(kappa(drawn), confidence)

@@ -11,9 +11,8 @@ from PIL import Image
 from biasjax import probes
 from biasjax.errors import BiasjaxError
 from biasjax.probes import critical_band
-from tests import made_images
-from tests.ops.test_noise import published_repair
-from tests.probes.perturbed import perturbed
+from made_images import pixels as made_pixels
+from oracles import perturbed, published_repair
 
 SDS = (0.02, 0.04, 0.08, 0.16)
 
@@ -27,7 +26,7 @@ def test_there_are_29_conditions():
 
 @pytest.fixture(scope="module")
 def pictures():
-  return np.stack([made_images.pixels(224, 224, seed=seed) for seed in range(4)])
+  return np.stack([made_pixels(224, 224, seed=seed) for seed in range(4)])
 
 
 def grey(pixels):

@@ -1,5 +1,6 @@
 """Decisions over categories against plain NumPy on probabilities."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from biasjax.data.classes import categories, category_classes
 from biasjax.errors import BiasjaxError
 from biasjax.probes import decisions
 
+sixteen = jax.jit(decisions.sixteen_categories)
 LOGITS = np.random.default_rng(0).normal(0, 3, (200, 1000)).astype(np.float32)
 
 
@@ -20,7 +22,7 @@ def mean_probabilities(logits: np.ndarray) -> np.ndarray:
 
 def test_a_category_is_the_mean_probability_of_its_classes():
   expected = mean_probabilities(LOGITS)
-  scores = np.asarray(decisions.sixteen_categories(jnp.asarray(LOGITS)))
+  scores = np.asarray(sixteen(jnp.asarray(LOGITS)))
   np.testing.assert_array_equal(scores.argmax(1), expected.argmax(1))
   share = scipy.special.softmax(scores, axis=1)
   np.testing.assert_allclose(share, expected / expected.sum(1, keepdims=True), rtol=1e-4)
@@ -31,7 +33,7 @@ def test_a_category_with_many_classes_does_not_win_by_number():
   logits = np.full((1, 1000), -20.0, np.float32)
   logits[0, list(category_classes()["dog"])] = 0.0
   logits[0, category_classes()["airplane"][0]] = 1.0
-  chosen = int(decisions.sixteen_categories(jnp.asarray(logits)).argmax())
+  chosen = int(sixteen(jnp.asarray(logits)).argmax())
   assert categories()[chosen] == "airplane"
 
 
@@ -39,14 +41,14 @@ def test_probabilities_below_float32_still_decide():
   logits = np.zeros((1, 1000), np.float32)
   logits[0, 0] = 500.0  # a tench, which is in no category
   logits[0, category_classes()["knife"][0]] = 1.0
-  scores = np.asarray(decisions.sixteen_categories(jnp.asarray(logits)))
+  scores = np.asarray(sixteen(jnp.asarray(logits)))
   assert np.isfinite(scores).all()
   assert categories()[scores.argmax()] == "knife"
 
 
 def test_only_the_named_categories_compete():
   names = ("bear", "cat", "truck")
-  scores = np.asarray(decisions.only(names)(jnp.asarray(LOGITS)))
+  scores = np.asarray(jax.jit(decisions.only(names))(jnp.asarray(LOGITS)))
   expected = np.where(np.isin(categories(), names), mean_probabilities(LOGITS), -1)
   np.testing.assert_array_equal(scores.argmax(1), expected.argmax(1))
   assert decisions.only(names) is decisions.only(names)
