@@ -60,7 +60,7 @@ def plan(wanted: Sequence[str], labels: Mapping[str, str], size: int = 224) -> d
   """
   everything = list(dict.fromkeys(need for name in wanted for need in (*get(name, size).needs, name)))
   found = {
-    dataset: [get(name, size) for name in everything if kind in get(name, size).decide]
+    dataset: list({p.name: p for p in (get(n, size) for n in everything) if kind in p.decide}.values())
     for dataset, kind in labels.items()
   }
   for name in wanted:
