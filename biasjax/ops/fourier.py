@@ -7,12 +7,19 @@ from jaxtyping import Array, Bool, Complex, Int
 
 from biasjax.types import Image
 
-Mask = Bool[Array, "h w"]  # laid out for a spectrum with frequency 0 at index [0, 0]
+Mask = Bool[Array, "h w"]  # over all frequencies, 0 at index [0, 0]
+Spectrum = Complex[Array, "c h half"]  # frequencies 0 .. w / 2 of the last axis
 
 
-def spectrum(image: Image) -> Complex[Array, "h w c"]:
-  """The 2-D DFT of each channel, frequency 0 at index [0, 0]."""
-  return jnp.fft.fft2(image, axes=(0, 1))
+def spectrum(image: Image) -> Spectrum:
+  """The 2-D DFT of each channel, frequency 0 at index [0, 0]; of a real image half of it says everything.
+
+  Raises:
+    ValueError: the width is odd, which the half spectrum could not tell.
+  """
+  if image.shape[1] % 2:
+    raise ValueError(f"width {image.shape[1]} is odd")
+  return jnp.fft.rfft2(jnp.moveaxis(image, -1, 0))
 
 
 def frequencies(size: int) -> Int[Array, "size"]:
@@ -41,14 +48,14 @@ def radial(height: int, width: int, radius: Int[Array, ""]) -> Mask:
 
 
 def band_pass(
-  spectrum: Complex[Array, "h w c"],
+  spectrum: Spectrum,
   radius: Int[Array, ""],
   keep_low: Bool[Array, ""],
   *,
   block: Callable[[int, int, Int[Array, ""]], Mask] = half_open,
   keep_mean: bool = False,
 ) -> Image:
-  """Keeps, or removes, the frequencies of a centred block, then clips to [0, 1].
+  """Keeps, or removes, the frequencies of a centred block, takes the real part, and clips to [0, 1].
 
   Gavrikov & Keuper, CVPR 2024. Clipping a high-passed image, whose mean is 0, cuts away its negative half:
   its accuracy is not that of high frequencies alone, unless the mean is kept.
@@ -60,8 +67,14 @@ def band_pass(
     block: which frequencies belong to the block.
     keep_mean: whether high-pass leaves each channel's mean as it is.
   """
-  height, width = spectrum.shape[:2]
+  height, half = spectrum.shape[1:]
+  width = 2 * (half - 1)
   mask = block(height, width, radius) == keep_low
   if keep_mean:
     mask = mask.at[0, 0].set(True)
-  return jnp.clip(jnp.fft.ifft2(spectrum * mask[:, :, None], axes=(0, 1)).real, 0.0, 1.0)
+  # The image's spectrum is Hermitian, so the real part of what a mask M leaves is exactly what the mask
+  # (M(f) + M(-f)) / 2 leaves: a real image, of which half a spectrum is enough.
+  mirrored = jnp.roll(mask[::-1, ::-1], (1, 1), (0, 1))
+  weight = 0.5 * (mask.astype(jnp.float32) + mirrored.astype(jnp.float32))[:, :half]
+  filtered = jnp.fft.irfft2(spectrum * weight[None], s=(height, width))
+  return jnp.clip(jnp.moveaxis(filtered, 0, -1), 0.0, 1.0)
