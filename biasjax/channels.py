@@ -77,20 +77,24 @@ def published_thresholds(accuracy: np.ndarray, criterion: float = 50.0) -> tuple
 def published_channel(thresholds: tuple[int, ...], lowest: float = LOWEST_CENTRE) -> Channel:
   """The Gaussian fitted by least squares to integer thresholds, A within [0, 4].
 
-  The fit and its start are the published ones, so that it ends in the published optimum. Two departures:
-  sigma's sign, which the fit leaves free, is dropped; and the centre of a flat vector, an accident of the
-  optimiser, is NaN. (Its bandwidth is one as well, but stands in published tables, and is kept.)
+  The fit and its start are the published ones, so that it ends in the published optimum. Three departures:
+  sigma's sign, which the fit leaves free, is dropped; the centre of a flat vector, an accident of the
+  optimiser, is NaN (its bandwidth is one as well, but stands in published tables, and is kept); and a vector
+  for which the fit does not end has no channel.
   """
   with warnings.catch_warnings():
     # Of a flat vector, whose covariance does not exist; it is not used.
     warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
-    (height, mu, sigma), _ = scipy.optimize.curve_fit(
-      _gaussian,
-      np.arange(len(thresholds)),
-      np.array(thresholds, float),
-      p0=(1.0, 0.0, 1.0),
-      bounds=((0, -np.inf, -np.inf), (4, np.inf, np.inf)),
-    )
+    try:
+      (height, mu, sigma), _ = scipy.optimize.curve_fit(
+        _gaussian,
+        np.arange(len(thresholds)),
+        np.array(thresholds, float),
+        p0=(1.0, 0.0, 1.0),
+        bounds=((0, -np.inf, -np.inf), (4, np.inf, np.inf)),
+      )
+    except RuntimeError:  # it wandered off without end
+      return UNDETERMINED
   found = channel(height, mu, sigma, lowest)
   return dataclasses.replace(found, cf=math.nan) if len(set(thresholds)) == 1 else found
 

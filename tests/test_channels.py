@@ -209,3 +209,11 @@ def test_conditions_that_were_not_run_change_nothing():
   fewer = channels.fit_psychometric(right[keep], n[keep], sds[sds != 0.05], 0.001)
   np.testing.assert_allclose(full.theta, fewer.theta, atol=1e-4)
   assert full.df == fewer.df
+
+
+def test_a_vector_without_a_single_best_gaussian_has_no_channel():
+  """Any height from 1 to 4 fits two equal neighbours exactly; the published fit wanders and does not end."""
+  found = channels.published_channel((0, 0, 0, 1, 1, 0, 0))
+  assert math.isnan(found.bw)
+  assert math.isnan(found.cf)
+  assert math.isnan(found.pns)

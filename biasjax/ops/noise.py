@@ -55,9 +55,11 @@ def repair(
   moved = jnp.where(noisy < 0, margin, jnp.where(noisy > 1, 1 - margin, noisy))
 
   def draw(state):
-    _, noisy = state
-    drawn = sd * jax.random.truncated_normal(key, -image / sd, (1 - image) / sd)
-    return jnp.array(False), jnp.where(again, jnp.clip(image + drawn, 0.0, 1.0), noisy)
+    # Key and barrier tie the draw to the loop's state: XLA would move what does not change out of the loop.
+    pending, noisy, base = jax.lax.optimization_barrier((*state, image))
+    of_loop = jax.random.fold_in(key, pending.astype(jnp.uint32))
+    drawn = sd * jax.random.truncated_normal(of_loop, -base / sd, (1 - base) / sd)
+    return pending & False, jnp.where(again, jnp.clip(base + drawn, 0.0, 1.0), noisy)
 
   # A loop that runs at most once, because under vmap it is skipped where no example of the batch needs it
   # (all but always: it takes noise of six standard deviations), while both sides of a cond would be computed.
