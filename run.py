@@ -1,6 +1,8 @@
 """Probes models and prints their biases.
 
 python run.py --models=... --probes=... --dataset=... --workdir=...
+python run.py --summarise --workdir=...            the tables again, from what is stored
+python run.py --trials='dir/*.csv' --workdir=...   the shape bias of recorded decisions
 """
 
 import sys
@@ -14,15 +16,32 @@ DECODING_EXIT_CODE = 3
 
 flags.DEFINE_list("models", None, "Converted checkpoints (folders), comma-separated.")
 flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separated.")
-flags.DEFINE_list("dataset", None, "[NAME=]folder:PATH or [NAME=]tfds:DATASET[@SPLIT], comma-separated.")
+flags.DEFINE_list(
+  "dataset",
+  None,
+  "[NAME=]KIND:PATH (KIND: folder, cue_conflict, categories16) or [NAME=]tfds:DATASET[@SPLIT]; a list.",
+)
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
 flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
 flags.DEFINE_integer("chunk_size", 256, "Images whose observations are written together.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0)
+flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
+flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
-SETTINGS = ("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed")
+SETTINGS = (
+  "models",
+  "probes",
+  "dataset",
+  "data_dir",
+  "workdir",
+  "batch_size",
+  "chunk_size",
+  "seed",
+  "summarise",
+  "trials",
+)
 
 
 def settings(values: flags.FlagValues) -> dict:
@@ -47,30 +66,20 @@ def run(asked: dict) -> int:
   Raises:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
-  for name in ("models", "dataset"):
-    if not asked[name]:
-      raise BiasjaxError(f"--{name} is needed: see python run.py --help")
-  # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
-  from biasjax import evaluate, probes, results
-  from biasjax.data import sources
-  from biasjax.models.load import load
+  if asked["trials"]:
+    from biasjax import results
 
-  names = list(dict.fromkeys(asked["probes"]))
-  needed = dict.fromkeys(need for name in names for need in (*probes.get(name).needs, name))
-  sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
-  models = [load(spec) for spec in asked["models"]]
-  _refuse_repeated("--models", [model.name for model in models])
-  _refuse_repeated("--dataset", [source.name for source in sources_])
-  store = results.Store(asked["workdir"], asked["chunk_size"])
-  for source in sources_:
-    evaluate.evaluate(
-      models,
-      [probes.get(name) for name in needed],
-      source,
-      store,
-      batch_size=asked["batch_size"],
-      seed=asked["seed"],
-    )
+    print(results.score_trials(asked["trials"], asked["workdir"]))
+    print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
+    return 0
+  if not asked["summarise"]:
+    for name in ("models", "dataset"):
+      if not asked[name]:
+        raise BiasjaxError(f"--{name} is needed: see python run.py --help")
+  # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
+  from biasjax import probes, results
+
+  store = results.Store(asked["workdir"]) if asked["summarise"] else probe_models(asked)
   summary = results.summarise(store, probes.get)
   results.write_tables(store, summary)
   print(results.text_table(summary.metrics))
@@ -78,6 +87,37 @@ def run(asked: dict) -> int:
   for sentence in summary.incomplete:
     print(f"run.py: {sentence}", file=sys.stderr)
   return _report_excluded(summary.excluded)
+
+
+def probe_models(asked: dict):
+  """Computes what is missing of what was asked; returns the store.
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or storage failed.
+  """
+  from biasjax import evaluate, probes, results
+  from biasjax.data import sources
+  from biasjax.models.load import load
+
+  names = list(dict.fromkeys(asked["probes"]))
+  for name in names:
+    probes.get(name)
+  sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
+  _refuse_repeated("--dataset", [source.name for source in sources_])
+  planned = probes.plan(names, {source.name: source.labels for source in sources_})
+  models = [load(spec) for spec in asked["models"]]
+  _refuse_repeated("--models", [model.name for model in models])
+  store = results.Store(asked["workdir"], asked["chunk_size"])
+  for source in sources_:
+    evaluate.evaluate(
+      models,
+      planned[source.name],
+      source,
+      store,
+      batch_size=asked["batch_size"],
+      seed=asked["seed"],
+    )
+  return store
 
 
 def _refuse_repeated(flag: str, names: list[str]) -> None:

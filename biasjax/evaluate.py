@@ -19,11 +19,13 @@ import tqdm
 from jaxtyping import Array, Float, Int
 
 from biasjax.data import pipeline, preprocess
-from biasjax.data.sources import Source, wordnet_ids
+from biasjax.data.classes import wordnet_ids
+from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
 from biasjax.ops.pixels import unit_interval
 from biasjax.probes.base import Probe
+from biasjax.probes.decisions import Decision
 from biasjax.results import Store, Unit, chunks
 from biasjax.types import Labels, Logits, Pixels, Variables
 from biasjax.version import __version__
@@ -45,7 +47,8 @@ def units(models: Sequence[Model], probes: Sequence[Probe], source: Source, seed
           "biasjax": __version__,
           "model": model.fingerprint,
           "dataset": source.fingerprint,
-          "preprocess": {"resize": preprocess.RESIZE, "crop": preprocess.CROP, "interpolation": "bilinear"},
+          "preprocess": {"resize": source.resize, "crop": preprocess.CROP, "interpolation": "bilinear"},
+          "labels": source.labels,
           "probe": probe.name,
           "conditions": list(probe.conditions),
           "parameters": dict(probe.parameters),
@@ -76,7 +79,7 @@ def evaluate(
 
   Args:
     models: with distinct names.
-    probes: with all the probes that they need.
+    probes: with all the probes that they need; each with a decision for the source's kind of labels.
     source: the images.
     store: where observations are kept.
     batch_size: images that a device sees at a time.
@@ -106,7 +109,11 @@ def evaluate(
 
   variables = [jax.device_put(model.variables) for model in models]
   batches = pipeline.batches(
-    source, list(missing), batch_size=batch_size, preprocess=preprocess.preprocess, size=size
+    source,
+    list(missing),
+    batch_size=batch_size,
+    preprocess=functools.partial(preprocess.preprocess, short_side=source.resize),
+    size=size,
   )
   steps = {
     chunk: sum(len(probe.conditions) * sum(row) for probe, row in zip(probes, lacks, strict=True))
@@ -135,7 +142,7 @@ def evaluate(
           for name, condition in probe.conditions.items():
             perturbed = perturb(_condition_key(seed, probe.name, name), batch.noise_ids, prepared, condition)
             for m in wanted:
-              step = _observe(models[m].apply)
+              step = _observe(models[m].apply, probe.decide[source.labels])
               observed.add((p, m), name, step(variables[m], perturbed, labels))
             progress.update(batch.count * len(wanted) / steps[chunk])
         observed.end_batch(batch)
@@ -221,12 +228,12 @@ def _device_functions(probe: Probe) -> tuple[Callable, Callable]:
 
 
 @functools.lru_cache(maxsize=64)
-def _observe(apply: Callable[[Variables, Array], Logits]) -> Callable:
+def _observe(apply: Callable[[Variables, Array], Logits], decide: Decision) -> Callable:
   """The compiled step of all networks that share `apply`: what is kept of each image's logits."""
 
   @jax.jit
   def step(variables: Variables, images: Float[Array, "b h w c"], labels: Labels):
-    return observation(apply(variables, images), labels)
+    return observation(decide(apply(variables, images)), labels)
 
   return step
 

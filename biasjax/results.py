@@ -6,6 +6,7 @@ Layout of a working directory (docs/results.md):
   observations/<dataset>/<probe>/<model>/<key>/<start>-<stop>.parquet
   results.csv       a row for each model, a column for each metric, in the paper's naming
   metrics.csv       a row for each number, with its interval and count
+  trials.csv        shape bias of recorded decisions, a row for each file; error_consistency.csv beside it
 
 A chunk is written whole and renamed into place, so a file that is there is complete. What a chunk's numbers
 depend on is in the folder's name, so observations that were made differently never meet.
@@ -14,6 +15,7 @@ depend on is in the folder's name, so observations that were made differently ne
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -27,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
+from biasjax import trials
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -263,7 +266,9 @@ def summarise(store: Store, get_probe: Callable[[str], Probe]) -> Summary:
       continue
     observations = {}
     for other in wanted:
-      observations[other], left_out = store.read(units[model, dataset, other])
+      unit = units[model, dataset, other]
+      observations[other], left_out = store.read(unit)
+      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
       excluded.setdefault(dataset, {}).update(left_out)
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
@@ -321,11 +326,8 @@ def text_table(metrics: pd.DataFrame) -> str:
     cells = {(model, metric): _cell(*interval) for model, metric, *interval in fields}
     models = list(dict.fromkeys(of_dataset["model"]))
     rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines.append(f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals")
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.append("")
-  return "\n".join(line.rstrip() for line in lines)
+    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", _aligned(rows), ""]
+  return "\n".join(lines)
 
 
 def _cell(value: float, low: float, high: float) -> str:
@@ -334,3 +336,53 @@ def _cell(value: float, low: float, high: float) -> str:
   digits = 1 if abs(value) >= 10 else 3
   interval = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
   return f"{value:.{digits}f}{interval}"
+
+
+def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
+  """Shape bias of recorded decisions, and who errs on the same stimuli as whom; as text, for a terminal.
+
+  Writes trials.csv and error_consistency.csv into `workdir`. The networks whose shape bias has been probed
+  there are compared with the recorded observers.
+
+  Raises:
+    BiasjaxError: no file matches, one is no table of trials, or the folder cannot be written.
+  """
+  recorded = trials.read_all(pattern)
+  table = trials.summarise(recorded)
+  pairs = trials.consistency({**recorded, **_probed_decisions(epath.Path(workdir))})
+  people = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
+  _write(epath.Path(workdir) / "trials.csv", table.to_csv(index=False).encode())
+  _write(epath.Path(workdir) / "error_consistency.csv", pairs.to_csv(index=False).encode())
+  rows = [["file", "n_conflict", "n_shape", "n_texture", "shape bias"]]
+  for r in table.itertuples():
+    rows.append(
+      [r.file, str(r.n_conflict), str(r.n_shape), str(r.n_texture), _cell(r.shape_bias, r.low, r.high)]
+    )
+  if people:
+    rows += [[], ["observer", "error consistency with people (mean kappa)"]]
+    rows += [
+      [r.observer, _cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, people).itertuples()
+    ]
+  return _aligned(rows)
+
+
+def _probed_decisions(workdir: epath.Path) -> dict[str, pd.DataFrame]:
+  """Model (on dataset) -> its decisions about cue-conflict stimuli, of what is complete in `workdir`."""
+  if not (workdir / "run.json").exists():
+    return {}
+  store = Store(workdir)
+  units = [unit for unit in store.units() if unit.probe == "shape" and not store.missing(unit)]
+  return {f"{u.model} ({u.dataset})": trials.from_observations(store.read(u)[0]) for u in units}
+
+
+def _aligned(rows: list[list[str]]) -> str:
+  """Left-aligned columns; a row that is empty starts a table of its own."""
+  lines = []
+  for filled, of_table in itertools.groupby(rows, key=bool):
+    of_table = list(of_table)
+    if not filled:
+      lines.append("")
+      continue
+    widths = [max(len(row[i]) for row in of_table) for i in range(len(of_table[0]))]
+    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in of_table]
+  return "\n".join(lines)

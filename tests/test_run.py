@@ -55,7 +55,11 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
   table = pd.read_csv(tmp_path / "out/results.csv")
   cutoffs = [0.01, *np.arange(1, 10) / 10, 0.99]
   bands = [f"metric/bandpass/{band}/{c}" for band in ("LFC", "HFC") for c in cutoffs]
-  assert {"model", "top1_acc/imagenet", "top5_acc/imagenet", "LPP", "HPP", *bands} == set(table.columns)
+  accuracies = [name.replace("metric", "top1_acc") for name in bands] + [
+    "top1_acc/imagenet",
+    "top5_acc/imagenet",
+  ]
+  assert {"model", "LPP", "HPP", "spectral-bias", *bands, *accuracies} == set(table.columns)
   assert list(table["model"]) == ["narrow"]
   observations = pd.read_parquet(tmp_path / "out/observations")
   columns = [

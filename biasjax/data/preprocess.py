@@ -48,10 +48,20 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
   return image.crop((left, top, left + size, top + size))
 
 
-def preprocess(encoded: bytes, *, short_side: int = RESIZE, crop: int = CROP) -> np.ndarray:
+def preprocess(encoded: bytes, *, short_side: int | None = RESIZE, crop: int = CROP) -> np.ndarray:
   """Pixels, uint8 [crop, crop, 3] in 0..255: decode, resize, crop, as the paper does for every model.
 
+  Args:
+    encoded: the file's bytes.
+    short_side: pixels; None for stimuli that are shown as they are, which must be crop x crop.
+    crop: pixels of a side.
+
   Raises:
-    ValueError: the bytes cannot be decoded.
+    ValueError: the bytes cannot be decoded, or a stimulus is of another size.
   """
-  return np.asarray(center_crop(resize(decode(encoded), short_side), crop))
+  image = decode(encoded)
+  if short_side is None:
+    if image.size != (crop, crop):
+      raise ValueError(f"{image.width}x{image.height} pixels, but these stimuli are {crop}x{crop}")
+    return np.asarray(image)
+  return np.asarray(center_crop(resize(image, short_side), crop))

@@ -2,18 +2,19 @@
 
 import csv
 import dataclasses
-import functools
 import hashlib
-import importlib.resources
+import itertools
 import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from biasjax.data.classes import category_index, class_index, cues
+from biasjax.data.preprocess import RESIZE
 from biasjax.errors import BiasjaxError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -54,6 +55,11 @@ class Source:
     read: index -> Example. Raises OSError where storage fails.
     fingerprint: changes when the set of examples does (names, sizes, labels; TFDS: version and split).
     location: where it is, for messages.
+    labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "categories16" (the 16
+      categories of Geirhos et al.) or "cue_conflict" (the same, of the shape; the file name tells the
+      texture).
+    resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
+      are shown as they are.
   """
 
   name: str
@@ -61,19 +67,8 @@ class Source:
   read: Callable[[int], Example]
   fingerprint: str
   location: str
-
-
-@functools.cache
-def wordnet_ids() -> tuple[str, ...]:
-  """The 1,000 WordNet ids of ImageNet in sorted order, torchvision's and TFDS' class order."""
-  text = importlib.resources.files("biasjax.data").joinpath("info/imagenet_wnids.txt").read_text()
-  return tuple(text.split())
-
-
-@functools.cache
-def class_index() -> dict[str, int]:
-  """WordNet id -> class index, 0..999."""
-  return {wnid: index for index, wnid in enumerate(wordnet_ids())}
+  labels: str = "imagenet"
+  resize: int | None = RESIZE
 
 
 def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
@@ -85,9 +80,7 @@ def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
   Raises:
     BiasjaxError: no such folder, no images in it, a subfolder that is no WordNet id, or no ground truth.
   """
-  root = pathlib.Path(path).expanduser()
-  if not root.is_dir():
-    raise BiasjaxError(f"{root} is not a folder: check --dataset")
+  root = _existing(path)
   entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
   classes = sorted(entry.name for entry in entries if entry.is_dir())
   flat = sorted(entry.name for entry in entries if FLAT_NAME.fullmatch(entry.name))
@@ -102,7 +95,7 @@ def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
   return _files(name, root, files)
 
 
-def _files(name: str, root: pathlib.Path, files: list[tuple[str, int]]) -> Source:
+def _files(name: str, root: pathlib.Path, files: list[tuple[str, int]], **of_source) -> Source:
   """A source of (path relative to root, label), read lazily."""
   digest = hashlib.sha256()
   for relative, label in files:
@@ -112,7 +105,66 @@ def _files(name: str, root: pathlib.Path, files: list[tuple[str, int]]) -> Sourc
     relative, label = files[index]
     return Example((root / relative).read_bytes(), label, relative)
 
-  return Source(name, len(files), read, digest.hexdigest(), str(root))
+  return Source(name, len(files), read, digest.hexdigest(), str(root), **of_source)
+
+
+def cue_conflict(path: str | os.PathLike, name: str = "cue-conflict") -> Source:
+  """Shape/texture conflict stimuli: <shape>/<shape>N-<texture>M.png, 224x224, shown as they are.
+
+  Geirhos et al. 2019. Labels are the shape's category; stimuli whose shape and texture agree are read too.
+
+  Raises:
+    BiasjaxError: no such folder, no images in it, or a file that is not so named.
+  """
+  root = _existing(path)
+  files = [(image, category_index()[cues(image)[0]]) for image in _images(root)]
+  return _files(name, root, files, labels="cue_conflict", resize=None)
+
+
+def categories16(path: str | os.PathLike, name: str = "categories16") -> Source:
+  """Images of the 16 categories, 224x224, shown as they are: <index>_..._<category>.JPEG, at any depth.
+
+  The naming of Subramanian et al. 2023; their noise-free grey images are what the critical-band probe wants.
+
+  Raises:
+    BiasjaxError: no such folder, no images in it, or a file that is not so named.
+  """
+  root = _existing(path)
+  files = []
+  for image in _images(root):
+    category = pathlib.PurePosixPath(image).stem.rpartition("_")[2]
+    if category not in category_index():
+      raise BiasjaxError(
+        f"{root / image}: expected <index>_..._<category> with one of {', '.join(category_index())}"
+      )
+    files.append((image, category_index()[category]))
+  return _files(name, root, files, labels="categories16", resize=None)
+
+
+def _existing(path: str | os.PathLike) -> pathlib.Path:
+  root = pathlib.Path(path).expanduser()
+  if not root.is_dir():
+    raise BiasjaxError(f"{root} is not a folder: check --dataset")
+  return root
+
+
+def _images(root: pathlib.Path, *, required: bool = True) -> list[str]:
+  """Image files at any depth, relative to root, in sorted order.
+
+  Raises:
+    BiasjaxError: there are none, and some are required.
+  """
+  found = []
+  for folder_name, _, names in sorted(os.walk(root, followlinks=True)):
+    relative = pathlib.Path(folder_name).relative_to(root)
+    found += [
+      (relative / n).as_posix()
+      for n in sorted(names)
+      if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith(".")
+    ]
+  if required and not found:
+    raise BiasjaxError(f"{root} holds no images: expected files ending in one of {' '.join(IMAGE_SUFFIXES)}")
+  return found
 
 
 def _class_files(root: pathlib.Path, classes: list[str]) -> list[tuple[str, int]]:
@@ -124,10 +176,8 @@ def _class_files(root: pathlib.Path, classes: list[str]) -> list[tuple[str, int]
     )
   files = []
   for wnid in classes:
-    for folder_name, _, names in sorted(os.walk(root / wnid, followlinks=True)):
-      relative = pathlib.Path(folder_name).relative_to(root).as_posix()
-      images = sorted(n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith("."))
-      files.extend((f"{relative}/{image}", class_index()[wnid]) for image in images)
+    images = _images(root / wnid, required=False)
+    files.extend((f"{wnid}/{image}", class_index()[wnid]) for image in images)
   return files
 
 
@@ -218,9 +268,11 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     raise BiasjaxError(
       f"{spec}: no split {split!r}; there are {', '.join(info.splits)}: name one as {dataset}@SPLIT"
     )
-  if not {"image", "label"} <= set(features):
+  cue_conflict = {"image", "shape_label", "texture_label", "file_name"} <= set(features)
+  if not cue_conflict and not {"image", "label"} <= set(features):
     raise BiasjaxError(f"{spec}: expected the features image and label, found {', '.join(features)}")
-  labels = _tfds_labels(spec, features["label"])
+  label = "shape_label" if cue_conflict else "label"
+  labels = _tfds_labels(spec, features[label], category_index() if cue_conflict else class_index())
   records = builder.as_data_source(split=split, decoders={"image": tfds_lib.decode.SkipDecoding()})
 
   def read(index: int) -> Example:
@@ -228,7 +280,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     example_id = record.get("file_name", record.get("id", f"{split}-{index:08d}"))
     if isinstance(example_id, bytes):
       example_id = example_id.decode()
-    return Example(record["image"], int(labels[int(record["label"])]), str(example_id))
+    return Example(record["image"], int(labels[int(record[label])]), str(example_id))
 
   version = {
     "name": info.full_name,
@@ -238,9 +290,9 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   }
   fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
   table_name = name or {"imagenet2012": "imagenet"}.get(builder.name) or str(builder.name)
-  return Source(
-    table_name, len(records), read, fingerprint, f"{info.full_name}@{split} in {builder.data_dir}"
-  )
+  location = f"{info.full_name}@{split} in {builder.data_dir}"
+  of_source = {"labels": "cue_conflict", "resize": None} if cue_conflict else {}
+  return Source(table_name, len(records), read, fingerprint, location, **of_source)
 
 
 def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
@@ -270,30 +322,36 @@ def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
   return builder
 
 
-def _tfds_labels(spec: str, feature) -> np.ndarray:
-  """Class index, int [classes], for each label of a TFDS dataset whose label names are WordNet ids."""
+def _tfds_labels(spec: str, feature, index: Mapping[str, int]) -> np.ndarray:
+  """index[name], int [classes], for each label of a TFDS dataset."""
   names: Iterable[str] = getattr(feature, "names", None) or []
-  unknown = [name for name in names if name not in class_index()]
+  unknown = [name for name in names if name not in index]
   if unknown or not names:
     found = f"found {unknown[0]!r}" if unknown else "they have no names"
-    raise BiasjaxError(f"{spec}: labels must be named by the WordNet ids of ImageNet's classes; {found}")
-  return np.array([class_index()[name] for name in names])
+    expected = f"like {', '.join(itertools.islice(index, 2))}: one of {len(index)}"
+    raise BiasjaxError(f"{spec}: labels must be named {expected}; {found}")
+  return np.array([index[name] for name in names])
 
 
-WAYS_IN = {"folder": folder, "tfds": tfds}
+WAYS_IN = {"folder": folder, "cue_conflict": cue_conflict, "categories16": categories16}
 
 
 def open_source(spec: str, data_dir: str | None = None) -> Source:
-  """The dataset that a `--dataset` names: [NAME=]folder:PATH or [NAME=]tfds:DATASET[@SPLIT].
+  """The dataset that a `--dataset` names: [NAME=]KIND:PATH or [NAME=]tfds:DATASET[@SPLIT].
 
-  NAME is what tables call it; "imagenet" for a folder that does not say.
+  KIND is "folder" (ImageNet's classes), "cue_conflict" or "categories16". NAME is what tables call it;
+  "imagenet" for a folder that does not say.
 
   Raises:
     BiasjaxError: a spec of another form, or whatever the way in raises.
   """
-  match = re.fullmatch(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z_]+):(?P<where>.+)", spec)
-  if not match or match["kind"] not in WAYS_IN:
-    raise BiasjaxError(f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT], optionally NAME=...")
-  if match["kind"] == "folder":
-    return folder(match["where"], match["name"] or "imagenet")
-  return tfds(match["where"], match["name"], data_dir)
+  match = re.fullmatch(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z_0-9]+):(?P<where>.+)", spec)
+  if not match or match["kind"] not in (*WAYS_IN, "tfds"):
+    raise BiasjaxError(
+      f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT] (or cue_conflict:PATH, "
+      "categories16:PATH), optionally NAME=..."
+    )
+  if match["kind"] == "tfds":
+    return tfds(match["where"], match["name"], data_dir)
+  named = {"name": match["name"]} if match["name"] else {}
+  return WAYS_IN[match["kind"]](match["where"], **named)

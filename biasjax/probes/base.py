@@ -6,7 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from biasjax.probes.decisions import Decision, all_classes, sixteen_categories
 from biasjax.types import Image, RandomKey
+
+# A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
+DECISIONS = {"imagenet": all_classes, "categories16": sixteen_categories}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +49,13 @@ class Probe:
       probe, condition, example id), so noise belongs to an example.
     summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
       `condition, example_id, label, prediction, rank, confidence`, one row for each (condition, example), for
-      one model and one dataset; it holds this probe and those it `needs`.
+      one model and one dataset; it holds this probe and those it `needs`. Its `attrs["labels"]` is the
+      dataset's kind of labels.
     parameters: everything beyond the name that a number of this probe depends on, as JSON.
     prepare: image -> anything that all conditions share (a spectrum, say); by default the image itself.
     needs: other probes whose observations the summary wants.
+    decide: which classes compete, for each kind of labels that the probe can be asked about; it is not run on
+      datasets of other kinds. Prediction, rank and confidence are about the competing classes.
   """
 
   name: str
@@ -58,3 +65,4 @@ class Probe:
   parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   prepare: Callable[[Image], Any] = lambda image: image
   needs: tuple[str, ...] = ()
+  decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)

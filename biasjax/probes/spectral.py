@@ -1,22 +1,29 @@
 """Spectral bias: how much accuracy survives when only low, or only high, frequencies are left.
 
 Gavrikov & Keuper, CVPR 2024. Conditions are "low/c" and "high/c" for 11 cutoffs c, the share of the frequency
-axis that is kept. Reported are ratios to the accuracy on the clean images.
+axis that is kept. Reported are ratios to the accuracy on the clean images, and the accuracies themselves.
+
+Published by default. Options, each a probe of its own with columns of its own (docs/spectral.md has figures):
+mask=symmetric or mask=radial instead of the half-open square block, keep_mean=yes for a high-pass that
+clipping does not rectify.
 """
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from biasjax.errors import BiasjaxError
 from biasjax.ops import fourier
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.statistics import ratio_of_means
+from biasjax.statistics import ratio_of_means, wilson
 
 CUTOFFS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 # LPP and HPP are means over these (the paper's "low-frequency" and "high-frequency" bias).
 BIAS_CUTOFFS = (0.1, 0.2, 0.3, 0.4, 0.5)
+MASKS = {"half-open": fourier.half_open, "symmetric": fourier.symmetric, "radial": fourier.radial}
 COLUMNS = {"low": "LFC", "high": "HFC"}
 BIASES = {"low": "LPP", "high": "HPP"}
 
@@ -29,23 +36,43 @@ def radius(band: str, cutoff: float, size: int) -> int:
   return int((cutoff if band == "low" else 1 - cutoff) * (size // 2))
 
 
-def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
-  """Ratios of clean accuracy for each condition, and their means LPP and HPP over cutoffs .1 to .5.
+def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral") -> list[Metric]:
+  """Ratios of clean accuracy for each condition, their means LPP and HPP over cutoffs .1 to .5; accuracies.
 
-  Intervals (95 %) are of a ratio of two accuracies over the same images, by the delta method. All are NaN for
-  a model that has no clean image right.
+  Intervals (95 %) are of a ratio of two accuracies over the same images, by the delta method; of accuracies
+  (per cent) Wilson's. Ratios are NaN for a model that has no clean image right.
   """
+  variant = name.removeprefix("spectral")
   clean = _right(observations["accuracy"], CLEAN)
-  by_condition = dict(list(observations["spectral"].groupby("condition", sort=False)))
-  metrics = []
+  by_condition = dict(list(observations[name].groupby("condition", sort=False)))
+  metrics, accuracies = [], []
   for band, column in COLUMNS.items():
     right = {c: _right(by_condition[f"{band}/{c}"], f"{band}/{c}").reindex(clean.index) for c in CUTOFFS}
-    named = {f"metric/bandpass/{column}/{c}": right[c] for c in CUTOFFS}
-    named[BIASES[band]] = sum(right[c] for c in BIAS_CUTOFFS) / len(BIAS_CUTOFFS)
-    for name, values in named.items():
+    named = {f"metric/bandpass{variant}/{column}/{c}": right[c] for c in CUTOFFS}
+    bias = f"{BIASES[band]}{variant}"
+    named[bias] = sum(right[c] for c in BIAS_CUTOFFS) / len(BIAS_CUTOFFS)
+    for metric, values in named.items():
       value, low, high = ratio_of_means(values.to_numpy(float), clean.to_numpy(float))
-      metrics.append(Metric(name, value, low, high, len(clean), detail=name not in BIASES.values()))
-  return metrics
+      metrics.append(Metric(metric, value, low, high, len(clean), detail=metric != bias))
+    for c, of_condition in right.items():
+      n, hits = len(of_condition), int(of_condition.sum())
+      low, high = wilson(hits, n)
+      metric = f"top1_acc/bandpass{variant}/{column}/{c}"
+      accuracies.append(Metric(metric, 100 * hits / n, 100 * low, 100 * high, n, detail=True))
+  return metrics + accuracies + [_bias(observations[name], len(clean), variant)]
+
+
+def _bias(table: pd.DataFrame, n: int, variant: str) -> Metric:
+  """HPP / (LPP + HPP), the share of high frequencies in what survives, with a delta-method interval."""
+  conditions = {band: [f"{band}/{c}" for c in BIAS_CUTOFFS] for band in COLUMNS}
+  high, low = (
+    (table[table["condition"].isin(conditions[band])]["rank"] == 0)
+    .groupby(table["example_id"])
+    .mean()
+    .to_numpy(float)
+    for band in ("high", "low")
+  )
+  return Metric(f"spectral-bias{variant}", *ratio_of_means(high, high + low), n, detail=True)
 
 
 def _right(table: pd.DataFrame, condition: str) -> pd.Series:
@@ -54,8 +81,23 @@ def _right(table: pd.DataFrame, condition: str) -> pd.Series:
   return (table["rank"] == 0).set_axis(table["example_id"])
 
 
-def make(size: int = 224) -> Probe:
-  """The probe for size x size images."""
+def make(size: int = 224, *, mask: str = "half-open", keep_mean: str = "no") -> Probe:
+  """The probe for size x size images.
+
+  Args:
+    size: pixels of a side.
+    mask: "half-open" (published), "symmetric" or "radial": which frequencies a cutoff means.
+    keep_mean: "yes" for a high-pass that leaves each channel's mean as it is; "no" as published.
+
+  Raises:
+    BiasjaxError: another value.
+  """
+  for option, value, values in (("mask", mask, tuple(MASKS)), ("keep_mean", keep_mean, ("no", "yes"))):
+    if value not in values:
+      raise BiasjaxError(f"probe spectral: {option}={value}: expected one of {', '.join(values)}")
+  given = {"mask": mask, "keep_mean": keep_mean}
+  published = {"mask": "half-open", "keep_mean": "no"}
+  name = ":".join(["spectral", *(f"{k}={v}" for k, v in given.items() if v != published[k])])
   conditions = {
     f"{band}/{cutoff}": {
       "radius": np.int32(radius(band, cutoff, size)),
@@ -65,13 +107,17 @@ def make(size: int = 224) -> Probe:
     for cutoff in CUTOFFS
   }
   return Probe(
-    name="spectral",
+    name=name,
     conditions=conditions,
     prepare=fourier.spectrum,
     perturb=lambda key, spectrum, condition: fourier.band_pass(
-      spectrum, condition["radius"], condition["keep_low"]
+      spectrum,
+      condition["radius"],
+      condition["keep_low"],
+      block=MASKS[mask],
+      keep_mean=keep_mean == "yes",
     ),
-    summarise=summarise,
-    parameters={"size": size, "cutoffs": CUTOFFS, "mask": "half-open square"},
+    summarise=functools.partial(summarise, name=name),
+    parameters={"size": size, "cutoffs": CUTOFFS, "mask": mask, "keep_mean": keep_mean},
     needs=("accuracy",),
   )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from biasjax.data import sources
+from biasjax.data import classes, sources
 from biasjax.errors import BiasjaxError
 from made_images import class_folder, encoded, pixels
 
@@ -20,7 +20,7 @@ def everything(source: sources.Source) -> list[tuple[str, int, bytes]]:
 
 
 def test_wordnet_ids_are_1000_in_sorted_order():
-  wnids = sources.wordnet_ids()
+  wnids = classes.wordnet_ids()
   assert len(set(wnids)) == 1000
   assert list(wnids) == sorted(wnids)
   assert [wnids[i] for i in (0, 1, 999)] == [TENCH, GOLDFISH, TOILET_TISSUE]
@@ -29,13 +29,13 @@ def test_wordnet_ids_are_1000_in_sorted_order():
 @pytest.mark.reference
 def test_wordnet_ids_agree_with_an_independent_list(reference):
   lists = json.loads((reference / "reference/class_lists.json").read_text())
-  assert list(sources.wordnet_ids()) in list(lists.values())
+  assert list(classes.wordnet_ids()) in list(lists.values())
 
 
 def test_wordnet_ids_are_timms_order(torchvision):
   timm_data = pytest.importorskip("timm.data", reason="needs timm")
   info = timm_data.ImageNetInfo("imagenet-1k")
-  assert list(sources.wordnet_ids()) == [info.index_to_label_name(i) for i in range(1000)]
+  assert list(classes.wordnet_ids()) == [info.index_to_label_name(i) for i in range(1000)]
 
 
 def test_labels_of_a_folder_with_few_classes_mean_the_1000(tmp_path):
@@ -103,12 +103,12 @@ def flat_folder(root: pathlib.Path) -> pathlib.Path:
 
 
 def flat_wnids() -> list[str]:
-  return [sources.wordnet_ids()[label] for label in FLAT_LABELS]
+  return [classes.wordnet_ids()[label] for label in FLAT_LABELS]
 
 
 def write_challenge_numbers(images: pathlib.Path, with_order: bool = True) -> None:
   """As in ILSVRC2012_devkit_t12: numbers in an order of its own, here a shuffled one."""
-  order = list(sources.wordnet_ids())
+  order = list(classes.wordnet_ids())
   random.Random(0).shuffle(order)
   number = {wnid: i + 1 for i, wnid in enumerate(order)}
   data = images.parent / "ILSVRC2012_devkit_t12" / "data"

@@ -5,19 +5,7 @@ import numpy as np
 import pytest
 
 from biasjax.ops import fourier
-
-
-def published(image: np.ndarray, r: int, *, low: bool) -> np.ndarray:
-  """Shift, keep or zero [c - r, c + r) on both axes, shift back, real part, clip: channel by channel."""
-  filtered = np.empty(image.shape)
-  for channel in range(image.shape[2]):
-    centred = np.fft.fftshift(np.fft.fft2(image[:, :, channel].astype(np.float64)))
-    rows, columns = image.shape[0] // 2, image.shape[1] // 2
-    block = (slice(rows - r, rows + r), slice(columns - r, columns + r))
-    kept = np.zeros_like(centred) if low else centred.copy()
-    kept[block] = centred[block] if low else 0
-    filtered[:, :, channel] = np.fft.ifft2(np.fft.ifftshift(kept)).real
-  return np.clip(filtered, 0, 1)
+from oracles import published_band_pass
 
 
 @pytest.mark.parametrize("low", [True, False])
@@ -26,7 +14,7 @@ def test_filters_are_the_published_ones(shape, low):
   image = np.random.default_rng(shape[1]).random((*shape, 3), np.float32)
   for r in (0, 1, 3, min(shape) // 2 - 1, min(shape) // 2):
     ours = fourier.band_pass(fourier.spectrum(jnp.asarray(image)), jnp.int32(r), jnp.bool_(low))
-    np.testing.assert_allclose(ours, published(image, r, low=low), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, published_band_pass(image, r, low=low), rtol=0, atol=1e-5)
 
 
 def test_keeping_everything_gives_the_image_back():
@@ -36,7 +24,7 @@ def test_keeping_everything_gives_the_image_back():
 
 
 def test_the_published_block_keeps_a_frequency_without_its_conjugate():
-  mask = np.asarray(fourier.square_mask(8, 8, jnp.int32(2)))
+  mask = np.asarray(fourier.half_open(8, 8, jnp.int32(2)))
   assert mask[-2, 0]
   assert not mask[2, 0]
   assert mask.sum() == 16
@@ -48,3 +36,41 @@ def test_channels_do_not_mix():
   ours = fourier.band_pass(fourier.spectrum(jnp.asarray(image)), jnp.int32(3), jnp.bool_(True))
   assert not np.asarray(ours)[..., [0, 2]].any()
   assert np.asarray(ours)[..., 1].any()
+
+
+@pytest.mark.parametrize("block", [fourier.symmetric, fourier.radial])
+@pytest.mark.parametrize("shape", [(32, 32), (15, 24)])
+def test_other_blocks_hold_each_frequency_with_its_conjugate(block, shape):
+  for r in (0, 1, 5):
+    mask = np.asarray(block(*shape, jnp.int32(r)))
+    assert mask[0, 0]
+    np.testing.assert_array_equal(mask, np.roll(mask[::-1, ::-1], (1, 1), (0, 1)))
+
+
+def distance(shape, norm):
+  y, x = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in shape), indexing="ij")
+  return np.maximum(abs(y), abs(x)) if norm == "largest" else np.hypot(y, x)
+
+
+@pytest.mark.parametrize(("block", "norm"), [(fourier.symmetric, "largest"), (fourier.radial, "euclidean")])
+@pytest.mark.parametrize("low", [True, False])
+@pytest.mark.parametrize("keep_mean", [True, False])
+def test_variants_are_what_numpy_makes_of_them(block, norm, low, keep_mean):
+  image = np.random.default_rng(5).random((32, 32, 3), np.float32)
+  kept = (distance((32, 32), norm) <= 7) == low
+  kept[0, 0] |= keep_mean
+  filtered = np.fft.ifft2(np.fft.fft2(image.astype(np.float64), axes=(0, 1)) * kept[..., None], axes=(0, 1))
+  assert np.abs(filtered.imag).max() < 1e-12
+  given = fourier.spectrum(jnp.asarray(image)), jnp.int32(7), jnp.bool_(low)
+  ours = fourier.band_pass(*given, block=block, keep_mean=keep_mean)
+  np.testing.assert_allclose(ours, np.clip(filtered.real, 0, 1), rtol=0, atol=1e-5)
+
+
+def test_a_high_pass_that_keeps_the_mean_is_hardly_clipped():
+  image = np.clip(np.random.default_rng(6).normal(0.5, 0.1, (64, 64, 3)), 0, 1).astype(np.float32)
+  given = fourier.spectrum(jnp.asarray(image)), jnp.int32(8), jnp.bool_(False)
+  rectified = np.asarray(fourier.band_pass(*given))
+  kept = np.asarray(fourier.band_pass(*given, keep_mean=True))
+  assert 0.4 < (rectified == 0).mean() < 0.6
+  assert (kept == 0).mean() < 0.001
+  np.testing.assert_allclose(kept.mean((0, 1)), image.mean((0, 1)), atol=1e-3)

@@ -6,9 +6,9 @@ import pytest
 
 from biasjax import probes
 from biasjax.data import preprocess
+from biasjax.errors import BiasjaxError
 from biasjax.probes import spectral
-from tests.ops.test_fourier import published
-from tests.probes.perturbed import perturbed
+from oracles import perturbed, published_band_pass
 
 # Half the side of the block, in FFT indices, for the 11 cutoffs at 224 pixels, as published.
 KEPT = (1, 11, 22, 33, 44, 56, 67, 78, 89, 100, 110)
@@ -19,7 +19,7 @@ def oracle(pixels: np.ndarray, condition: str) -> np.ndarray:
   band, cutoff = condition.split("/")
   low = band == "low"
   r = (KEPT if low else REMOVED)[spectral.CUTOFFS.index(float(cutoff))]
-  return np.stack([published(image / np.float32(255), r, low=low) for image in pixels])
+  return np.stack([published_band_pass(image / np.float32(255), r, low=low) for image in pixels])
 
 
 def test_radii_are_the_published_ones():
@@ -55,9 +55,11 @@ def test_conditions_are_as_published_on_photographs(photographs, condition):
   np.testing.assert_allclose(ours, oracle(photographs, condition), rtol=0, atol=1e-5)
 
 
-def observations(right: dict[str, list[int]], clean: list[int]) -> dict[str, pd.DataFrame]:
+def observations(
+  right: dict[str, list[int]], clean: list[int], name: str = "spectral"
+) -> dict[str, pd.DataFrame]:
   """Tables in which example i is right under a condition where the list has 1; other conditions: never."""
-  probe = probes.get("spectral")
+  probe = probes.get(name)
 
   def table(rows):
     frames = [
@@ -69,7 +71,7 @@ def observations(right: dict[str, list[int]], clean: list[int]) -> dict[str, pd.
   never = [0] * len(clean)
   return {
     "accuracy": table({"clean": clean}),
-    "spectral": table({c: right.get(c, never) for c in probe.conditions}),
+    name: table({c: right.get(c, never) for c in probe.conditions}),
   }
 
 
@@ -87,3 +89,38 @@ def test_order_of_the_observations_does_not_matter():
   tables = observations({"low/0.1": [1, 0, 0, 1, 0], "high/0.5": [0, 0, 1, 1, 1]}, clean=[1, 1, 0, 1, 0])
   shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
   assert spectral.summarise(shuffled) == spectral.summarise(tables)
+
+
+def test_accuracies_stand_beside_the_ratios():
+  tables = observations({"low/0.1": [1, 1, 0, 0, 0], "high/0.3": [1, 0, 0, 0, 1]}, clean=[1, 1, 1, 1, 0])
+  found = {metric.name: metric for metric in spectral.summarise(tables)}
+  accuracy = found["top1_acc/bandpass/LFC/0.1"]
+  assert accuracy.value == 40
+  assert accuracy.low < 40 < accuracy.high
+  # Means over .1 to .5: LPP 2/4/5, HPP 2/4/5.
+  assert found["spectral-bias"].value == pytest.approx(0.5)
+  assert found["spectral-bias"].low < 0.5 < found["spectral-bias"].high
+
+
+VARIANTS = ("spectral:mask=symmetric", "spectral:mask=radial", "spectral:keep_mean=yes")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_has_columns_of_its_own(name):
+  tables = observations({"low/0.1": [1, 0]}, clean=[1, 1], name=name)
+  names = [metric.name for metric in probes.get(name).summarise(tables)]
+  variant = name.removeprefix("spectral")
+  assert {f"LPP{variant}", f"metric/bandpass{variant}/LFC/0.1"} <= set(names)
+  assert not {"LPP", "HPP", "metric/bandpass/LFC/0.1"} & set(names)
+  assert probes.get(name).parameters != probes.get("spectral").parameters
+
+
+def test_options_as_published_are_the_published_probe():
+  planned = probes.plan(["spectral", "spectral:mask=half-open:keep_mean=no"], {"imagenet": "imagenet"})
+  assert [probe.name for probe in planned["imagenet"]] == ["accuracy", "spectral"]
+
+
+@pytest.mark.parametrize("option", ["mask=round", "keep_mean=true"])
+def test_an_unknown_value_is_refused(option):
+  with pytest.raises(BiasjaxError, match="expected one of"):
+    probes.get(f"spectral:{option}")

@@ -1,0 +1,141 @@
+"""Milliseconds per image and condition of each perturbation, against the published way of computing it.
+
+python -m benchmarks.probes [--images=FOLDER] [--rounds=5] [--output=FILE.json]
+
+The published way takes one image at a time and computes one FFT (in PyTorch), or one pyramid and a loop over
+pixels (NumPy and pyrtools), for every condition; here a batch goes through one compiled program. The two take
+turns within one run, since machines are shared; the ratio of the medians is what to quote. Needs
+requirements-dev.txt.
+"""
+
+import json
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pyrtools
+import torch
+from absl import app, flags
+from PIL import Image
+
+from biasjax import evaluate, probes
+from biasjax.data import pipeline, preprocess
+from biasjax.probes import critical_band, spectral
+
+IMAGES = flags.DEFINE_string("images", None, "A folder of images; drawn at random if not given.")
+COUNT = flags.DEFINE_integer("count", 32, "Images: the batch.", lower_bound=1)
+PUBLISHED_COUNT = flags.DEFINE_integer("published_count", 2, "Images that the published way is timed on.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns that each takes.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", None, "Where to write the figures as JSON.")
+
+
+def pictures() -> np.ndarray:
+  """uint8 [count, 224, 224, 3]."""
+  if not IMAGES.value:
+    return np.random.default_rng(0).integers(0, 256, (COUNT.value, 224, 224, 3), np.uint8)
+  paths = sorted(p for p in pathlib.Path(IMAGES.value).rglob("*") if p.is_file())[: COUNT.value]
+  return np.stack([preprocess.preprocess(path.read_bytes()) for path in paths])
+
+
+def published_spectral(pixels: np.ndarray) -> int:
+  """All conditions of the images one by one, in PyTorch; returns how many."""
+  done = 0
+  for band in spectral.COLUMNS:
+    for cutoff in spectral.CUTOFFS:
+      r = spectral.radius(band, cutoff, 224)
+      for image in pixels:
+        x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+        centred = torch.fft.fftshift(torch.fft.fft2(x))
+        mask = torch.full_like(centred, float(band == "high"))
+        mask[:, 112 - r : 112 + r, 112 - r : 112 + r] = float(band == "low")
+        torch.fft.ifft2(torch.fft.ifftshift(centred * mask)).real.clip(0, 1)
+        done += 1
+  return done
+
+
+def published_critical_band(pixels: np.ndarray) -> int:
+  """All conditions of the images one by one, with a pyramid and a loop over pixels; returns how many."""
+  done = 0
+  for sd in (0.0, *critical_band.channels.PUBLISHED_SDS):
+    for level in range(7) if sd else (0,):
+      for image in pixels:
+        grey = np.asarray(Image.fromarray(image).convert("L")) / 255
+        light = (grey - grey.mean()) * critical_band.CONTRAST + critical_band.MEAN
+        if sd:
+          add_noise(light, sd, level)
+        done += 1
+  return done
+
+
+def add_noise(light: np.ndarray, sd: float, level: int) -> np.ndarray:
+  """One octave of noise on one image, with the repair pixel by pixel."""
+  pyramid = pyrtools.pyramids.LaplacianPyramid(np.random.standard_normal(light.shape) * sd)
+  octave, finest = pyramid.recon_pyr(levels=level), pyramid.recon_pyr(levels=0)
+  octave *= np.sqrt((finest**2).mean() / (octave**2).mean())
+  noisy = light + octave
+  if noisy.min() >= 0 and noisy.max() <= 1:
+    return noisy
+  for i in range(light.shape[0]):
+    for j in range(light.shape[1]):
+      if noisy[i, j] < 0 or noisy[i, j] > 1:
+        edge = critical_band.MARGIN if noisy[i, j] < 0 else 1 - critical_band.MARGIN
+        moved = edge - octave[i, j]
+        while not 0 <= moved <= 1 and not 0 <= light[i, j] + octave[i, j] <= 1:
+          octave[i, j] = np.random.standard_normal() * sd
+        light[i, j] = moved if 0 <= moved <= 1 else light[i, j]
+  return light + octave
+
+
+def ours(name: str, pixels: np.ndarray) -> Callable[[], int]:
+  """All conditions of the batch, by the steps that the pass runs; returns how many."""
+  probe = probes.get(name)
+  prepare, perturb = evaluate._device_functions(probe)
+  ids = np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))])
+
+  def run() -> int:
+    with jax.default_matmul_precision("float32"):
+      prepared = prepare(jax.device_put(pixels))
+      keys = (evaluate._condition_key(0, name, condition) for condition in probe.conditions)
+      for key, condition in zip(keys, probe.conditions.values(), strict=True):
+        jax.block_until_ready(perturb(key, ids, prepared, condition))
+    return len(pixels) * len(probe.conditions)
+
+  run()  # compiles
+  return run
+
+
+def milliseconds(run: Callable[[], int]) -> float:
+  start = time.perf_counter()
+  done = run()
+  return 1e3 * (time.perf_counter() - start) / done
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  pixels = pictures()
+  published = {"spectral": published_spectral, "critical_band": published_critical_band}
+  report = {"images": len(pixels), "rounds": ROUNDS.value, "device": str(jax.devices()[0])}
+  for name, run_published in published.items():
+    run_ours = ours(name, pixels)
+    times: dict[str, list[float]] = {"published": [], "biasjax": []}
+    for _ in range(ROUNDS.value):
+      times["published"].append(milliseconds(lambda run=run_published: run(pixels[: PUBLISHED_COUNT.value])))
+      times["biasjax"].append(milliseconds(run_ours))
+    medians = {way: statistics.median(t) for way, t in times.items()}
+    report[name] = {
+      way: {"median_ms": medians[way], "min_ms": min(t), "max_ms": max(t)} for way, t in times.items()
+    }
+    report[name]["ratio"] = medians["published"] / medians["biasjax"]
+    print(
+      f"{name}: published {medians['published']:.2f}, biasjax {medians['biasjax']:.2f} ms per image and "
+      f"condition: {report[name]['ratio']:.2f} times as fast"
+    )
+  if OUTPUT.value:
+    pathlib.Path(OUTPUT.value).write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,59 @@
+"""What labels are indices into: ImageNet's 1,000 classes, or the 16 categories of Geirhos et al. (2018)."""
+
+import functools
+import importlib.resources
+import pathlib
+import re
+
+from biasjax.errors import BiasjaxError
+
+CUE = re.compile(r"([a-z]+)\d*-([a-z]+)\d*")
+
+
+@functools.cache
+def wordnet_ids() -> tuple[str, ...]:
+  """The 1,000 WordNet ids of ImageNet in sorted order, torchvision's and TFDS' class order."""
+  text = importlib.resources.files("biasjax.data").joinpath("info/imagenet_wnids.txt").read_text()
+  return tuple(text.split())
+
+
+@functools.cache
+def class_index() -> dict[str, int]:
+  """WordNet id -> class index, 0..999."""
+  return {wnid: index for index, wnid in enumerate(wordnet_ids())}
+
+
+@functools.cache
+def category_classes() -> dict[str, tuple[int, ...]]:
+  """Category -> class indices (0..999), categories in alphabetical order: the order of their own index."""
+  text = importlib.resources.files("biasjax.data").joinpath("info/categories16.txt").read_text()
+  rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
+  return {category: tuple(sorted(class_index()[wnid] for wnid in wnids)) for category, *wnids in rows}
+
+
+def categories() -> tuple[str, ...]:
+  """The 16 categories; a category's label is its index here."""
+  return tuple(category_classes())
+
+
+@functools.cache
+def category_index() -> dict[str, int]:
+  """Category -> label, 0..15."""
+  return {category: i for i, category in enumerate(categories())}
+
+
+def cues(example_id: str) -> tuple[str, str]:
+  """(shape, texture) of a cue-conflict stimulus, from its file name: <shape>N-<texture>M.png.
+
+  Names with anything before that, up to the last underscore, as in recorded trials, are understood too.
+
+  Raises:
+    BiasjaxError: it is not so named, or names something that is none of the 16 categories.
+  """
+  match = CUE.fullmatch(pathlib.PurePosixPath(example_id).stem.rpartition("_")[2])
+  if not match or not set(match.groups()) <= set(categories()):
+    raise BiasjaxError(
+      f"{example_id}: expected a cue-conflict stimulus <shape>N-<texture>M.png of the categories "
+      + ", ".join(categories())
+    )
+  return match[1], match[2]

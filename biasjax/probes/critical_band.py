@@ -1,0 +1,189 @@
+"""Critical band: which octave of noise disturbs recognition, and how much of it.
+
+Subramanian et al. 2023, adapted by Gavrikov & Keuper 2024. Conditions are "clean" (grey, low contrast, no
+noise) and "f=F/sd=SD": Gaussian noise of one octave band, f = 0 the lowest (1.75 cycles/image) to 6, of RMS
+near SD. From the accuracies follow a threshold for each band and a channel through the thresholds: once as
+published, in whole steps of the noise levels, and once continuously (biasjax/channels.py).
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from biasjax import channels
+from biasjax.channels import Channel
+from biasjax.errors import BiasjaxError
+from biasjax.ops import grey, noise, pyramid
+from biasjax.probes.base import Metric, Probe
+from biasjax.statistics import bootstrap_means, percentile_interval, wilson
+from biasjax.types import Image, RandomKey
+
+NAME = "critical_band"
+CONTRAST, MEAN = 0.2, 0.449  # Subramanian et al. 2023; the mean is that of ImageNet
+MARGIN = 0.1  # of a repaired pixel to 0 or 1, likewise
+CLEAN = "clean"
+RESAMPLES = 1000  # of the images, for the intervals of the published estimate
+FEWEST_BANDS = 4  # a Gaussian has three parameters
+CHANCE = {"imagenet": 1 / 1000, "categories16": 1 / 16}
+PROPERTIES = ("bw", "cf", "pns")
+
+
+def prepare(image: Image) -> Float[Array, "h w"]:
+  """Pillow's grey at a fifth of its contrast around ImageNet's mean."""
+  return grey.low_contrast(image, CONTRAST, MEAN)
+
+
+def perturb(key: RandomKey, image: Float[Array, "h w"], condition: Mapping[str, Array]) -> Image:
+  """Adds noise of one octave band and repairs what leaves [0, 1]; three equal channels.
+
+  Each condition draws noise of its own, also those of one band at several SDs: as published, and so that the
+  accuracies a threshold rests on are as independent as shared images allow.
+  """
+  of_noise, of_repair = jax.random.split(key)
+  sd = condition["sd"]
+  added = sd * noise.octave_noise(of_noise, image.shape[0], condition["level"])
+  noisy = noise.repair(of_repair, image, added, sd, MARGIN)
+  return jnp.broadcast_to(noisy[:, :, None], (*noisy.shape, 3))
+
+
+def condition_name(band: int, sd: float) -> str:
+  """The condition of noise in `band` (0 is the lowest) at `sd`."""
+  return f"f={band}/sd={sd:g}"
+
+
+def summarise(
+  observations: Mapping[str, pd.DataFrame], *, name: str, size: int, sds: tuple[float, ...]
+) -> list[Metric]:
+  """Accuracies, thresholds and channels, raw (threshold at 50 % right) and `_norm` (at half of "clean").
+
+  95 % intervals: of the published estimate by bootstrap over images, coarse as its thresholds jump in whole
+  steps; of the continuous one by the covariance of its fit, over images too.
+  """
+  bands = pyramid.levels(size)
+  columns = [CLEAN, *(condition_name(band, sd) for band in range(bands) for sd in sds)]
+  table = observations[name]
+  right = table.assign(right=table["rank"] == 0).pivot(
+    index="example_id", columns="condition", values="right"
+  )
+  outcomes = right[columns].to_numpy(float)
+  prefix = f"criticalband{name.removeprefix(NAME)}"
+  metrics = [_accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i]) for i, c in enumerate(columns)]
+  fitted = channels.fit_psychometric(
+    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), CHANCE[_labels(table)], outcomes
+  )
+  lowest = size / 2.0**bands
+  for suffix, criterion in (("", 0.5), ("_norm", None)):
+    if set(channels.PUBLISHED_SDS) <= set(sds):
+      metrics += _published(f"metric/{prefix}", suffix, outcomes, columns, bands, lowest)
+    metrics += _continuous(f"{prefix}/continuous", suffix, fitted, criterion, lowest, outcomes)
+  return metrics
+
+
+def _labels(table: pd.DataFrame) -> str:
+  return table.attrs.get("labels", "imagenet")
+
+
+def _accuracy(name: str, right: np.ndarray) -> Metric:
+  low, high = wilson(int(right.sum()), len(right))
+  return Metric(name, 100 * float(right.mean()), 100 * low, 100 * high, len(right), detail=True)
+
+
+def _published(
+  prefix: str, suffix: str, outcomes: np.ndarray, columns: list[str], bands: int, lowest: float
+) -> list[Metric]:
+  """The channel through integer thresholds, from the four published SDs."""
+  rows = [[CLEAN] * bands] + [
+    [condition_name(band, sd) for band in range(bands)] for sd in channels.PUBLISHED_SDS
+  ]
+  cells = np.array([[columns.index(c) for c in row] for row in rows])
+
+  def estimate(accuracy: np.ndarray) -> Channel:
+    right = np.rint(accuracy * len(outcomes))[cells]  # whole numbers, so that exactly half is exactly half
+    of = right[0, 0] if suffix else len(outcomes)
+    if not of:
+      return channels.UNDETERMINED
+    return channels.published_channel(channels.published_thresholds(100 * right / of), lowest)
+
+  found = estimate(outcomes.mean(0))
+  resampled = [estimate(accuracy) for accuracy in bootstrap_means(outcomes, RESAMPLES)]
+  metrics = []
+  for name in PROPERTIES:
+    value = getattr(found, name)
+    low, high = percentile_interval(np.array([getattr(r, name) for r in resampled]))
+    low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)
+    # The paper's figures show the normalised ones.
+    metrics.append(Metric(f"{prefix}/{name}{suffix}", value, low, high, len(outcomes), detail=suffix == ""))
+  return metrics
+
+
+def _continuous(
+  prefix: str,
+  suffix: str,
+  fitted: channels.Psychometric,
+  criterion: float | None,
+  lowest: float,
+  outcomes: np.ndarray,
+) -> list[Metric]:
+  """The channel through continuous thresholds, its goodness of fit, and the thresholds as noise SDs."""
+  n = len(outcomes)
+  fit = channels.fit_channel(fitted, criterion, lowest) if outcomes[:, 0].any() else channels.no_fit(fitted)
+  metrics = [
+    Metric(
+      f"{prefix}/{name}{suffix}",
+      getattr(fit.estimate, name),
+      getattr(fit.low, name),
+      getattr(fit.high, name),
+      n,
+      detail=suffix == "",
+    )
+    for name in PROPERTIES
+  ]
+  metrics.append(Metric(f"{prefix}/fit_p{suffix}", fit.p_value, math.nan, math.nan, n, detail=True))
+  for band, (sd, low, high) in enumerate(zip(fit.sd, fit.sd_low, fit.sd_high, strict=True)):
+    name = f"{prefix}/threshold/f={band}{suffix}"
+    metrics.append(Metric(name, float(sd), float(low), float(high), n, detail=True))
+  return metrics
+
+
+def make(size: int = 224, *, sds: str = "") -> Probe:
+  """The probe for size x size images.
+
+  Args:
+    size: pixels of a side.
+    sds: noise SDs, ascending and joined by "+", instead of the published four. The published
+      estimate needs those four among them.
+
+  Raises:
+    BiasjaxError: the SDs are no ascending positive numbers, or the images are too small for a channel.
+  """
+  strengths = channels.PUBLISHED_SDS
+  if sds:
+    try:
+      strengths = tuple(float(sd) for sd in sds.split("+"))
+    except ValueError:
+      strengths = ()
+    if len(strengths) < 2 or strengths[0] <= 0 or list(strengths) != sorted(set(strengths)):
+      raise BiasjaxError(f"{NAME}:sds={sds}: expected ascending noise SDs joined by +, like 0.02+0.04+0.08")
+  bands = pyramid.levels(size)
+  if bands < FEWEST_BANDS:
+    raise BiasjaxError(f"{NAME}: {size} pixels hold {bands} octaves, too few for a channel of {FEWEST_BANDS}")
+  name = f"{NAME}:sds={sds}" if sds else NAME
+  noisy = {
+    condition_name(band, sd): {"level": np.int32(bands - 1 - band), "sd": np.float32(sd)}
+    for band in range(bands)
+    for sd in strengths
+  }
+  return Probe(
+    name=name,
+    conditions={CLEAN: {"level": np.int32(0), "sd": np.float32(0)}} | noisy,
+    prepare=prepare,
+    perturb=perturb,
+    summarise=functools.partial(summarise, name=name, size=size, sds=strengths),
+    parameters={"size": size, "sds": strengths, "contrast": CONTRAST, "mean": MEAN, "margin": MARGIN},
+  )

@@ -1,0 +1,71 @@
+"""Which classes compete for a decision, for each kind of label.
+
+A decision turns logits into scores of the competing classes such that softmax over the scores is the
+probability of each among them.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from biasjax.data.classes import categories, category_classes
+from biasjax.errors import BiasjaxError
+from biasjax.types import Logits
+
+Scores = Float[Array, "b competing"]
+Decision = Callable[[Logits], Scores]
+
+
+def all_classes(logits: Logits) -> Scores:
+  """Every class competes."""
+  return logits
+
+
+def sixteen_categories(logits: Logits) -> Scores:
+  """The 16 categories compete, each by the mean of its classes' softmax probabilities (Geirhos et al. 2019).
+
+  Args:
+    logits: float [b, 1000] over ImageNet's classes.
+
+  Returns:
+    float [b, 16]: log mean probability, up to a constant that all categories share.
+
+  Raises:
+    BiasjaxError: there are not 1,000 classes.
+  """
+  if logits.shape[1] != 1000:
+    raise BiasjaxError(
+      f"a decision over the 16 categories needs a network of ImageNet's 1,000 classes; this one has "
+      f"{logits.shape[1]}"
+    )
+  # As logarithms, so that no probability is too small for float32.
+  return jnp.stack(
+    [
+      jax.nn.logsumexp(logits[:, np.array(members)], axis=1) - np.log(len(members)).astype(np.float32)
+      for members in category_classes().values()
+    ],
+    axis=1,
+  )
+
+
+@functools.cache  # one object for equal categories, so that a step is compiled once
+def only(names: tuple[str, ...]) -> Decision:
+  """The decision over some of the 16 categories; the others never win.
+
+  Raises:
+    BiasjaxError: fewer than two categories, or an unknown one.
+  """
+  unknown = sorted(set(names) - set(categories()))
+  if unknown or len(set(names)) < 2:
+    wrong = f"{unknown[0]!r} is none of them" if unknown else "at least two must compete"
+    raise BiasjaxError(f"categories: {wrong}; there are {', '.join(categories())}")
+  competing = np.isin(categories(), names)
+
+  def decide(logits: Logits) -> Scores:
+    return jnp.where(competing[None], sixteen_categories(logits), -jnp.inf)
+
+  return decide

@@ -1,0 +1,75 @@
+"""Shape bias: what wins where the shape of one category wears the texture of another.
+
+Geirhos et al. 2019, on their 1,280 cue-conflict stimuli. The 16 categories compete, each by the mean of its
+classes' probabilities; the 80 stimuli whose shape and texture agree are left out; the bias is the share of
+shape decisions among those for shape or texture.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from biasjax import trials
+from biasjax.data.classes import categories as all_categories
+from biasjax.probes.base import Metric, Probe
+from biasjax.probes.decisions import only, sixteen_categories
+
+NAME = "shape"
+
+
+def summarise(
+  observations: Mapping[str, pd.DataFrame], *, name: str, competing: tuple[str, ...]
+) -> list[Metric]:
+  """Shape bias, overall and for each shape category, and cue accuracy, with Wilson's 95 % intervals.
+
+  The bias says little where cue accuracy, the share of decisions for either cue, is low. `n` counts the
+  decisions that a bias rests on, and the stimuli for accuracies.
+  """
+  decisions = trials.from_observations(observations[name])
+  decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
+  column = f"shape-bias{name.removeprefix(NAME)}"
+  counts = trials.count(decisions)
+  metrics = [
+    Metric(column, *counts.shape_bias, counts.n_shape + counts.n_texture),
+    Metric(f"{column}/cue-accuracy", *counts.cue_accuracy, counts.n_conflict),
+    # Where categories are left out, how many stimuli remain belongs beside the bias.
+    _count(f"{column}/n_conflict", counts.n_conflict, counts.n_conflict, detail=name == NAME),
+    _count(f"{column}/n_shape", counts.n_shape, counts.n_conflict),
+    _count(f"{column}/n_texture", counts.n_texture, counts.n_conflict),
+  ]
+  for category in competing:
+    of_category = trials.count(decisions[decisions["shape"] == category])
+    n = of_category.n_shape + of_category.n_texture
+    metrics.append(Metric(f"{column}/{category}", *of_category.shape_bias, n, detail=True))
+  return metrics
+
+
+def _count(name: str, value: int, n: int, detail: bool = True) -> Metric:
+  return Metric(name, float(value), math.nan, math.nan, n, detail=detail)
+
+
+def make(size: int = 224, *, categories: str = "") -> Probe:
+  """The probe for size x size images.
+
+  Args:
+    size: pixels of a side.
+    categories: those that compete, joined by "+" ("car+dog+truck"), for a network that knows only some;
+      stimuli of which shape or texture is another are left out. All 16 by default.
+
+  Raises:
+    BiasjaxError: an unknown category, or fewer than two.
+  """
+  del size  # nothing here depends on it
+  competing = tuple(sorted(set(categories.split("+")))) if categories else all_categories()
+  name = f"{NAME}:categories={categories}" if categories else NAME
+  return Probe(
+    name=name,
+    conditions={"cue-conflict": np.zeros((), np.int32)},
+    perturb=lambda key, image, condition: image,
+    summarise=functools.partial(summarise, name=name, competing=competing),
+    parameters={"categories": competing},
+    decide={"cue_conflict": only(competing) if categories else sixteen_categories},
+  )

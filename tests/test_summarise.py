@@ -1,0 +1,104 @@
+"""Tables again from stored observations, and trials, as a user types them."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+
+from biasjax import probes, results
+from biasjax.data import sources
+from biasjax.data.classes import categories
+from made_images import class_folder
+
+ROOT = pathlib.Path(__file__).parents[1]
+WNIDS = {"n01440764": 3, "n02391049": 3}
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+  )
+
+
+def observed(store: results.Store, source: sources.Source, probe_name: str, seed: int) -> None:
+  """Made-up observations of one probe, as the pass writes them."""
+  probe = probes.get(probe_name)
+  key = {"seed": seed, "labels": source.labels}
+  unit = results.Unit("net", source.name, probe.name, key)
+  store.register(source, [unit])
+  examples = [source.read(i) for i in range(source.length)]
+  n, rng = len(examples) * len(probe.conditions), np.random.default_rng(seed)
+  columns = {
+    "condition": np.repeat(list(probe.conditions), len(examples)),
+    "example_id": [example.example_id for example in examples] * len(probe.conditions),
+    "label": [example.label for example in examples] * len(probe.conditions),
+    "prediction": rng.integers(len(categories()), size=n),
+    "rank": rng.integers(2, size=n),
+    "confidence": rng.random(n, np.float32),
+  }
+  store.write(unit, (0, len(examples)), columns, {})
+
+
+def cue_folder(root: pathlib.Path) -> pathlib.Path:
+  for shape, texture in (("cat", "dog"), ("dog", "cat"), ("bear", "car"), ("car", "car")):
+    (root / shape).mkdir(parents=True)
+    (root / shape / f"{shape}1-{texture}2.png").write_bytes(b"never decoded here")
+  return root
+
+
+def test_every_table_follows_from_the_observations_alone(tmp_path):
+  images = sources.folder(class_folder(tmp_path / "images", WNIDS))
+  stimuli = sources.cue_conflict(cue_folder(tmp_path / "stimuli"))
+  store = results.Store(tmp_path / "out", 100)
+  for i, name in enumerate(("accuracy", "spectral", "spectral:mask=radial", "critical_band")):
+    observed(store, images, name, i)
+  observed(store, stimuli, "shape", 9)
+  results.write_tables(store, results.summarise(store, probes.get))
+  tables = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.csv")}
+  shutil.rmtree(tmp_path / "images")  # neither images nor networks are there any more
+  shutil.rmtree(tmp_path / "stimuli")
+  for name in tables:
+    (tmp_path / "out" / name).unlink()
+
+  done = python("run.py", "--summarise", f"--workdir={tmp_path / 'out'}")
+  assert done.returncode == 0, done.stderr
+  assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.csv")} == tables
+  assert "shape-bias" in done.stdout
+  columns = set(pd.read_csv(tmp_path / "out/results.csv").columns)
+  assert {f"metric/criticalband/{p}{s}" for p in ("bw", "cf", "pns") for s in ("", "_norm")} <= columns
+  assert {"shape-bias", "LPP", "HPP", "LPP:mask=radial", "metric/bandpass/LFC/0.1"} <= columns
+  metrics = pd.read_csv(tmp_path / "out/metrics.csv")
+  for bias in ("shape-bias", "LPP", "HPP", "criticalband/continuous/bw_norm", "metric/criticalband/bw_norm"):
+    (row,) = metrics[metrics["metric"] == bias].itertuples()
+    assert np.isnan(row.value) or row.low <= row.value <= row.high
+
+
+def test_trials_are_compared_with_the_networks_of_the_workdir(tmp_path):
+  stimuli = sources.cue_conflict(cue_folder(tmp_path / "stimuli"), "cue")
+  observed(results.Store(tmp_path / "out", 100), stimuli, "shape", 9)
+  rows = ["subj,object_response,category,imagename"]
+  rows += [f"subject-01,cat,{s},1_x_{s}1-{t}2.png" for s, t in (("cat", "dog"), ("bear", "car"))]
+  (tmp_path / "person.csv").write_text("\n".join(rows))
+  done = python("run.py", f"--trials={tmp_path}/*.csv", f"--workdir={tmp_path / 'out'}")
+  assert done.returncode == 0, done.stderr
+  pairs = pd.read_csv(tmp_path / "out/error_consistency.csv")
+  assert list(pairs.loc[0, ["first", "second", "n"]]) == ["person.csv", "net (cue)", 2]
+  assert pd.read_csv(tmp_path / "out/trials.csv").loc[0, "n_conflict"] == 2
+
+
+def test_mistakes_are_one_line(tmp_path):
+  for flags, message in (
+    (["--summarise", f"--workdir={tmp_path / 'nothing'}"], "holds no results"),
+    ([f"--trials={tmp_path}/*.csv", f"--workdir={tmp_path}"], "no file matches"),
+    (
+      [f"--dataset=folder:{class_folder(tmp_path / 'images', WNIDS)}", "--models=x", "--probes=shape"],
+      "probe shape needs a dataset with labels cue_conflict",
+    ),
+  ):
+    done = python("run.py", *flags)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
