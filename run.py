@@ -1,6 +1,7 @@
 """Probes models and prints their biases.
 
 python run.py --models=... --probes=... --dataset=... --workdir=...
+python run.py --config=configs/study.py --table=results.csv --categories=categories.json --output=study/
 """
 
 import sys
@@ -20,22 +21,31 @@ flags.DEFINE_string("workdir", "out", "Where observations and tables go; start a
 flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
 flags.DEFINE_integer("chunk_size", 512, "Images whose observations are written together.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0)
+flags.DEFINE_string("table", None, "Study this CSV of results (a row for each model) instead of probing.")
+flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
+flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
+flags.DEFINE_string("output", "study", "Where the study goes.")
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
 SETTINGS = ("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed")
+SETTINGS += ("table", "categories", "compare", "output")
 
 
 def settings(values: flags.FlagValues) -> dict:
   """What was asked: the command line before the config before the defaults.
 
+  A config may hold definitions of a study beside flags, under `study`.
+
   Raises:
     BiasjaxError: the config sets something that is no flag.
   """
-  config = dict(values.config or {})
+  config = values.config.to_dict() if values.config else {}
+  study = config.pop("study", None)
   unknown = sorted(set(config) - set(SETTINGS))
   if unknown:
     raise BiasjaxError(f"--config sets {unknown[0]!r}, which is none of {', '.join(SETTINGS)}")
-  return {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
+  asked = {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
+  return asked | {"study": study}
 
 
 def run(asked: dict) -> int:
@@ -44,6 +54,8 @@ def run(asked: dict) -> int:
   Raises:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
+  if asked["table"] or asked["study"]:
+    return _study(asked)
   for name in ("models", "dataset"):
     if not asked[name]:
       raise BiasjaxError(f"--{name} is needed: see python run.py --help")
@@ -76,6 +88,14 @@ def run(asked: dict) -> int:
   for sentence in summary.incomplete:
     print(f"run.py: {sentence}", file=sys.stderr)
   return _report_excluded(summary.excluded)
+
+
+def _study(asked: dict) -> int:
+  """Studies a table; by the published definitions where the config gives none."""
+  from biasjax.report import command
+  from configs import study
+
+  return command.run(asked | {"study": asked["study"] or study.get_config().to_dict()["study"]})
 
 
 def _refuse_repeated(flag: str, names: list[str]) -> None:

@@ -19,6 +19,8 @@ ALLOWED = {
   "biasjax.probes": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.statistics"},
   "biasjax.results": {"biasjax.probes", "biasjax.statistics"},
   "biasjax.evaluate": {"biasjax.probes", "biasjax.models", "biasjax.data", "biasjax.ops", "biasjax.results"},
+  "biasjax.study": {"biasjax.statistics"},
+  "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
 }
 LEAVES = {"biasjax.errors", "biasjax.version", "biasjax.types"}
