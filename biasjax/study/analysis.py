@@ -198,12 +198,10 @@ def _benchmarks(asked: Definitions, frame: pd.DataFrame) -> list[str]:
 
 
 def _joined(tables: dict[str, pd.DataFrame], key: str) -> pd.DataFrame:
-  """All tables in one, with their names in a first column."""
-  return (
-    pd.concat([t.assign(**{key: name})[[key, *t.columns]] for name, t in tables.items()], ignore_index=True)
-    if tables
-    else pd.DataFrame()
-  )
+  """All tables in one, with their names in a first column. Empty ones would turn numbers into objects."""
+  named = [t.assign(**{key: name})[[key, *t.columns]] for name, t in tables.items()]
+  filled = [t for t in named if len(t)] or named[:1]
+  return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
 def _partial(

@@ -263,7 +263,7 @@ def _predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sent
     if len(works) == len(known):
       text += " is predicted by all biases together"
     elif len(works):
-      text += f" is predicted by all biases together by the {_and(works['predictor'])} predictor only"
+      text += f" is predicted by all biases together, but only by {' and '.join(works['predictor'])} fits"
     else:
       text += " is not predicted by all biases together"
     judged = known[np.isfinite(known["gain_low"])]
@@ -282,10 +282,6 @@ def _predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sent
     numbers = f"R\N{SUPERSCRIPT TWO}: {scores}; {first['n']} models in {first['folds']} left-out sets"
     found.append(Sentence("prediction", text + ".", numbers))
   return found
-
-
-def _and(names: Sequence[str]) -> str:
-  return " and ".join(names)
 
 
 def _ordered(
