@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import scipy.special
 import scipy.stats
 
 from biasjax.statistics import CONFIDENCE
@@ -218,8 +219,13 @@ def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
   x, y = x[both], y[both]
   if len(x) < MIN_MODELS or np.ptp(x) == 0 or np.ptp(y) == 0:
     return math.nan, math.nan
-  result = scipy.stats.spearmanr(x, y)
-  return float(result.statistic), float(result.pvalue)
+  # Written out, since scipy's own takes ten times as long and is asked thousands of times.
+  rx, ry = midranks(x) - (len(x) + 1) / 2, midranks(y) - (len(y) + 1) / 2
+  r = min(max(float(rx @ ry) / math.sqrt(float(rx @ rx) * float(ry @ ry)), -1.0), 1.0)
+  if 1 - abs(r) < 1e-12:
+    return r, 0.0
+  t = r * math.sqrt((len(x) - 2) / (1 - r**2))
+  return r, float(2 * scipy.special.stdtr(len(x) - 2, -abs(t)))
 
 
 def cells(

@@ -5,6 +5,7 @@ found. Each check computes the same correlation in another way, and the claim ho
 p reaches .05) or flips (the sign changes); where no relation was found, one may appear.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -88,13 +89,13 @@ def leave_one_category_out(
   """Spearman without each category in turn: `bias, axis, without, n, spearman, p`. Empty for one category."""
   rows = []
   names = list(dict.fromkeys(category[members]))
+  xs, ys = ({name: values.to_numpy() for name, values in of.items()} for of in (biases, axes))
   for name in names if len(names) > 1 else ():
     kept = members & (category != name)
-    for bias in biases:
-      for axis in axes:
-        x, y = biases.loc[kept, bias].to_numpy(), axes.loc[kept, axis].to_numpy()
-        n = int((np.isfinite(x) & np.isfinite(y)).sum())
-        rows.append((bias, axis, name, n, *correlation.spearman(x, y)))
+    for bias, axis in itertools.product(biases, axes):
+      x, y = xs[bias][kept], ys[axis][kept]
+      n = int((np.isfinite(x) & np.isfinite(y)).sum())
+      rows.append((bias, axis, name, n, *correlation.spearman(x, y)))
   return pd.DataFrame(rows, columns=["bias", "axis", "without", "n", "spearman", "p"])
 
 
@@ -213,33 +214,35 @@ def checks(
   Returns:
     `claim, bias, axis, group, spearman, p, kind, check, n, checked, checked_p, verdict, reason`.
   """
+  inside_of = {name: _by_cell(table, "bias", "axis") for name, table in within_categories.items()}
+  without_of = {name: _by_cell(table, "bias", "axis") for name, table in without_category.items()}
+  given_of = _by_cell(given, "bias", "axis", "group")
+  varied_of = {name: _by_cell(table, "bias", "axis", "group") for name, table in varied.items()}
   rows = []
   for cell in cells.to_dict("records"):
+    pair, group = (cell["bias"], cell["axis"]), cell["group"]
     same = {k: cell[k] for k in ("bias", "axis", "group", "spearman", "p")} | {"claim": claim(cell, labels)}
-
-    def add(kind: str, check: str, n: int, r: float, p: float, reason: str = "", *, of=cell, base=same):
-      judged = verdict(of["spearman"], of["p"], r, p)
-      found = {"n": n, "checked": r, "checked_p": p, "verdict": judged, "reason": reason}
-      rows.append({**base, "kind": kind, "check": check, **found})
-
     r, n = cell["spearman"], cell["n"]
-    add("multiplicity", "Holm", n, r, cell["p_holm"])
-    add("multiplicity", "Benjamini-Hochberg", n, r, cell["p_bh"])
-    add("permutation", "permutation test", n, r, cell["p_permutation"])
-    # An interval is judged like a test: p is only on which side of .05 it lies.
-    inside = cell["low"] <= 0 <= cell["high"]
+    found = [
+      ("multiplicity", "Holm", n, r, cell["p_holm"]),
+      ("multiplicity", "Benjamini-Hochberg", n, r, cell["p_bh"]),
+      ("permutation", "permutation test", n, r, cell["p_permutation"]),
+    ]
     if math.isfinite(cell["low"]):
-      add("interval", "interval excludes zero", n, r, 1.0 if inside else 0.0)
-    pair = ("bias", "axis")
-    for found in _of(within_categories.get(cell["group"]), cell, pair):
-      add("family", "within categories", found["n"], found["within"], found["within_p"])
-    for found in _of(without_category.get(cell["group"]), cell, pair):
-      add("family", f"without {found['without']}", found["n"], found["spearman"], found["p"])
-    for found in _of(given, cell, (*pair, "group")):
-      add("accuracy", f"given {found['given']}", found["n"], found["spearman"], found["p"])
-    for name, table in varied.items():
-      for found in _of(table, cell, (*pair, "group")):
-        add("definition", name, found["n"], found["spearman"], found["p"], found["reason"])
+      # An interval is judged like a test: all that counts is on which side of .05 it lies.
+      found.append(("interval", "interval excludes zero", n, r, float(cell["low"] <= 0 <= cell["high"])))
+    for row in inside_of.get(group, {}).get(pair, ()):
+      found.append(("family", "within categories", row["n"], row["within"], row["within_p"]))
+    for row in without_of.get(group, {}).get(pair, ()):
+      found.append(("family", f"without {row['without']}", row["n"], row["spearman"], row["p"]))
+    for row in given_of.get((*pair, group), ()):
+      found.append(("accuracy", f"given {row['given']}", row["n"], row["spearman"], row["p"]))
+    for name, cells_of in varied_of.items():
+      for row in cells_of.get((*pair, group), ()):
+        found.append(("definition", name, row["n"], row["spearman"], row["p"], row["reason"]))
+    for kind, check, n, r, p, *reason in found:
+      judged = {"verdict": verdict(cell["spearman"], cell["p"], r, p), "reason": "".join(reason)}
+      rows.append({**same, "kind": kind, "check": check, "n": n, "checked": r, "checked_p": p, **judged})
   table = pd.DataFrame(rows, columns=CHECK_COLUMNS)
   table.loc[table["kind"] == "interval", "checked_p"] = math.nan
   return table
@@ -251,9 +254,9 @@ CHECK_COLUMNS = [
 ]
 
 
-def _of(table: pd.DataFrame | None, cell: Mapping, keys: tuple[str, ...]) -> list[dict]:
-  """The rows of `table` that are about `cell`."""
-  if table is None or not len(table):
-    return []
-  mask = np.logical_and.reduce([table[key].to_numpy() == cell[key] for key in keys])
-  return table[mask].to_dict("records")
+def _by_cell(table: pd.DataFrame | None, *keys: str) -> dict[tuple, list[dict]]:
+  """The rows of a table, gathered by the cell they are about."""
+  gathered: dict[tuple, list[dict]] = {}
+  for row in () if table is None else table.to_dict("records"):
+    gathered.setdefault(tuple(row[key] for key in keys), []).append(row)
+  return gathered

@@ -59,14 +59,15 @@ def statuses(cells: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
     definitions under which it does not hold, joined by "; ", and whether it is left given in-distribution
     accuracy (None where that was not asked).
   """
+  of_cell = dict(list(checks.groupby(["bias", "axis", "group"], sort=False)))
   rows = []
   for cell in cells.to_dict("records"):
-    same = np.logical_and.reduce([checks[k].to_numpy() == cell[k] for k in ("bias", "axis", "group")])
-    mine = checks[same & (checks["verdict"] != fragility.NOT_COMPUTED).to_numpy()]
-    bad = mine[mine["verdict"] != fragility.HOLDS]
-    failed = bad[bad["kind"].isin(STATISTICAL)]
-    changed = bad[bad["kind"] == "definition"]
-    given = mine[mine["kind"] == "accuracy"]
+    mine = of_cell[cell["bias"], cell["axis"], cell["group"]]
+    mine = mine[(mine["verdict"] != fragility.NOT_COMPUTED).to_numpy()]
+    bad = mine[(mine["verdict"] != fragility.HOLDS).to_numpy()]
+    failed = bad[bad["kind"].isin(STATISTICAL).to_numpy()]
+    changed = bad[(bad["kind"] == "definition").to_numpy()]
+    given = mine[(mine["kind"] == "accuracy").to_numpy()]
     if not math.isfinite(cell["p"]):
       status = UNKNOWN
     elif cell["p"] >= ALPHA:

@@ -7,25 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from biasjax.study import correlation
 
 multipletests = pytest.importorskip("statsmodels.stats.multitest", reason="needs statsmodels").multipletests
-
-few_values = hnp.arrays(float, st.integers(3, 12), elements=st.integers(0, 4).map(float))
 
 
 def repeated(values, weights):
   return np.repeat(values, weights)
 
 
-@settings(deadline=None, max_examples=40)
-@given(few_values, st.integers(0, 10_000))
-def test_weighted_ranks_are_those_of_the_sample_written_out(values, seed):
-  weights = np.random.default_rng(seed).integers(0, 3, (5, len(values)))
+@pytest.mark.parametrize("seed", range(20))
+def test_weighted_ranks_are_those_of_the_sample_written_out(seed):
+  rng = np.random.default_rng(seed)
+  values = rng.integers(0, 5, 3 + seed // 2).astype(float)
+  weights = rng.integers(0, 3, (5, len(values)))
   ranks = correlation.weighted_midranks(values, weights)
   for w, r in zip(weights, ranks, strict=True):
     np.testing.assert_allclose(repeated(r, w), scipy.stats.rankdata(repeated(values, w)))
@@ -110,11 +106,23 @@ def test_permutation_p_of_many_models_is_near_students():
   assert p == pytest.approx(scipy.stats.spearmanr(x, y).pvalue, abs=0.01)
 
 
-@settings(deadline=None, max_examples=50)
-@given(hnp.arrays(float, st.integers(1, 20), elements=st.floats(0, 1)))
-def test_adjusted_p_are_statsmodels(p):
-  np.testing.assert_allclose(correlation.holm(p), multipletests(p, method="holm")[1])
-  np.testing.assert_allclose(correlation.benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1])
+@pytest.mark.parametrize("n", [1, 2, 5, 72])
+def test_adjusted_p_are_statsmodels(n):
+  rng = np.random.default_rng(n)
+  for p in (rng.random(n), np.round(rng.random(n), 1), rng.random(n) ** 6):
+    np.testing.assert_allclose(correlation.holm(p), multipletests(p, method="holm")[1])
+    np.testing.assert_allclose(correlation.benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [5, 48])
+def test_spearman_and_its_p_are_scipys(n, ties):
+  x, y = np.random.default_rng(n).normal(size=(2, n))
+  if ties:
+    x, y = np.round(x), np.round(2 * y)
+  expected = scipy.stats.spearmanr(x, y)
+  assert correlation.spearman(x, y) == pytest.approx((expected.statistic, expected.pvalue), abs=1e-12)
+  assert correlation.spearman(x, x) == pytest.approx((1.0, 0.0))
 
 
 def test_cells_without_p_do_not_count_in_the_adjustment():

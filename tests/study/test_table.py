@@ -86,9 +86,9 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, mess
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-  with pytest.raises(BiasjaxError, match=r"--table: cannot read .*absent.csv"):
+  with pytest.raises(BiasjaxError, match=r"--table: cannot read .*absent\.csv"):
     table.read(str(tmp_path / "absent.csv"), None, [])
-  with pytest.raises(BiasjaxError, match=r"--categories: cannot read .*absent.json"):
+  with pytest.raises(BiasjaxError, match=r"--categories: cannot read .*absent\.json"):
     table.read_categories(str(tmp_path / "absent.json"))
 
 
