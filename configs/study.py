@@ -119,4 +119,6 @@ def get_config():
   ]
   # Models that are checkpoints of one run, for what training forgets.
   study.checkpoints = r"(?P<run>.+)[@_-]epoch(?P<epoch>\d+)"
+  # Where converted checkpoints are, <model>/certificate.json, for the models' pages.
+  study.certificates = "checkpoints"
   return ConfigDict({"study": study})

@@ -27,8 +27,17 @@ def run(asked: Mapping[str, Any]) -> int:
   folder = pathlib.Path(asked["output"])
   source = {"table": asked["table"], "categories": asked["categories"]}
   output.write(study, folder, asked["seed"], source)
+  # Imported late: a mistake in what was asked should not wait for matplotlib.
+  from biasjax.report import cards, draw, page
+
+  try:
+    drawn = draw.draw(study, folder / "figures")
+  except OSError as error:
+    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
+  known = cards.provenance(asked["table"], defined.certificates, list(study.biases.index))
+  page.write(study, drawn, folder, source, asked["seed"], known)
   print(output.text_summary(study))
   for note in study.notes:
     print(f"run.py: note: {note}", file=sys.stderr)
-  print(f"{folder}: study.json, tables/")
+  print(f"{folder / 'index.html'} (also study.json, tables/, figures/, models/)")
   return 0

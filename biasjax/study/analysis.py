@@ -20,6 +20,7 @@ class Study:
     table: what it was asked of; `frame` with derived columns.
     biases, axes: float, a row for each model; only those that could be computed.
     bias_errors, axis_errors: their sampling errors; NaN where not known.
+    column_errors: the sampling errors of the table's columns.
     groups: {name: bool [models]}.
     series: {name: {model: factor}}.
     tables: name -> statistics, each as its function documents it.
@@ -33,6 +34,7 @@ class Study:
   axes: pd.DataFrame
   bias_errors: pd.DataFrame
   axis_errors: pd.DataFrame
+  column_errors: pd.DataFrame
   groups: dict[str, np.ndarray]
   series: dict[str, dict[str, float]]
   tables: dict[str, pd.DataFrame]
@@ -141,6 +143,7 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
     axes=axes,
     bias_errors=bias_errors,
     axis_errors=axis_errors,
+    column_errors=errors,
     groups=groups,
     series=factors,
     tables=tables,

@@ -101,6 +101,7 @@ class Definitions:
     series: swept factors.
     sizes: {column: images (or decisions) it rests on}, for sampling error where no interval is at hand.
     checkpoints: a regular expression with groups `run` and `epoch` over model names; None: no forgetting.
+    certificates: a folder that holds <model>/certificate.json of converted checkpoints; need not exist.
     draws: bootstrap resamples, and permutations.
   """
 
@@ -113,6 +114,7 @@ class Definitions:
   series: tuple[Series, ...] = ()
   sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
   checkpoints: str | None = None
+  certificates: str | None = None
   draws: int = DRAWS
 
   @property
@@ -160,6 +162,7 @@ def parse(config: Mapping[str, Any]) -> Definitions:
     series=tuple(_named(Series, "study.series", config.get("series") or ()).values()),
     sizes=dict(config.get("sizes") or ()),
     checkpoints=config.get("checkpoints"),
+    certificates=config.get("certificates"),
     draws=draws,
   )
 

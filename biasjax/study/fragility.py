@@ -184,7 +184,7 @@ def under(
 
 def claim(row: Mapping, labels: Mapping[str, str]) -> str:
   """A cell as a sentence: what the published table would say of it."""
-  bias, axis = labels[row["bias"]], labels[row["axis"]]
+  bias, axis = labels[row["bias"]], lower(labels[row["axis"]])
   if not math.isfinite(row["p"]):
     relation = "was not computed against"
   elif row["p"] >= ALPHA:
@@ -192,6 +192,11 @@ def claim(row: Mapping, labels: Mapping[str, str]) -> str:
   else:
     relation = "rises with" if row["spearman"] > 0 else "falls with"
   return f"{bias} {relation} {axis}"
+
+
+def lower(label: str) -> str:
+  """A label within a sentence; abbreviations stay."""
+  return label[0].lower() + label[1:] if label[1:2].islower() else label
 
 
 def checks(

@@ -10,6 +10,7 @@ import pandas as pd
 from biasjax.study import fragility
 from biasjax.study.correlation import ALPHA, smallest_significant
 from biasjax.study.definitions import Definitions
+from biasjax.study.fragility import lower
 
 ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
   *("established", "depends on a definition", "fragile", "no relation", "not computed"),
@@ -84,7 +85,8 @@ def statuses(cells: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(checks: pd.DataFrame) -> str:
-  return "; ".join(f"{c.check}: {c.verdict} ({number(c.checked)})" for c in checks.itertuples())
+  named = zip(checks["check"].str.replace("_", " "), checks["verdict"], checks["checked"], strict=True)
+  return "; ".join(f"{check}: {outcome} ({number(value)})" for check, outcome, value in named)
 
 
 def _first(listed: str, most: int = 3) -> str:
@@ -118,12 +120,11 @@ def sentences(
   known = mine[np.isfinite(mine["p"])]
   if not len(known):
     return [Sentence("summary", "Nothing can be said: no correlation could be computed.", _why(mine))]
-  result = [_headline(known)]
+  result = [_headline(known), *_holistic(known, labels)]
   for status in (ESTABLISHED, CONDITIONAL, FRAGILE):
     rows = known[known["status"] == status].sort_values("spearman", key=np.abs, ascending=False)
     result += [_finding(row, labels) for row in rows.to_dict("records")]
   result += _absent(known, labels)
-  result += _holistic(known, labels)
   result += _simpson(within, labels)
   result += _subgroups(cells, standing, definitions)
   result += _predicted(prediction, labels)
@@ -190,7 +191,7 @@ def _absent(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
   found = []
   for bias, rows in known.groupby("bias", sort=False):
     if (rows["status"] == NONE).all():
-      widest = ", ".join(f"{labels[r.axis]} {span(r.low, r.high)}" for r in rows.itertuples())
+      widest = ", ".join(f"{lower(labels[r.axis])} {span(r.low, r.high)}" for r in rows.itertuples())
       text = f"{labels[str(bias)]} shows no relation with any axis; what the intervals leave open stays open."
       changed = "; ".join(f"{labels[r.axis]}: {r.changed}" for r in rows.itertuples() if r.changed)
       found.append(
@@ -209,7 +210,7 @@ def _holistic(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
     if rows["axis"].nunique() == axes and rows["spearman"].gt(0).nunique() == 1:
       everywhere.append(labels[str(bias)])
   counts = sure.groupby("bias", sort=False)["axis"].nunique()
-  numbers = ", ".join(f"{labels[b]} {counts.get(b, 0)}" for b in dict.fromkeys(known["bias"]))
+  numbers = ", ".join(f"{lower(labels[b])} {counts.get(b, 0)}" for b in dict.fromkeys(known["bias"]))
   if everywhere:
     text = f"{' and '.join(everywhere)}: an established relation of one sign with all {axes} axes."
   else:
@@ -220,10 +221,11 @@ def _holistic(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
 def _simpson(within: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
   found = []
   for row in within[within["simpson"]].to_dict("records"):
+    pair = f"{lower(labels[row['bias']])} and {lower(labels[row['axis']])}"
     sure = "" if row["within_p"] < ALPHA else ", though the reversed relation itself is not established"
     text = (
-      f"Simpson's paradox: {labels[row['bias']]} and {labels[row['axis']]} are related one way over all "
-      f"models and the other way within categories{sure}."
+      f"Simpson's paradox: {pair} are related one way over all models and the other way within "
+      f"categories{sure}."
     )
     numbers = (
       f"pooled {RHO} = {number(row['pooled'])} ({probability(row['pooled_p'])}), within categories "
@@ -292,13 +294,12 @@ def _ordered(
   found = []
   for axis, rows in order[order["measure"].isin(biases)].groupby("axis", sort=False):
     best = rows.loc[rows["worst"].idxmin()]
-    text = (
-      f"Which of two models is better on {labels[str(axis)]}: of the biases, {labels[best['measure']]} errs "
-      f"least in its worst setting"
-    )
+    bias, setting = lower(labels[best["measure"]]), best["worst_environment"].replace("_", " ")
+    text = f"Which of two models is better on {lower(labels[str(axis)])}: of the biases, {bias} errs least"
+    text += " in its worst setting"
     text += ", and is no better than guessing there." if best["worst"] >= 0.5 else "."
     numbers = (
-      f"share of pairs ordered wrongly: worst {number(best['worst'])} ({best['worst_environment']}), mean "
+      f"share of pairs ordered wrongly: worst {number(best['worst'])} ({setting}), mean "
       f"{number(best['mean'])} over {best['environments']} settings; guessing is 0.50"
     )
     for other in order[(order["axis"] == axis) & (order["measure"] == reference)].itertuples():

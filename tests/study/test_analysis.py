@@ -41,7 +41,7 @@ def test_a_planted_relation_is_the_one_that_is_established(tmp_path):
   assert statuses(found)["HPP", "Robustness"] == "established"
   sure = [s for s in found.sentences if s.level == "established"]
   assert len(sure) == 1
-  assert sure[0].text.startswith("High-frequency bias rises with Robustness in each of")
+  assert sure[0].text.startswith("High-frequency bias rises with robustness in each of")
 
 
 def test_a_planted_relation_is_predicted_out_of_sample(tmp_path):

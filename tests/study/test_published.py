@@ -258,7 +258,7 @@ def test_simpsons_paradox_is_named_for_hpp_and_adversarial_alone(study):
   assert flagged[["bias", "axis"]].to_numpy().tolist() == [["HPP", "Adversarial"]]
   said = [s for s in study.sentences if s.level == "paradox"]
   assert len(said) == 1
-  assert "Simpson's paradox: High-frequency bias and Adversarial robustness" in said[0].text
+  assert "Simpson's paradox: high-frequency bias and adversarial robustness" in said[0].text
 
 
 def test_leaving_a_category_out_flips_two_claims(study):
@@ -284,7 +284,7 @@ def test_the_ratio_artefact_flips_lpp_among_adversarially_trained(study):
     & (checks["bias"] == "LPP")
     & (checks["axis"] == "ID")
   ].iloc[0]
-  assert row["claim"] == "Low-frequency bias falls with In-distribution accuracy"
+  assert row["claim"] == "Low-frequency bias falls with in-distribution accuracy"
   assert row["verdict"] == "flips"
 
 
