@@ -53,6 +53,34 @@ def categories(n: int) -> dict[str, list[str]]:
   return {name: [f"model{i}" for i in range(k, n, 4)] for k, name in enumerate(CATEGORIES)}
 
 
+def with_curves(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+  """The same with columns that only figures use: all cutoffs, severities, names of a series."""
+  rng = np.random.default_rng(seed)
+  n = len(frame)
+  more = {f"metric/bandpass/{b}/{c}": rng.random(n) for b in ("LFC", "HFC") for c in ("0.01", "0.6", "0.9")}
+  more |= {f"top1_acc/{c}_{s}": 100 * rng.random(n) for c in study.CORRUPTIONS for s in range(1, 6)}
+  more |= {"metric/criticalband/" + name: rng.random(n) + 1 for name in ("bw", "cf", "pns")}
+  more |= {
+    f"top1_acc/criticalband/f={f}/sd={sd}": 100 * rng.random(n) for f in range(7) for sd in (0.02, 0.16)
+  }
+  more |= {
+    "metric/criticalband/bw_norm": rng.random(n) + 1,
+    "metric/criticalband/cf_norm": 40 + rng.random(n),
+  }
+  names = [f"resnet50_moco_v3_{100 * (i + 1)}ep" if i < 4 else m for i, m in enumerate(frame["model"])]
+  return frame.assign(**more, model=names)
+
+
+def few(config: dict, *biases: str) -> dict:
+  """The published definitions of some biases and two axes, with few draws: quick to study."""
+  return config | {
+    "biases": [row for row in config["biases"] if row["name"] in biases],
+    "axes": [row for row in config["axes"] if row["name"] in ("ID", "Robustness")],
+    "variations": config["variations"][:2],
+    "draws": 200,
+  }
+
+
 def write(folder, frame: pd.DataFrame, of_models: dict | None = None) -> dict:
   """The files of a study, as `run` wants to be asked for it."""
   frame.to_csv(folder / "table.csv", index=False)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import markupsafe
+import numpy as np
 
 from biasjax.study.verdict import number
 
@@ -22,7 +23,7 @@ class Cell:
   """
 
   text: str
-  sort: float | None = None
+  sort: float | int | None = None
   kind: str = ""
   href: str = ""
   strong: str = ""
@@ -45,11 +46,11 @@ def text_cell(text: str) -> Cell:
   return Cell(text)
 
 
-def number_cell(value: float, digits: int = 2) -> Cell:
+def number_cell(value: float | int | np.number, digits: int = 2) -> Cell:
   """A number, or nothing; sorting goes by its full value."""
   if not math.isfinite(value):
     return Cell("", kind="n")
-  return Cell(number(value, digits), sort=float(value), kind="n")
+  return Cell(number(float(value), digits), sort=float(value), kind="n")
 
 
 def verdict_cell(outcome: str) -> Cell:

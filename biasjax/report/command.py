@@ -1,12 +1,14 @@
 """From what was asked on the command line to a written study."""
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from biasjax.errors import BiasjaxError
-from biasjax.study import analysis, definitions, output, table
+from biasjax.study import agreement, analysis, definitions, forgetting, output, stored, table, verdict
+from biasjax.study.analysis import Study
 
 
 def run(asked: Mapping[str, Any]) -> int:
@@ -24,8 +26,11 @@ def run(asked: Mapping[str, Any]) -> int:
   defined = definitions.parse(asked["study"])
   read = table.read(asked["table"], asked["categories"], defined.used_columns())
   study = analysis.analyse(read, defined, asked["seed"])
+  study = _forgotten(study, asked["table"])
+  if asked["compare"]:
+    study = _compared(study, asked["table"], asked["compare"])
   folder = pathlib.Path(asked["output"])
-  source = {"table": asked["table"], "categories": asked["categories"]}
+  source = {name: asked[name] for name in ("table", "categories", "compare")}
   output.write(study, folder, asked["seed"], source)
   # Imported late: a mistake in what was asked should not wait for matplotlib.
   from biasjax.report import cards, draw, page
@@ -41,3 +46,37 @@ def run(asked: Mapping[str, Any]) -> int:
     print(f"run.py: note: {note}", file=sys.stderr)
   print(f"{folder / 'index.html'} (also study.json, tables/, figures/, models/)")
   return 0
+
+
+def _forgotten(study: Study, path: str) -> Study:
+  """Adds what training forgot, where the models are checkpoints of a run whose decisions are stored."""
+  pattern = study.definitions.checkpoints
+  runs = forgetting.runs(pattern, list(study.biases.index)) if pattern else {}
+  if not runs:
+    return study
+  observed = stored.beside(path)
+  if observed is None:
+    note = f"What training forgets was not computed: no stored decisions (run.json) beside {path}."
+    return dataclasses.replace(study, notes=(*study.notes, note))
+  study.tables["forgetting"], study.tables["forgetting_epochs"] = forgetting.tables(observed, runs)
+  sentences = verdict.forgotten(study.tables["forgetting"])
+  return dataclasses.replace(study, sentences=(*study.sentences, *sentences))
+
+
+def _compared(study: Study, path: str, published: str) -> Study:
+  """Adds how far the table is from a published one.
+
+  Raises:
+    BiasjaxError: they share no model or no column.
+  """
+  theirs = table.read(published, None, (), flag="--compare").frame
+  of_runs = stored.beside(path), stored.beside(published)
+  main = study.definitions.axes[study.definitions.reference_axis].mean[0]
+  paired = {}
+  if of_runs[0] and of_runs[1]:
+    paired = agreement.paired_errors(*of_runs, list(theirs.columns))
+  cells, models = agreement.compare(study.table, theirs, study.definitions.sizes, paired, main)
+  if not len(cells):
+    raise BiasjaxError(f"--compare: {published} shares no model and column that have numbers with {path}")
+  study.tables["agreement"], study.tables["agreement_models"] = cells, models
+  return dataclasses.replace(study, sentences=(*verdict.agreed(models), *study.sentences))

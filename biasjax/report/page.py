@@ -22,7 +22,7 @@ from biasjax.version import __version__
 
 SECTIONS = ("Relations", "How fragile", "Prediction", "Series", "Agreement", "Measurements")
 STYLES = {verdict.CONDITIONAL: "depends"}
-SILENT = ("summary", "limit", "prediction", "order")  # levels that need no badge
+SILENT = ("summary", "limit", "prediction", "order", "agreement", "forgetting")  # levels that need no badge
 BADGES = {"paradox": "Simpson's paradox", verdict.CONDITIONAL: "depends on a definition"}
 
 

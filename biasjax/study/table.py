@@ -45,7 +45,7 @@ class Table:
 INTERVALS = ["model", "column", "low", "high", "n"]
 
 
-def read(path: str, categories: str | None, used: Iterable[str]) -> Table:
+def read(path: str, categories: str | None, used: Iterable[str], flag: str = "--table") -> Table:
   """Reads a table with a `model` column, and the categories of its models.
 
   Args:
@@ -53,11 +53,12 @@ def read(path: str, categories: str | None, used: Iterable[str]) -> Table:
     categories: JSON, {category: [models]}; only its models are studied, in its order. None: all models, as
       one category.
     used: the columns that the study asks for; the others are not checked.
+    flag: which flag named it, for messages.
 
   Raises:
     BiasjaxError: a file cannot be read, there is no model left, or a model is in two categories.
   """
-  frame, notes = _read_numbers(path, set(used))
+  frame, notes = _read_numbers(path, set(used), flag)
   if categories is None:
     category = pd.Series(UNCATEGORISED, index=frame.index)
     notes.append("No categories were given (--categories): near-duplicates are not told from other models.")
@@ -116,8 +117,8 @@ def _list(models: list[str]) -> str:
   return f"{len(models)} model{'s' if len(models) > 1 else ''} ({shown})"
 
 
-def _read_numbers(path: str, used: set[str]) -> tuple[pd.DataFrame, list[str]]:
-  text = _read_text(path)
+def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, list[str]]:
+  text = _read_text(path, flag)
   notes: list[str] = []
   lines = pd.Series(np.arange(2, len(text) + 2), index=text.index)  # the header is line 1
   text, lines = _drop_duplicates(text, lines, notes)
@@ -139,30 +140,30 @@ def _read_numbers(path: str, used: set[str]) -> tuple[pd.DataFrame, list[str]]:
     columns[name] = numbers.where(~infinite)
   frame = pd.DataFrame(columns).set_axis(pd.Index(text["model"], name="model"), axis=0)
   if not len(frame):
-    raise BiasjaxError(f"--table: {path} has no models left: {' '.join(notes) or 'it has only a header'}")
+    raise BiasjaxError(f"{flag}: {path} has no models left: {' '.join(notes) or 'it has only a header'}")
   return frame, notes
 
 
-def _read_text(path: str) -> pd.DataFrame:
+def _read_text(path: str, flag: str) -> pd.DataFrame:
   """The cells as they are written."""
   try:
     with open(path, newline="", encoding="utf-8-sig") as file:
       header = next(csv.reader(file), [])
     text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
   except OSError as error:
-    raise BiasjaxError(f"--table: cannot read {path}: {error.strerror}") from error
+    raise BiasjaxError(f"{flag}: cannot read {path}: {error.strerror}") from error
   except (ValueError, csv.Error) as error:  # pandas' parser errors and undecodable text
     reason = " ".join(str(error).split())
-    raise BiasjaxError(f"--table: {path} is no table of comma-separated values: {reason}") from error
+    raise BiasjaxError(f"{flag}: {path} is no table of comma-separated values: {reason}") from error
   if "model" not in header:
-    raise BiasjaxError(f"--table: {path} has no column named model; it begins {', '.join(header[:4])}")
+    raise BiasjaxError(f"{flag}: {path} has no column named model; it begins {', '.join(header[:4])}")
   repeated = sorted({name for name in header if header.count(name) > 1})
   if repeated:
-    raise BiasjaxError(f"--table: {path} has two columns named {repeated[0]}: keep one of them")
+    raise BiasjaxError(f"{flag}: {path} has two columns named {repeated[0]}: keep one of them")
   text["model"] = text["model"].str.strip()
   unnamed = np.flatnonzero(text["model"] == "")
   if len(unnamed):
-    raise BiasjaxError(f"--table: line {unnamed[0] + 2} of {path} names no model")
+    raise BiasjaxError(f"{flag}: line {unnamed[0] + 2} of {path} names no model")
   return text
 
 

@@ -306,3 +306,34 @@ def _ordered(
       numbers += f"; in-distribution accuracy: worst {number(other.worst)}, mean {number(other.mean)}"
     found.append(Sentence("order", text, numbers))
   return found
+
+
+def agreed(models: pd.DataFrame) -> list[Sentence]:
+  """How many models agree with their published numbers; of `agreement.compare`."""
+  counts = models["verdict"].value_counts()
+  text = "Against the published numbers: " + "; ".join(
+    f"{n} model{'s' if n > 1 else ''} {name}" for name, n in counts.items()
+  )
+  numbers = "; ".join(
+    f"{m.model}: {m.within} of {m.columns} columns agree" for m in models.head(4).itertuples()
+  )
+  return [Sentence("agreement", text + ".", numbers + ("; ..." if len(models) > 4 else ""))]
+
+
+def forgotten(table: pd.DataFrame) -> list[Sentence]:
+  """What each run forgot of its first dataset and condition; of `forgetting.tables`."""
+  found = []
+  for run, rows in table.groupby("run", sort=False):
+    row = rows.iloc[0]
+    lost, peak = number(row["forgotten"], 1), row["peak_epoch"]
+    text = f"{run} forgets: {lost} % of examples were right at some epoch and are wrong at the end; "
+    won = "some" if row["gain_low"] > 0 else "nothing that can be told from none"
+    text += f"joining the last epoch with epoch {peak} wins {won} back"
+    numbers = (
+      f"95 % {number(row['low'], 1)} to {number(row['high'], 1)}, n = {row['n']} ({row['dataset']}, "
+      f"{row['condition']}); right at the end {number(row['final'], 1)} %, joined "
+      f"{number(row['ensemble'], 1)} % (95 % of the gain "
+      f"{number(row['gain_low'], 1)} to {number(row['gain_high'], 1)})"
+    )
+    found.append(Sentence("forgetting", text + ".", numbers))
+  return found
