@@ -96,7 +96,7 @@ def keep(drawing: Drawing, folder: pathlib.Path) -> str:
   with mpl.rc_context({**STYLE, "svg.hashsalt": drawing.name}):
     # Drawn once for each file, and laid out only the first time: figure.savefig would draw five times.
     figure.set_dpi(DPI)
-    FigureCanvasAgg(figure).print_png(f"{path}.png")
+    FigureCanvasAgg(figure).print_png(f"{path}.png", pil_kwargs={"compress_level": 3})
     figure.set_layout_engine("none")
     figure.set_dpi(72)
     FigureCanvasSVG(figure).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})

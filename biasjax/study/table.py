@@ -124,19 +124,17 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
   text, lines = _drop_duplicates(text, lines, notes)
   columns = {}
   for name in text.columns.drop("model"):
-    cells = text[name].str.strip()
+    cells = text[name]
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    infinite = ~np.isfinite(numbers) & numbers.notna()
-    wrong = numbers.isna() & ~cells.str.lower().isin(ABSENT)
-    if name in used:
+    infinite = np.isinf(numbers)
+    if name in used and not np.isfinite(numbers).all():
+      wrong = numbers.isna() & ~cells.str.strip().str.lower().isin(ABSENT)
       for mask, what in ((wrong, "is no number"), (infinite, "is infinite")):
         if mask.any():
           first = mask.idxmax()
           more = f" (and {int(mask.sum()) - 1} more in this column)" if mask.sum() > 1 else ""
-          notes.append(
-            f"Line {lines[first]} ({text['model'][first]}), column {name}: {cells[first]!r} {what}{more}; "
-            "treated as missing."
-          )
+          where = f"Line {lines[first]} ({text['model'][first]}), column {name}"
+          notes.append(f"{where}: {cells[first]!r} {what}{more}; treated as missing.")
     columns[name] = numbers.where(~infinite)
   frame = pd.DataFrame(columns).set_axis(pd.Index(text["model"], name="model"), axis=0)
   if not len(frame):
