@@ -84,13 +84,13 @@ def compare(
   models = [m for m in ours.frame.index if m in theirs.index]
   columns = [c for c in ours.frame.columns if c in theirs.columns]
   rows = []
-  for model in models:
-    for column in columns:
-      a, b = float(ours.frame.at[model, column]), float(theirs.at[model, column])
+  causes = [known_cause(column) for column in columns]
+  numbers = (t.loc[models, columns].to_numpy(float).tolist() for t in (ours.frame, theirs, errors))
+  for model, *lists in zip(models, *numbers, strict=True):
+    for column, cause, a, b, e in zip(columns, causes, *lists, strict=True):
       if math.isfinite(a) and math.isfinite(b):
-        cause = known_cause(column)
         corrected = cause.correct(b) if cause else b
-        error = paired.get((model, column), float(errors.at[model, column]))
+        error = paired.get((model, column), e)
         rows.append(_row(model, column, a, b, corrected, error, cause.reason if cause else ""))
   table = pd.DataFrame(rows, columns=COLUMNS)
   verdicts = [_verdict(model, table[table["model"] == model], main) for model in models]
