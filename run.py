@@ -1,8 +1,9 @@
-"""Probes models and prints their biases.
+"""Measures how image classifiers are biased, and studies whether that explains how they generalise.
 
-python run.py --models=... --probes=... --dataset=... --workdir=...
-python run.py --summarise --workdir=...            the tables again, from what is stored
-python run.py --trials='dir/*.csv' --workdir=...   the shape bias of recorded decisions
+python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
+python run.py --summarise --workdir=out                                 the tables again, from what is stored
+python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
+python run.py --table=out/results.csv --categories=... --output=study   study many models
 """
 
 import sys
@@ -14,7 +15,7 @@ from biasjax.errors import BiasjaxError
 
 DECODING_EXIT_CODE = 3
 
-flags.DEFINE_list("models", None, "Converted checkpoints (folders), comma-separated.")
+flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints, comma-separated.")
 flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separated.")
 flags.DEFINE_list(
   "dataset",
@@ -25,58 +26,53 @@ flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
 flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
 flags.DEFINE_integer("chunk_size", 256, "Images whose observations are written together.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Of all noise and resampling.", lower_bound=0)
+flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
+flags.DEFINE_string("table", None, "Study this CSV of results (a row for each model) instead of probing.")
+flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
+flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
+flags.DEFINE_string("output", "study", "Where the study goes.")
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
 SETTINGS = (
-  "models",
-  "probes",
-  "dataset",
-  "data_dir",
-  "workdir",
-  "batch_size",
-  "chunk_size",
-  "seed",
-  "summarise",
-  "trials",
+  *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
+  *("summarise", "trials", "table", "categories", "compare", "output"),
 )
 
 
 def settings(values: flags.FlagValues) -> dict:
   """What was asked: the command line before the config before the defaults.
 
+  A config may hold the definitions of a study beside flags, under `study`.
+
   Raises:
     BiasjaxError: the config is not there, or sets something that is no flag.
   """
   try:
-    config = dict(values.config or {})
+    config = values.config.to_dict() if values.config else {}
   except OSError as error:
     raise BiasjaxError(f"--config cannot be loaded: {' '.join(str(error).split())}") from error
+  study = config.pop("study", None)
   unknown = sorted(set(config) - set(SETTINGS))
   if unknown:
     raise BiasjaxError(f"--config sets {unknown[0]!r}, which is none of {', '.join(SETTINGS)}")
-  return {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
+  asked = {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
+  return asked | {"study": study}
 
 
 def run(asked: dict) -> int:
-  """Probes, writes the tables, prints the main one; returns the exit status.
+  """Does what was asked; returns the exit status.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
+  # Each command imports what it needs: JAX takes seconds to start, and a misspelt flag should not wait for it.
+  if asked["table"] or asked["study"]:
+    return study_table(asked)
   if asked["trials"]:
-    from biasjax import results
-
-    print(results.score_trials(asked["trials"], asked["workdir"]))
-    print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
-    return 0
-  if not asked["summarise"]:
-    for name in ("models", "dataset"):
-      if not asked[name]:
-        raise BiasjaxError(f"--{name} is needed: see python run.py --help")
-  # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
+    return score_trials(asked)
   from biasjax import probes, results
 
   store = results.Store(asked["workdir"]) if asked["summarise"] else probe_models(asked)
@@ -89,12 +85,29 @@ def run(asked: dict) -> int:
   return _report_excluded(summary.excluded)
 
 
-def probe_models(asked: dict):
-  """Computes what is missing of what was asked; returns the store.
+def study_table(asked: dict) -> int:
+  """Studies a table; by the published definitions where the config gives none."""
+  from biasjax.report import command
+  from configs import study
 
-  Raises:
-    BiasjaxError: a mistake in what was asked, or storage failed.
-  """
+  return command.run(asked | {"study": asked["study"] or study.get_config().to_dict()["study"]})
+
+
+def score_trials(asked: dict) -> int:
+  """Scores recorded decisions, writes the tables, prints the main one."""
+  from biasjax import results
+
+  print(results.score_trials(asked["trials"], asked["workdir"]))
+  print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
+  return 0
+
+
+def probe_models(asked: dict):
+  """Computes what is missing of what was asked; returns the store."""
+  for name in ("models", "dataset"):
+    if not asked[name]:
+      raise BiasjaxError(f"--{name} is needed: see python run.py --help")
+  import convert
   from biasjax import evaluate, probes, results
   from biasjax.data import sources
   from biasjax.models.load import load
@@ -105,7 +118,7 @@ def probe_models(asked: dict):
   sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in sources_])
   planned = probes.plan(names, {source.name: source.labels for source in sources_})
-  models = [load(spec) for spec in asked["models"]]
+  models = [load(folder) for folder in convert.resolve(asked["models"], offline=asked["offline"])]
   _refuse_repeated("--models", [model.name for model in models])
   store = results.Store(asked["workdir"], asked["chunk_size"])
   for source in sources_:

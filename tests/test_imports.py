@@ -28,6 +28,8 @@ ALLOWED = {
   },
   "biasjax.results": {"biasjax.probes", "biasjax.statistics", "biasjax.trials"},
   "biasjax.evaluate": {"biasjax.probes", "biasjax.models", "biasjax.data", "biasjax.ops", "biasjax.results"},
+  "biasjax.study": {"biasjax.statistics"},
+  "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
 }
 LEAVES = {"biasjax.errors", "biasjax.version", "biasjax.types"}

@@ -1,0 +1,193 @@
+"""What a model's own page says: where it stands, its results, what they rest on."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import markupsafe
+import numpy as np
+import pandas as pd
+
+from biasjax.errors import BiasjaxError
+from biasjax.report.cells import Cell, Grid, number_cell, text_cell
+from biasjax.study.analysis import Study, models
+from biasjax.study.table import Z
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+  """What is known of how numbers came about.
+
+  Attributes:
+    certificates: {model: certificate of conversion}.
+    units: of the run.json beside the table: dictionaries with model, dataset, probe and key.
+  """
+
+  certificates: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+  units: Sequence[Mapping[str, Any]] = ()
+
+
+def provenance(table: str, checkpoints: str | None, names: Sequence[str]) -> Provenance:
+  """Reads the run.json beside a table, and the certificates of converted checkpoints.
+
+  Args:
+    table: path of the table.
+    checkpoints: a folder that holds <model>/certificate.json; need not exist.
+    names: the models.
+
+  Raises:
+    BiasjaxError: a file is there but cannot be read.
+  """
+  run = pathlib.Path(table).parent / "run.json"
+  units = _json(run).get("units", []) if run.is_file() else []
+  found = {}
+  for name in names if checkpoints else ():
+    path = pathlib.Path(str(checkpoints)) / name / "certificate.json"
+    if path.is_file():
+      found[name] = _json(path)
+  return Provenance(found, units)
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    content = json.loads(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError) as error:
+    raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or move it away") from error
+  if not isinstance(content, dict):
+    raise BiasjaxError(f"{path} holds no JSON object: mend it, or move it away")
+  return content
+
+
+def file_name(model: str) -> str:
+  """Of a model's page; names may hold anything."""
+  return urllib.parse.quote(model, safe="").replace("%", "~") + ".html"
+
+
+def card(study: Study, model: str, known: Provenance) -> dict[str, Any]:
+  """What the template of a model's page wants."""
+  agreement = study.tables.get("agreement", pd.DataFrame())
+  mine = agreement[agreement["model"] == model] if len(agreement) else agreement
+  certificate = known.certificates.get(model)
+  units = [unit for unit in known.units if unit.get("model") == model]
+  return {
+    "model": model,
+    "category": study.table.category[model].replace("_", " "),
+    "n": len(study.biases),
+    "sentences": _series(study, model),
+    "standing": _standing(study, model),
+    "results": _results(study, model),
+    "agreement": agreement_grid(mine, "Ours and theirs") if len(mine) else None,
+    "certificate": _certificate(certificate) if certificate else None,
+    "units": _units(units) if units else None,
+  }
+
+
+def _series(study: Study, model: str) -> list[str]:
+  factors = {one.name: one.factor for one in study.definitions.series}
+  return [
+    f"In the series {name}: {factors.get(name, 'x')} = {of[model]:g}."
+    for name, of in study.series.items()
+    if model in of
+  ]
+
+
+def _standing(study: Study, model: str) -> Grid:
+  table = models(study).drop(columns="category")
+  errors = pd.concat([study.bias_errors, study.axis_errors], axis=1)
+  kin = study.table.category == study.table.category[model]
+  rows = []
+  for name in table:
+    values, value = table[name].dropna(), float(table.at[model, name])
+    half = Z * float(errors.at[model, name])
+    row = [text_cell(study.labels[name]), number_cell(value, 3)]
+    row.append(text_cell(f"[{value - half:.3f}, {value + half:.3f}]" if math.isfinite(half + value) else ""))
+    if math.isfinite(value):
+      place = int((values > value).sum()) + 1
+      row += [Cell(f"{place} of {len(values)}", sort=place, kind="n")]
+      row += [Cell("", strip=_strip(values.to_numpy(), value))]
+    else:
+      row += [text_cell("missing"), text_cell("")]
+    rows.append([*row, number_cell(float(table.loc[kin, name].median()), 3)])
+  columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]
+  return Grid("Biases and axes", columns, rows)
+
+
+def _strip(values: np.ndarray, value: float) -> markupsafe.Markup:
+  """A box plot of all models with this one marked."""
+  low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+  width = high - low or 1.0
+  x = [200 * float(v - low) / width + 4 for v in (first, middle, third, value)]
+  box = f'<rect x="{x[0]:.1f}" y="4" width="{x[2] - x[0]:.1f}" height="8" fill="var(--grid)"/>'
+  lines = '<line x1="4" x2="204" y1="8" y2="8" stroke="var(--grid)"/>'
+  median = f'<line x1="{x[1]:.1f}" x2="{x[1]:.1f}" y1="3" y2="13" stroke="var(--quiet)"/>'
+  mark = f'<circle cx="{x[3]:.1f}" cy="8" r="3.6" fill="var(--link)"/>'
+  label = f"{value:.3g} between {low:.3g} and {high:.3g}"
+  start = f'<svg class="strip" viewBox="0 0 208 16" role="img" aria-label="{label}">'
+  return markupsafe.Markup(f"{start}{lines}{box}{median}{mark}</svg>")
+
+
+def _results(study: Study, model: str) -> Grid:
+  intervals = study.table.intervals
+  mine = intervals[intervals["model"] == model].set_index("column") if len(intervals) else None
+  values = study.table.frame.loc[model].dropna()
+  defined = [*study.definitions.biases.values(), *study.definitions.axes.values()]
+  first = [c for measure in defined for c in measure.mean if c in values.index]
+  names = list(dict.fromkeys([*first, *values.index]))
+  errors = study.column_errors.loc[model]
+  rows = []
+  for name in names:
+    row = [text_cell(name), number_cell(float(values[name]), 4)]
+    if mine is not None and name in mine.index:
+      of = mine.loc[name]
+      known = math.isfinite(of["low"])
+      row += [text_cell(f"[{of['low']:.4g}, {of['high']:.4g}]" if known else ""), number_cell(of["n"], 0)]
+    elif name in study.definitions.sizes:
+      half = Z * float(errors[name])
+      row.append(text_cell(f"[{values[name] - half:.4g}, {values[name] + half:.4g}]"))
+      row.append(number_cell(study.definitions.sizes[name], 0))
+    else:
+      row += [text_cell(""), text_cell("")]
+    rows.append(row)
+  return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n"], rows)
+
+
+def _certificate(certificate: Mapping[str, Any]) -> Grid:
+  rows = []
+  for key, value in certificate.items():
+    if isinstance(value, Mapping) and len(value) > 12:
+      rows.append([text_cell(key), Cell(f"{len(value)} entries, see certificate.json", kind="long")])
+    elif isinstance(value, Mapping):
+      rows += [[text_cell(f"{key}: {k}"), Cell(_short(v), kind="long")] for k, v in value.items()]
+    else:
+      rows.append([text_cell(key), Cell(_short(value), kind="long")])
+  return Grid("Certificate", ["what", "value"], rows)
+
+
+def _units(units: Sequence[Mapping[str, Any]]) -> Grid:
+  rows = []
+  for unit in units:
+    key = "; ".join(f"{k} = {_short(v, 80)}" for k, v in unit.get("key", {}).items())
+    rows.append(
+      [text_cell(str(unit.get("dataset"))), text_cell(str(unit.get("probe"))), Cell(key, kind="long")]
+    )
+  return Grid("Keys of the stored observations", ["dataset", "probe", "depends on"], rows)
+
+
+def _short(value: Any, most: int = 240) -> str:
+  text = value if isinstance(value, str) else json.dumps(value)
+  return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def agreement_grid(cells: pd.DataFrame, caption: str, file: str = "", folded: bool = False) -> Grid:
+  """Rows of the agreement with another table."""
+  rows = []
+  for c in cells.itertuples():
+    row = [text_cell(c.model), text_cell(c.column), number_cell(c.ours, 3), number_cell(c.theirs, 3)]
+    row += [number_cell(c.difference, 3), number_cell(c.z, 1)]
+    rows.append([*row, text_cell("yes" if c.agrees else "no"), Cell(c.cause, kind="long")])
+  columns = ["model", "column", "ours", "theirs", "difference", "in errors", "agrees", "known cause"]
+  return Grid(caption, columns, rows, file, folded)

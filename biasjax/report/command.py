@@ -1,0 +1,82 @@
+"""From what was asked on the command line to a written study."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from biasjax.errors import BiasjaxError
+from biasjax.study import agreement, analysis, definitions, forgetting, output, stored, table, verdict
+from biasjax.study.analysis import Study
+
+
+def run(asked: Mapping[str, Any]) -> int:
+  """Reads the table, computes, writes the study, prints the summary; returns the exit status.
+
+  Args:
+    asked: `table`, `categories`, `compare` (paths or None), `output` (a folder), `seed`, and `study`, the
+      definitions as in configs/study.py.
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or a file cannot be read or written.
+  """
+  if not asked["table"]:
+    raise BiasjaxError("--table is needed: a CSV with a column named model, such as a run's results.csv")
+  defined = definitions.parse(asked["study"])
+  read = table.read(asked["table"], asked["categories"], defined.used_columns())
+  study = analysis.analyse(read, defined, asked["seed"])
+  study = _forgotten(study, asked["table"])
+  if asked["compare"]:
+    study = _compared(study, asked["table"], asked["compare"])
+  folder = pathlib.Path(asked["output"])
+  source = {name: asked[name] for name in ("table", "categories", "compare")}
+  output.write(study, folder, asked["seed"], source)
+  # Imported late: a mistake in what was asked should not wait for matplotlib.
+  from biasjax.report import cards, draw, page
+
+  try:
+    drawn = draw.draw(study, folder / "figures")
+  except OSError as error:
+    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
+  known = cards.provenance(asked["table"], defined.certificates, list(study.biases.index))
+  page.write(study, drawn, folder, source, asked["seed"], known)
+  print(output.text_summary(study))
+  for note in study.notes:
+    print(f"run.py: note: {note}", file=sys.stderr)
+  print(f"{folder / 'index.html'} (also study.json, tables/, figures/, models/)")
+  return 0
+
+
+def _forgotten(study: Study, path: str) -> Study:
+  """Adds what training forgot, where the models are checkpoints of a run whose decisions are stored."""
+  pattern = study.definitions.checkpoints
+  runs = forgetting.runs(pattern, list(study.biases.index)) if pattern else {}
+  if not runs:
+    return study
+  observed = stored.beside(path)
+  if observed is None:
+    note = f"What training forgets was not computed: no stored decisions (run.json) beside {path}."
+    return dataclasses.replace(study, notes=(*study.notes, note))
+  study.tables["forgetting"], study.tables["forgetting_epochs"] = forgetting.tables(observed, runs)
+  sentences = verdict.forgotten(study.tables["forgetting"])
+  return dataclasses.replace(study, sentences=(*study.sentences, *sentences))
+
+
+def _compared(study: Study, path: str, published: str) -> Study:
+  """Adds how far the table is from a published one.
+
+  Raises:
+    BiasjaxError: they share no model or no column.
+  """
+  theirs = table.read(published, None, (), flag="--compare").frame
+  of_runs = stored.beside(path), stored.beside(published)
+  main = study.definitions.axes[study.definitions.reference_axis].mean[0]
+  paired = {}
+  if of_runs[0] and of_runs[1]:
+    paired = agreement.paired_errors(*of_runs, list(theirs.columns))
+  cells, models = agreement.compare(study.table, theirs, study.definitions.sizes, paired, main)
+  if not len(cells):
+    raise BiasjaxError(f"--compare: {published} shares no model and column that have numbers with {path}")
+  study.tables["agreement"], study.tables["agreement_models"] = cells, models
+  return dataclasses.replace(study, sentences=(*verdict.agreed(models), *study.sentences))

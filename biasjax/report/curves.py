@@ -1,0 +1,328 @@
+"""The figures of a study that show the measurements themselves."""
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from biasjax.report.drawing import INK, SEQUENTIAL, Drawing, colours, words
+from biasjax.report.figures import legend
+from biasjax.study.analysis import Study
+from biasjax.study.verdict import RHO, number
+
+# People's critical band (Subramanian et al. 2023): one octave about 39.6 cycles an image.
+HUMAN_CHANNEL = {"bw": 1.0, "cf": 39.6, "pns": 1.0}
+BANDS, LOWEST = 7, 1.75  # octaves, from 1.75 cycles an image
+FULL = 4.0  # the highest threshold index
+MANY_MODELS = 60  # beyond, single models are not labelled
+
+
+def pass_curves(study: Study) -> Drawing | None:
+  """Accuracy left when only low, or only high, frequencies are kept."""
+  found = _columns(study, r"metric/bandpass/(LFC|HFC)/([\d.]+)")
+  if not found:
+    return None
+  figure = Figure(figsize=(7.6, 3.2))
+  panels = figure.subplots(1, 2)
+  titles = {"LFC": "only low frequencies kept", "HFC": "only high frequencies kept"}
+  for panel, (band, title) in zip(panels, titles.items(), strict=True):
+    cutoffs = sorted((float(c), name) for (b, c), name in found.items() if b == band)
+    if cutoffs:
+      x, names = zip(*cutoffs, strict=True)
+      _lines(study, panel, np.array(x), study.table.frame[list(names)])
+    panel.set_title(title)
+    panel.set_xlabel("share of the frequency axis kept")
+    panel.set_ylabel("share of clean accuracy")
+  legend(study, figure, columns=5)
+  return Drawing(
+    "pass_curves",
+    "What is left of accuracy with low, or high, frequencies only",
+    "A thin line for each model, a thick one for each category's median.",
+    figure,
+    _table(study, list(found.values())),
+    "Measurements",
+  )
+
+
+def severity_curves(study: Study) -> Drawing | None:
+  """Mean accuracy by corruption severity."""
+  found = _columns(study, r"top1_acc/(.+)_([1-5])")
+  complete = [c for c, _ in found if all((c, str(s)) in found for s in range(1, 6))]
+  names = list(dict.fromkeys(complete))
+  if not names:
+    return None
+  by_severity = {
+    s: study.table.frame[[found[name, str(s)] for name in names]].mean(axis=1) for s in range(1, 6)
+  }
+  table = pd.DataFrame(by_severity)
+  figure = Figure(figsize=(4.6, 3.3))
+  panel = figure.subplots()
+  _lines(study, panel, np.arange(1.0, 6.0), table)
+  panel.set_xticks(range(1, 6))
+  panel.set_xlabel("severity")
+  panel.set_ylabel("top-1 accuracy, %")
+  legend(study, figure, columns=3)
+  data = table.rename(columns=lambda s: f"severity_{s}").assign(category=study.table.category)
+  return Drawing(
+    "severity_curves",
+    "Accuracy under corruptions of rising severity",
+    f"Mean over {len(names)} corruptions. Thin lines: models; thick ones: the categories' medians.",
+    figure,
+    data.reset_index(names="model"),
+    "Measurements",
+  )
+
+
+def _columns(study: Study, pattern: str) -> dict[tuple[str, ...], str]:
+  """{groups of the match: column}, of the columns that have a number."""
+  matches = {name: re.fullmatch(pattern, name) for name in study.table.frame.columns}
+  return {
+    tuple(m.groups()): name for name, m in matches.items() if m and study.table.frame[name].notna().any()
+  }
+
+
+def _lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
+  """Thin lines for models, thick ones for medians of categories."""
+  for name, (colour, marker) in colours(study.table.categories).items():
+    mine = table[study.table.category.eq(name).to_numpy()]
+    panel.plot(x, mine.to_numpy().T, color=colour, linewidth=0.5, alpha=min(0.35, 12 / max(len(mine), 1)))
+    panel.plot(x, mine.median(axis=0), color=colour, linewidth=1.8, marker=marker, markersize=3.5)
+
+
+def _table(study: Study, names: list[str]) -> pd.DataFrame:
+  return study.table.frame[names].assign(category=study.table.category).reset_index(names="model")
+
+
+def channels(study: Study) -> Drawing | None:
+  """The fitted critical band of each model, and of people."""
+  found = _columns(study, r"metric/criticalband/(bw|cf|pns)_norm")
+  if len(found) < 3:
+    return None
+  fits = pd.DataFrame({key: study.table.frame[found[key,]] for key in ("bw", "cf", "pns")}).dropna()
+  if not len(fits):
+    return None
+  x = np.linspace(0, BANDS - 1, 97)
+  order = fits.index
+  values = np.stack([_channel(x, fits.loc[m]) for m in order] + [_channel(x, pd.Series(HUMAN_CHANNEL))])
+  height = min(1.4 + 0.14 * len(values), 9.5)
+  figure = Figure(figsize=(7.2, height))
+  panel = figure.subplots()
+  image = panel.imshow(
+    values, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=FULL, extent=(0, BANDS - 1, len(values) - 0.5, -0.5)
+  )
+  centre = np.log2(fits["cf"].to_numpy() / LOWEST)
+  inside = (centre >= 0) & (centre <= BANDS - 1)
+  panel.plot(centre[inside], np.flatnonzero(inside), "o", color="#ffffff", markeredgecolor=INK, markersize=3)
+  human = math.log2(HUMAN_CHANNEL["cf"] / LOWEST)
+  panel.plot(human, len(values) - 1, "*", color="#ffffff", markeredgecolor=INK, markersize=8)
+  panel.axvline(human, color="#ffffff", linewidth=0.8, linestyle=":")
+  if len(order) <= MANY_MODELS:
+    panel.set_yticks(range(len(values)), [*order, "people"], fontsize=5.6)
+  else:
+    panel.set_yticks([len(values) - 1], ["people"])
+  panel.set_xticks(range(BANDS), [f"{LOWEST * 2**f:g}" for f in range(BANDS)])
+  panel.set_xlabel("spatial frequency of the noise, cycles an image")
+  panel.grid(False)
+  _category_strip(study, panel, order, len(values))
+  figure.colorbar(image, ax=panel, label="fitted sensitivity (threshold steps)", shrink=0.6)
+  legend(study, figure, columns=4)
+  return Drawing(
+    "critical_bands",
+    "Critical bands: where noise hurts each model, and people",
+    "The fitted channel of each model (normalised thresholds), its centre as a dot; the last row and the "
+    "dotted line are people's, one octave wide about 39.6 cycles an image.",
+    figure,
+    fits.assign(category=study.table.category).reset_index(names="model"),
+    "Measurements",
+  )
+
+
+def _channel(x: np.ndarray, fit: pd.Series) -> np.ndarray:
+  """The Gaussian over octaves that a bandwidth, centre and peak sensitivity stand for."""
+  height, centre = FULL + math.log2(max(fit["pns"], 1e-6)), math.log2(max(fit["cf"], 1e-6) / LOWEST)
+  sigma = abs(fit["bw"]) / (2 * math.sqrt(math.log(4)))
+  return height * np.exp(-((x - centre) ** 2) / (2 * max(sigma, 1e-6) ** 2))
+
+
+def _category_strip(study: Study, panel, order: pd.Index, rows: int) -> None:
+  """The categories' colours along the left edge."""
+  marks = colours(study.table.categories)
+  for i, model in enumerate(order):
+    colour = marks[study.table.category[model]][0]
+    panel.plot(
+      [-0.06] * 2, [i - 0.5, i + 0.5], color=colour, linewidth=4, clip_on=False, solid_capstyle="butt"
+    )
+  panel.set_xlim(0, BANDS - 1)
+  panel.set_ylim(rows - 0.5, -0.5)
+  panel.tick_params(axis="y", pad=7, length=0)
+
+
+def noise_maps(study: Study) -> Drawing | None:
+  """Accuracy by noise SD and band, a panel for each category, with the categories' median channel."""
+  found = _columns(study, r"top1_acc/criticalband/f=(\d+)[,/ ]*sd=([\d.]+)")
+  if not found:
+    return None
+  bands = sorted({int(f) for f, _ in found})
+  sds = sorted({float(sd) for _, sd in found})
+  names = study.table.categories
+  figure = Figure(figsize=(max(2.1 * len(names), 3.4), 2.4))
+  panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+  image = None
+  for panel, name in zip(panels, names, strict=True):
+    mine = study.table.frame[study.table.category.eq(name).to_numpy()]
+    values = np.full((len(sds), len(bands)), np.nan)
+    for (f, sd), column in found.items():
+      values[sds.index(float(sd)), bands.index(int(f))] = mine[column].median()
+    image = panel.imshow(values, aspect="auto", origin="lower", cmap=SEQUENTIAL, vmin=0, vmax=100)
+    panel.set_title(words(name))
+    panel.set_xticks(range(len(bands)), [f"{LOWEST * 2**f:g}" for f in bands], fontsize=6)
+    panel.set_yticks(range(len(sds)), [f"{sd:g}" for sd in sds])
+    panel.set_xlabel("cycles an image")
+    panel.grid(False)
+  panels[0].set_ylabel("noise SD")
+  figure.colorbar(image, ax=panels.tolist(), label="top-1, %")
+  return Drawing(
+    "noise_maps",
+    "Accuracy under band-limited noise",
+    "The median model of each category; dark: noise of that strength and frequency hurts.",
+    figure,
+    _table(study, list(found.values())),
+    "Measurements",
+  )
+
+
+def shape_bias(study: Study) -> Drawing | None:
+  """Shape bias: of each model by category, and of each of 16 classes where they are measured."""
+  if "shape_bias" not in study.biases or not study.biases["shape_bias"].notna().any():
+    return None
+  by_class = _columns(study, r"shape-bias/(.+)")
+  human = study.human("shape_bias")
+  names = study.table.categories
+  marks = colours(names)
+  rows = len(by_class) or len(names)
+  figure = Figure(figsize=(6.2, 1.3 + 0.27 * rows))
+  panel = figure.subplots()
+  points = {}
+  if by_class:
+    classes = sorted(key[0] for key in by_class)
+    for name, (colour, marker) in marks.items():
+      mine = study.table.frame[study.table.category.eq(name).to_numpy()]
+      for i, one in enumerate(classes):
+        values = mine[by_class[one,]].to_numpy()
+        panel.scatter(values, np.full(len(values), -i), c=colour, marker=marker, s=16, alpha=0.8)
+      median = study.biases.loc[mine.index, "shape_bias"].median()
+      panel.axvline(median, color=colour, linewidth=0.9)
+    panel.set_yticks([-i for i in range(len(classes))], classes)
+    what = "A point for each model and class of shape; lines: each category's median over all classes"
+    data = _table(study, list(by_class.values()))
+  else:
+    for i, (name, (colour, marker)) in enumerate(marks.items()):
+      mine = study.table.category.eq(name).to_numpy() & study.biases["shape_bias"].notna().to_numpy()
+      values, errors = (t.loc[mine, "shape_bias"] for t in (study.biases, study.bias_errors))
+      spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(len(values))
+      y = -i - spread[np.argsort(np.argsort(values.to_numpy()))]
+      panel.errorbar(
+        values, y, xerr=1.96 * errors.fillna(0), fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.6
+      )
+      gid = f"points-shape-{name}".replace(" ", "_")
+      panel.scatter(values, y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
+      points[gid] = [f"{m}: {v:.3f}" for m, v in values.items()]
+    panel.set_yticks([-i for i in range(len(names))], [words(n) for n in names])
+    what = "A point for each model, with 95 % intervals where their counts are known"
+    data = pd.concat(
+      [study.table.category.rename("category"), study.biases["shape_bias"]], axis=1
+    ).reset_index()
+  if human is not None:
+    panel.axvline(human, color="#d55e00", linestyle="--", linewidth=1.2)
+    panel.annotate(
+      "people",
+      (human, 1),
+      xycoords=("data", "axes fraction"),
+      xytext=(-3, -2),
+      textcoords="offset points",
+      ha="right",
+      va="top",
+      color="#d55e00",
+    )
+  panel.set_xlim(0, 1)
+  panel.set_ylim(-rows + 0.4, 0.6)
+  panel.set_xlabel("share of shape decisions (0: texture, 1: shape)")
+  return Drawing("shape_bias", "Shape or texture?", f"{what}.", figure, data, "Measurements", points)
+
+
+def series(study: Study) -> Iterator[Drawing]:
+  """Every bias and axis along each swept factor."""
+  table, trends = study.tables["series"], study.tables["series_trends"]
+  factors = {one.name: one.factor for one in study.definitions.series}
+  for name in study.series:
+    rows = table[table["series"] == name]
+    moved = trends[(trends["series"] == name) & (trends["first"] == "factor")]
+    measures = list(dict.fromkeys(rows["measure"]))
+    columns = 5 if len(measures) > 6 else 3
+    height = math.ceil(len(measures) / columns)
+    figure = Figure(figsize=(2.05 * columns, 0.5 + 1.75 * height))
+    panels = figure.subplots(height, columns, squeeze=False).ravel()
+    places = {x: i for i, x in enumerate(sorted(set(rows["x"])))}
+    for panel, measure in zip(panels, measures, strict=False):
+      mine = rows[rows["measure"] == measure]
+      x = [places[v] for v in mine["x"]]
+      colour = "#0072b2" if measure in study.biases else "#d55e00"
+      panel.fill_between(
+        x, mine["low"].fillna(mine["value"]), mine["high"].fillna(mine["value"]), color=colour, alpha=0.2
+      )
+      panel.plot(x, mine["value"], "o-", color=colour, markersize=3.5, linewidth=1.2)
+      of = moved.loc[moved["second"] == measure].iloc[0]
+      trend = f", {RHO} = {number(of['spearman'])}" if math.isfinite(of["spearman"]) else ""
+      panel.set_title(f"{study.labels[measure]}{trend}", fontsize=7)
+      panel.set_xticks(range(len(places)), [f"{v:g}" for v in places], fontsize=5.8, rotation=45)
+      panel.tick_params(axis="y", labelsize=6.5)
+    for panel in panels[len(measures) :]:
+      panel.set_visible(False)
+    figure.supxlabel(factors.get(name, "x"), fontsize=8)
+    slug = re.sub(r"\W+", "_", name).strip("_").lower()
+    yield Drawing(
+      f"series_{slug}",
+      f"Along {name}",
+      "Biases blue, axes red; bands: 95 % intervals where sampling error is known (over seeds, where there "
+      "are several). Steps of the factor are evenly spaced.",
+      figure,
+      rows,
+      "Series",
+    )
+
+
+def forgetting(study: Study) -> Drawing | None:
+  """Accuracy and what is forgotten along the epochs of each run."""
+  table = study.tables.get("forgetting_epochs", pd.DataFrame())
+  if not len(table):
+    return None
+  runs = list(dict.fromkeys(table["run"]))
+  figure = Figure(figsize=(max(3.0 * len(runs), 4.2), 3.0))
+  panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+  for panel, run in zip(panels, runs, strict=True):
+    mine = table[(table["run"] == run) & (table["condition"] == table["condition"].iloc[0])]
+    panel.plot(mine["epoch"], mine["accuracy"], "o-", color=INK, markersize=3, label="right")
+    panel.plot(
+      mine["epoch"],
+      mine["forgotten"],
+      "s-",
+      color="#d55e00",
+      markersize=3,
+      label="right, but wrong at the end",
+    )
+    panel.set_title(run)
+    panel.set_xlabel("epoch")
+  panels[0].set_ylabel("% of examples")
+  handles, labels = panels[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=2)
+  return Drawing(
+    "forgetting",
+    "What training forgets",
+    "Examples that are right at an epoch, and those of them that are wrong at the last.",
+    figure,
+    table,
+    "Series",
+  )

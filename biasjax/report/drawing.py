@@ -1,0 +1,146 @@
+"""How figures look, and how they are kept: PNG and SVG to print, SVG for the page, CSV behind them."""
+
+import dataclasses
+import pathlib
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any colour vision; the first follows the page's ink.
+INK, GRID, PAPER = "#1b1b1f", "#d4d4da", "#fefefe"
+COLOURS = (INK, "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#d55e00", "#009e73", "#8c6d31", "#7f7f7f")
+MARKERS = ("D", "o", "s", "^", "v", "p", "P", "X", "<")
+DIVERGING = "PuOr_r"
+SEQUENTIAL = "cividis"
+DPI = 160
+SCREEN = 1.35  # pixels of the page for a point of print
+STYLE = {
+  "font.family": "sans-serif",
+  "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+  "font.size": 8,
+  "axes.titlesize": 8.5,
+  "axes.labelsize": 8,
+  "legend.fontsize": 7.5,
+  "text.color": INK,
+  "axes.labelcolor": INK,
+  "axes.edgecolor": INK,
+  "axes.linewidth": 0.6,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "axes.prop_cycle": mpl.cycler(color=COLOURS),
+  "axes.facecolor": "none",
+  "figure.facecolor": "none",
+  "grid.color": GRID,
+  "grid.linewidth": 0.5,
+  "xtick.color": INK,
+  "ytick.color": INK,
+  "xtick.major.width": 0.6,
+  "ytick.major.width": 0.6,
+  "legend.frameon": False,
+  "svg.fonttype": "none",
+  "figure.constrained_layout.use": True,
+}
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+
+
+@dataclasses.dataclass
+class Drawing:
+  """A figure and what is behind it.
+
+  Attributes:
+    name: of its files.
+    title: a heading.
+    caption: what it shows and how to read it; also its description for those who cannot see it.
+    figure: as drawn.
+    data: the numbers behind it.
+    section: of the page.
+    points: {gid of a collection: what each of its points is called}, shown on hovering.
+  """
+
+  name: str
+  title: str
+  caption: str
+  figure: Figure
+  data: pd.DataFrame
+  section: str
+  points: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+
+def colours(categories: Sequence[str]) -> dict[str, tuple[str, str]]:
+  """{category: (colour, marker)}, the same in every figure; beyond nine, pairs that are still distinct."""
+  return {
+    name: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+    for i, name in enumerate(categories)
+  }
+
+
+def words(name: str) -> str:
+  """A category's name as a figure shows it."""
+  return name.replace("_", " ")
+
+
+def keep(drawing: Drawing, folder: pathlib.Path) -> str:
+  """Writes the PNG, SVG and CSV; returns the SVG for the page."""
+  figure, path = drawing.figure, folder / drawing.name
+  drawing.data.to_csv(f"{path}.csv", index=False)
+  figure.set_facecolor("white")
+  with mpl.rc_context({**STYLE, "svg.hashsalt": drawing.name}):
+    # Drawn once for each file, and laid out only the first time: figure.savefig would draw five times.
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(f"{path}.png", pil_kwargs={"compress_level": 3})
+    figure.set_layout_engine("none")
+    figure.set_dpi(72)
+    FigureCanvasSVG(figure).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})
+  text = pathlib.Path(f"{path}.svg").read_text(encoding="utf-8")
+  return for_page(text, drawing)
+
+
+def for_page(text: str, drawing: Drawing) -> str:
+  """An SVG that can stand in a page beside others: own ids, the page's colours, names on hovering."""
+  ET.register_namespace("", SVG)
+  ET.register_namespace("xlink", XLINK)
+  root = ET.fromstring(text[text.index("<svg") :])
+  for parent in root.iter():
+    for child in list(parent):
+      if child.tag == f"{{{SVG}}}metadata" or child.get("id") == "patch_1":
+        parent.remove(child)  # the white paper of the whole figure
+  width, height = root.attrib.pop("width"), root.attrib.pop("height")
+  root.set(
+    "style", f"width: 100%; max-width: {width}; height: auto; aspect-ratio: {width[:-2]} / {height[:-2]}"
+  )
+  root.set("role", "img")
+  root.set("aria-label", f"{drawing.title}. {drawing.caption}")
+  for gid, names in drawing.points.items():
+    _name_points(root, gid, names)
+  text = ET.tostring(root, encoding="unicode")
+  text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+  prefix = f"{drawing.name}-"
+  text = re.sub(r'\bid="', f'id="{prefix}', text)
+  text = re.sub(r'href="#', f'href="#{prefix}', text)
+  text = re.sub(r"url\(#", f"url(#{prefix}", text)
+  for colour, variable in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
+    text = text.replace(colour, f"var({variable})")
+  return text
+
+
+def _name_points(root: ET.Element, gid: str, names: Sequence[str]) -> None:
+  """Gives the points of a collection, which are in its order, their names."""
+  group = next(node for node in root.iter(f"{{{SVG}}}g") if node.get("id") == gid)
+  drawn = [
+    (parent, child)
+    for parent in group.iter()
+    if parent.tag != f"{{{SVG}}}defs"
+    for child in list(parent)
+    if child.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path")
+  ]
+  for (_, child), name in zip(drawn, names, strict=True):
+    ET.SubElement(child, f"{{{SVG}}}title").text = name

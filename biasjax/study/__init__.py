@@ -1,0 +1,1 @@
+"""Tables of results to statistics. Knows neither JAX nor images."""

@@ -1,0 +1,247 @@
+"""A whole study: from a table and definitions to every statistic."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from biasjax.errors import BiasjaxError
+from biasjax.study import correlation, definitions, fragility, prediction, series, sign_error, verdict
+from biasjax.study.definitions import Definitions
+from biasjax.study.table import Table, standard_errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What was found.
+
+  Attributes:
+    definitions: what was asked.
+    table: what it was asked of; `frame` with derived columns.
+    biases, axes: float, a row for each model; only those that could be computed.
+    bias_errors, axis_errors: their sampling errors; NaN where not known.
+    column_errors: the sampling errors of the table's columns.
+    groups: {name: bool [models]}.
+    series: {name: {model: factor}}.
+    tables: name -> statistics, each as its function documents it.
+    notes: what was left out or could not be computed, and why.
+    sentences: the verdict.
+  """
+
+  definitions: Definitions
+  table: Table
+  biases: pd.DataFrame
+  axes: pd.DataFrame
+  bias_errors: pd.DataFrame
+  axis_errors: pd.DataFrame
+  column_errors: pd.DataFrame
+  groups: dict[str, np.ndarray]
+  series: dict[str, dict[str, float]]
+  tables: dict[str, pd.DataFrame]
+  notes: tuple[str, ...]
+  sentences: tuple[verdict.Sentence, ...]
+
+  @property
+  def labels(self) -> dict[str, str]:
+    """{bias or axis: words}."""
+    return {
+      m.name: m.label or m.name for m in (*self.definitions.biases.values(), *self.definitions.axes.values())
+    }
+
+  def human(self, bias: str) -> float | None:
+    """What people score on a bias, where the definitions say."""
+    return self.definitions.biases[bias].human
+
+
+def analyse(table: Table, asked: Definitions, seed: int) -> Study:
+  """Every statistic of a study.
+
+  Args:
+    table: of `table.read`.
+    asked: the definitions.
+    seed: of all resampling. Each statistic has a stream of its own, so one does not move the others.
+
+  Raises:
+    BiasjaxError: no bias, or no axis, can be computed.
+  """
+  derived, no_column = definitions.compute(asked.columns, table.frame)
+  frame = pd.concat([table.frame, derived], axis=1)
+  biases, no_bias = definitions.compute(asked.biases, frame)
+  axes, no_axis = definitions.compute(asked.axes, frame)
+  notes = [*table.notes]
+  notes += [f"{name} was not computed: {why}." for name, why in (no_column | no_bias | no_axis).items()]
+  for kind, values, why in (("bias", biases, no_bias), ("axis", axes, no_axis)):
+    if values.empty or not np.isfinite(values.to_numpy()).any():
+      reason = next(iter(why.values()), "all its numbers are missing")
+      raise BiasjaxError(f"--table: no {kind} of the config can be computed from it: {reason}")
+  groups = {group.name: group.members(table.category) for group in asked.groups}
+  notes += _incomplete(biases, axes) + _groups(groups)
+  streams = iter(np.random.default_rng(seed).spawn(16))
+  everyone = groups[asked.groups[0].name]
+  category = table.category.to_numpy(object)
+  draws = asked.draws
+
+  tables = {"correlations": correlation.cells(biases, axes, groups, draws, next(streams))}
+  first = {asked.groups[0].name: everyone}
+  tables["bias_by_bias"] = _bias_by_bias(biases, first, draws, next(streams))
+  benchmarks = _benchmarks(asked, frame)
+  tables["benchmarks"] = correlation.cells(biases, frame[benchmarks], groups, draws, next(streams))
+  by_category = {name: everyone & (category == name) for name in table.categories}
+  tables["categories"] = correlation.cells(biases, axes, by_category, draws, next(streams)).rename(
+    columns={"group": "category"}
+  )
+  stream = next(streams)
+  within = {
+    name: fragility.within(biases, axes, category, members, draws, stream) for name, members in groups.items()
+  }
+  tables["within"] = _joined(within, "group")
+  without = {
+    name: fragility.leave_one_category_out(biases, axes, category, members)
+    for name, members in groups.items()
+  }
+  tables["without_category"] = _joined(without, "group")
+  tables["without_model"] = fragility.leave_one_model_out(biases, axes, everyone)
+  tables["given_accuracy"] = _partial(asked, biases, axes, groups)
+  varied = {v.name: fragility.under(v, asked, frame, table.category) for v in asked.variations}
+  tables["definitions"] = _joined(varied, "definition")
+  labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
+  tables["checks"] = fragility.checks(
+    tables["correlations"], within, without, tables["given_accuracy"], varied, labels
+  )
+  tables["claims"] = verdict.statuses(tables["correlations"], tables["checks"])
+  tables["prediction"], tables["predicted"], more = prediction.predict_axes(
+    biases, axes, category, asked.reference_axis, draws, next(streams)
+  )
+  notes += more
+
+  errors = standard_errors(table, asked.sizes)
+  bias_errors = definitions.errors({k: asked.biases[k] for k in biases}, errors)
+  axis_errors = definitions.errors({k: asked.axes[k] for k in axes}, errors)
+  factors = series.members(asked.series, biases.index)
+  found = sign_error.environments(category, factors, biases.index)
+  measures = pd.concat([biases, axes[[a for a in axes if a == asked.reference_axis]]], axis=1)
+  tables["sign_error"] = sign_error.table(measures, axes, axis_errors, found)
+  tables["sign_error_summary"] = sign_error.summary(tables["sign_error"])
+  if not len(tables["sign_error"]):
+    notes.append("The robust sign-error was not computed: no category or series has enough pairs of models.")
+  _along(tables, factors, biases, axes, pd.concat([bias_errors, axis_errors], axis=1), draws, next(streams))
+  if asked.series and not factors:
+    notes.append("No series was found: fewer than three values of a swept factor in the models' names.")
+  sentences = verdict.sentences(
+    asked,
+    labels,
+    tables["correlations"],
+    tables["claims"],
+    within[asked.groups[0].name],
+    tables["prediction"],
+    tables["sign_error_summary"],
+  )
+  return Study(
+    definitions=asked,
+    table=dataclasses.replace(table, frame=frame),
+    biases=biases,
+    axes=axes,
+    bias_errors=bias_errors,
+    axis_errors=axis_errors,
+    column_errors=errors,
+    groups=groups,
+    series=factors,
+    tables=tables,
+    notes=tuple(notes),
+    sentences=tuple(sentences),
+  )
+
+
+def _incomplete(biases: pd.DataFrame, axes: pd.DataFrame) -> list[str]:
+  """Which numbers are missing, and which do not vary."""
+  notes = []
+  for name, values in {**biases, **axes}.items():
+    missing = values.index[values.isna()]
+    if len(missing):
+      shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+      notes.append(
+        f"{name} is missing for {len(missing)} of {len(values)} models ({shown}); cells leave these out."
+      )
+    elif values.nunique() == 1:
+      notes.append(f"{name} is {values.iloc[0]:g} for all models: it correlates with nothing.")
+  return notes
+
+
+def _groups(groups: dict[str, np.ndarray]) -> list[str]:
+  notes = []
+  for name, members in groups.items():
+    n = int(members.sum())
+    if n < correlation.MIN_MODELS:
+      notes.append(f"{name} has {n} models: too few to say anything, no correlation is computed.")
+    elif correlation.smallest_significant(n) > 0.5:
+      least = correlation.smallest_significant(n)
+      notes.append(f"{name} has {n} models: only |rho| of {least:.2f} or more can be told from no relation.")
+  return notes
+
+
+def _bias_by_bias(
+  biases: pd.DataFrame, groups: dict[str, np.ndarray], draws: int, rng: np.random.Generator
+) -> pd.DataFrame:
+  """Every bias against every other; both orders of a pair are one hypothesis, and have the same numbers."""
+  table = correlation.cells(biases, biases, groups, draws, rng)
+  place = {name: i for i, name in enumerate(biases)}
+  upper = table["bias"].map(place) < table["axis"].map(place)
+  table = table[upper].reset_index(drop=True)
+  table["p_holm"] = correlation.holm(table["p"].to_numpy(float))
+  table["p_bh"] = correlation.benjamini_hochberg(table["p"].to_numpy(float))
+  swapped = {"bias": "axis", "axis": "bias", "ties_bias": "ties_axis", "ties_axis": "ties_bias"}
+  both = pd.concat([table, table.rename(columns=swapped)[table.columns]])
+  return both.sort_values(["bias", "axis"], key=lambda names: names.map(place)).reset_index(drop=True)
+
+
+def _benchmarks(asked: Definitions, frame: pd.DataFrame) -> list[str]:
+  """Single columns to hold the biases against: those of the axes, and those asked for, as far as there."""
+  names = [c for axis in asked.axes.values() for c in axis.mean] + list(asked.benchmarks)
+  return [c for c in dict.fromkeys(names) if c in frame.columns and frame[c].notna().any()]
+
+
+def _joined(tables: dict[str, pd.DataFrame], key: str) -> pd.DataFrame:
+  """All tables in one, with their names in a first column. Empty ones would turn numbers into objects."""
+  named = [t.assign(**{key: name})[[key, *t.columns]] for name, t in tables.items()]
+  filled = [t for t in named if len(t)] or named[:1]
+  return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+def _partial(
+  asked: Definitions, biases: pd.DataFrame, axes: pd.DataFrame, groups: dict[str, np.ndarray]
+) -> pd.DataFrame:
+  """Partial correlation given in-distribution accuracy: `bias, axis, group, given, n, spearman, p`."""
+  rows = []
+  reference = asked.reference_axis
+  for group, members in groups.items() if reference in axes else ():
+    for bias in biases:
+      for axis in axes:
+        if axis != reference:
+          columns = (biases[bias], axes[axis], axes[reference])
+          r, p, n = fragility.partial(*(c.to_numpy()[members] for c in columns))
+          rows.append((bias, axis, group, reference, n, r, p))
+  return pd.DataFrame(rows, columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
+
+
+def _along(
+  tables: dict[str, pd.DataFrame],
+  factors: dict[str, dict[str, float]],
+  biases: pd.DataFrame,
+  axes: pd.DataFrame,
+  errors: pd.DataFrame,
+  draws: int,
+  rng: np.random.Generator,
+) -> None:
+  """Adds the tables "series" and "series_trends"."""
+  measures = pd.concat([biases, axes], axis=1)
+  points = {name: series.points(of, measures, errors) for name, of in factors.items()}
+  trends = {name: series.trends(of, biases, axes, draws, rng) for name, of in factors.items()}
+  tables["series"] = _joined(points, "series")
+  tables["series_trends"] = _joined(trends, "series")
+
+
+def models(study: Study) -> pd.DataFrame:
+  """Each model's category, biases and axes: the table behind the scatter figures."""
+  return pd.concat([study.table.category.rename("category"), study.biases, study.axes], axis=1).rename_axis(
+    "model"
+  )

@@ -1,0 +1,253 @@
+"""What a study is about: biases, axes, groups of models, and other ways to define them.
+
+Definitions are plain dictionaries (configs/study.py holds the paper's); this module checks them and computes
+what they define.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from biasjax.errors import BiasjaxError
+
+DRAWS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """One number for each model, made of columns.
+
+  Attributes:
+    name: as in study.json.
+    mean: columns (of the table, or derived ones) whose plain mean it is.
+    times: a column that the mean is multiplied by; a ratio to clean accuracy becomes an accuracy again.
+    chance: in per cent, with `times`: the ratio is of accuracies above chance.
+    standardized: whether each column is z-scored over the models before the mean is taken.
+    label: as in sentences and figures.
+    human: the measure's value for people, drawn where figures show it.
+  """
+
+  name: str
+  mean: tuple[str, ...]
+  times: str | None = None
+  chance: float | None = None
+  standardized: bool = False
+  label: str = ""
+  human: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """Which models: those of the categories `only` (None: of all) but not of `without`."""
+
+  name: str
+  only: tuple[str, ...] | None = None
+  without: tuple[str, ...] = ()
+
+  def members(self, category: pd.Series) -> np.ndarray:
+    """bool [models]: who belongs."""
+    inside = np.ones(len(category), bool) if self.only is None else category.isin(self.only).to_numpy()
+    return inside & ~category.isin(self.without).to_numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class Variation:
+  """Another way to define some of it.
+
+  Attributes:
+    name: as in the rows "claim, holds or not".
+    biases, axes: measures that replace those of the same name.
+    move: (model, category) pairs: models that change category.
+  """
+
+  name: str
+  biases: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
+  axes: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
+  move: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+  """Models along a swept factor.
+
+  Attributes:
+    name: as in tables.
+    pattern: a regular expression over model names; its group `x` is the factor's value, and models of one
+      value count as seeds of one setting.
+    factor: what x is, with its unit.
+    extra: (model, x) pairs that belong too.
+  """
+
+  name: str
+  pattern: str
+  factor: str = "x"
+  extra: tuple[tuple[str, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Definitions:
+  """A whole study.
+
+  Attributes:
+    columns: derived columns, usable wherever a column of the table is.
+    biases, axes: what is held against what. The first axis stands for in-distribution accuracy.
+    groups: the first holds all models.
+    benchmarks: single columns that biases are also held against, beside those of the axes.
+    variations: other definitions that each claim is tried with.
+    series: swept factors.
+    sizes: {column: images (or decisions) it rests on}, for sampling error where no interval is at hand.
+    checkpoints: a regular expression with groups `run` and `epoch` over model names; None: no forgetting.
+    certificates: a folder that holds <model>/certificate.json of converted checkpoints; need not exist.
+    draws: bootstrap resamples, and permutations.
+  """
+
+  columns: Mapping[str, Measure]
+  biases: Mapping[str, Measure]
+  axes: Mapping[str, Measure]
+  groups: tuple[Group, ...]
+  benchmarks: tuple[str, ...] = ()
+  variations: tuple[Variation, ...] = ()
+  series: tuple[Series, ...] = ()
+  sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  checkpoints: str | None = None
+  certificates: str | None = None
+  draws: int = DRAWS
+
+  @property
+  def reference_axis(self) -> str:
+    """The axis that stands for in-distribution accuracy."""
+    return next(iter(self.axes))
+
+  def used_columns(self) -> list[str]:
+    """Every column of the table that some definition names."""
+    measures = [*self.columns.values(), *self.biases.values(), *self.axes.values()]
+    for variation in self.variations:
+      measures += [*variation.biases.values(), *variation.axes.values()]
+    names = [c for m in measures for c in (*m.mean, *([m.times] if m.times else []))]
+    return [c for c in dict.fromkeys([*names, *self.benchmarks]) if c not in self.columns]
+
+
+def parse(config: Mapping[str, Any]) -> Definitions:
+  """Definitions from the `study` part of a config.
+
+  Args:
+    config: `biases` and `axes` (lists of {name, mean, ...}), and optionally the other attributes of
+      `Definitions` in the same plain form.
+
+  Raises:
+    BiasjaxError: a key is unknown, or a value is not what it should be.
+  """
+  _check_keys("study", config, Definitions)
+  draws = config.get("draws", DRAWS)
+  if not isinstance(draws, int) or draws < 100:
+    raise BiasjaxError(f"study.draws is {draws!r}: a whole number of at least 100 is needed")
+  for name in ("biases", "axes"):
+    if not config.get(name):
+      raise BiasjaxError(f"the study's config defines no {name}: see configs/study.py")
+  variations = [
+    {**v, **{k: _named(Measure, f"study.variations.{k}", v[k]) for k in ("biases", "axes") if k in v}}
+    for v in config.get("variations") or ()
+  ]
+  return Definitions(
+    columns=_named(Measure, "study.columns", config.get("columns") or ()),
+    biases=_named(Measure, "study.biases", config["biases"]),
+    axes=_named(Measure, "study.axes", config["axes"]),
+    groups=tuple(_named(Group, "study.groups", config.get("groups") or [{"name": "Total"}]).values()),
+    benchmarks=tuple(config.get("benchmarks") or ()),
+    variations=tuple(_named(Variation, "study.variations", variations).values()),
+    series=tuple(_named(Series, "study.series", config.get("series") or ()).values()),
+    sizes=dict(config.get("sizes") or ()),
+    checkpoints=config.get("checkpoints"),
+    certificates=config.get("certificates"),
+    draws=draws,
+  )
+
+
+def _named(kind: type, where: str, rows: Any) -> dict[str, Any]:
+  """{name: kind} of a list of {"name": ..., ...}."""
+  if isinstance(rows, (str, Mapping)) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
+    raise BiasjaxError(f"{where} should be a list of {{'name': ..., ...}}")
+  names = [row["name"] for row in rows]
+  repeated = sorted({name for name in names if names.count(name) > 1})
+  if repeated:
+    raise BiasjaxError(f"{where} names {repeated[0]!r} twice")
+  return {row["name"]: _build(kind, f"{where}.{row['name']}", row) for row in rows}
+
+
+def _build(kind: type, where: str, row: Mapping[str, Any]) -> Any:
+  _check_keys(where, row, kind)
+  values = dict(row)
+  for key in set(row) & {"mean", "only", "without", "extra", "move"}:
+    if not isinstance(row[key], (list, tuple)):
+      raise BiasjaxError(f"{where}.{key} is {row[key]!r}: a list is needed")
+    values[key] = tuple(tuple(v) if isinstance(v, (list, tuple)) else v for v in row[key])
+  needed = [
+    f.name
+    for f in dataclasses.fields(kind)
+    if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+  ]
+  for key in needed:
+    if not values.get(key):
+      raise BiasjaxError(f"{where} has no {key}")
+  return kind(**values)
+
+
+def _check_keys(where: str, row: Mapping[str, Any], kind: type) -> None:
+  known = [f.name for f in dataclasses.fields(kind)]
+  for key in row:
+    if key not in known:
+      near = difflib.get_close_matches(key, known, n=1)
+      hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+      raise BiasjaxError(f"{where}.{key} is unknown: {hint}")
+
+
+def compute(measures: Mapping[str, Measure], frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+  """What `measures` say of each model.
+
+  Args:
+    measures: name -> definition.
+    frame: float, a row for each model, columns of the table and derived ones.
+
+  Returns:
+    A frame with a column for each measure whose columns are there; a model that misses one of them has NaN.
+    And {measure: why it could not be computed}.
+  """
+  values, missing = {}, {}
+  for name, measure in measures.items():
+    needed = [*measure.mean, *([measure.times] if measure.times else [])]
+    absent = [c for c in needed if c not in frame.columns]
+    if absent:
+      more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+      missing[name] = f"the table has no column {absent[0]}{more}"
+      continue
+    parts = frame[list(measure.mean)]
+    if measure.standardized:
+      parts = (parts - parts.mean()) / parts.std()
+    value = parts.mean(axis=1, skipna=False)
+    if measure.times:
+      clean, chance = frame[measure.times], measure.chance
+      value = value * clean if chance is None else (value * clean - chance) / (clean - chance)
+    values[name] = value
+  return pd.DataFrame(values, index=frame.index), missing
+
+
+def errors(measures: Mapping[str, Measure], of_columns: pd.DataFrame) -> pd.DataFrame:
+  """The sampling error of each measure, from those of its columns.
+
+  Columns count as independent, unless the table has a column of the measure's own name, whose error is then
+  taken. NaN where an error is not known, or the measure is no plain mean.
+  """
+  values = {}
+  for name, measure in measures.items():
+    plain = not (measure.times or measure.standardized) and set(measure.mean) <= set(of_columns.columns)
+    squares = (of_columns[list(measure.mean)] ** 2).sum(axis=1, skipna=False) if plain else None
+    own = of_columns[name] if name in of_columns.columns else None
+    if own is not None and own.notna().any():
+      values[name] = own
+    else:
+      values[name] = np.nan if squares is None else np.sqrt(squares) / len(measure.mean)
+  return pd.DataFrame(values, index=of_columns.index)

@@ -1,0 +1,177 @@
+"""Writes a study down: study.json, tables as CSV and LaTeX, and a summary for a terminal."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from biasjax.errors import BiasjaxError
+from biasjax.study import verdict
+from biasjax.study.analysis import Study, models
+from biasjax.study.correlation import ALPHA, smallest_significant
+from biasjax.version import __version__
+
+WIDTH = 110  # of the summary on the terminal
+# Points of figures, of which CSV is enough.
+CSV_ONLY = ("predicted", "without_model", "sign_error", "series")
+
+
+def write(study: Study, folder: pathlib.Path, seed: int, source: Mapping[str, Any]) -> None:
+  """Writes study.json, tables/*.csv and tables/*.tex.
+
+  Args:
+    study: what was found.
+    folder: made if absent.
+    seed: of the resampling.
+    source: what the study was made of: paths as given.
+
+  Raises:
+    BiasjaxError: the folder cannot be written.
+  """
+  tables = {"models": models(study).reset_index(), **study.tables}
+  try:
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(study, seed, source), indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
+    for name, table in tables.items():
+      table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    for name, text in latex_tables(study).items():
+      (folder / "tables" / f"{name}.tex").write_text(text, encoding="utf-8")
+  except OSError as error:
+    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def as_json(study: Study, seed: int, source: Mapping[str, Any]) -> dict[str, Any]:
+  """Everything as plain JSON; missing numbers are null."""
+  first = study.definitions.groups[0].name
+  tables = {name: records(table) for name, table in study.tables.items() if name not in ("predicted",)}
+  tables["bias_by_bias"] = [row for row in tables["bias_by_bias"] if row["group"] == first]
+  counts = {name: int(members.sum()) for name, members in study.groups.items()}
+  return {
+    "biasjax": __version__,
+    "source": dict(source),
+    "seed": seed,
+    "draws": study.definitions.draws,
+    "definitions": plain(dataclasses.asdict(study.definitions)),
+    "groups": [
+      {"group": name, "n": n, "smallest_significant": plain(smallest_significant(n))}
+      for name, n in counts.items()
+    ],
+    "notes": list(study.notes),
+    "verdict": [dataclasses.asdict(sentence) for sentence in study.sentences],
+    "models": records(models(study).reset_index()),
+    **tables,
+  }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+  """Rows as plain dictionaries."""
+  return [{str(key): plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+  """NumPy to Python; what is not finite becomes None."""
+  if isinstance(value, Mapping):
+    return {str(key): plain(v) for key, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [plain(v) for v in value]
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def latex_tables(study: Study) -> dict[str, str]:
+  """{name: a booktabs tabular}: the correlations as a paper prints them, and the plain tables."""
+  tables = {"correlations": _latex_correlations(study)}
+  for name, table in study.tables.items():
+    if name not in (*CSV_ONLY, "correlations") and len(table):
+      cells = [[_latex_cell(value) for value in row] for row in table.itertuples(index=False)]
+      tables[name] = _tabular([escape(str(c)) for c in table.columns], cells)
+  return tables
+
+
+def _latex_correlations(study: Study) -> str:
+  """Biases and groups down, axes across; bold after Holm, grey where p reaches .05."""
+  cells = study.tables["correlations"].set_index(["bias", "axis", "group"])
+  rows = []
+  for bias in study.biases:
+    for i, group in enumerate(study.groups):
+      row = [
+        "" if i else escape(study.labels[bias]),
+        escape(group),
+        str(cells.loc[bias].xs(group, level="group")["n"].max()),
+      ]
+      rows.append(row + [_latex_correlation(cells.loc[(bias, axis, group)]) for axis in study.axes])
+  return _tabular(["Bias", "Models", "$n$", *(escape(study.labels[a]) for a in study.axes)], rows)
+
+
+def _latex_correlation(cell: pd.Series) -> str:
+  if not math.isfinite(cell["spearman"]):
+    return "--"
+  text = f"{cell['spearman']:.2f}"
+  if math.isfinite(cell["low"]):
+    text += f"\\,[{cell['low']:.2f}, {cell['high']:.2f}]"
+  text = f"${text}$"
+  if cell["p_holm"] < ALPHA:
+    return f"\\boldmath{text}"
+  return text if cell["p"] < ALPHA else f"\\textcolor{{gray}}{{{text}}}"
+
+
+def _latex_cell(value: Any) -> str:
+  if isinstance(value, (float, np.floating)):
+    return "--" if not math.isfinite(value) else f"${value:.3g}$"
+  return escape(str(value))
+
+
+def _tabular(header: list[str], rows: list[list[str]]) -> str:
+  lines = [
+    f"\\begin{{tabular}}{{{'l' * len(header)}}}",
+    "\\toprule",
+    " & ".join(header) + r" \\",
+    "\\midrule",
+  ]
+  lines += [" & ".join(row) + r" \\" for row in rows]
+  return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def escape(text: str) -> str:
+  """Text that LaTeX sets as it is."""
+  replaced = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+  replaced |= {c: "\\" + c for c in "&%$#_{}"} | {"<": "$<$", ">": "$>$", verdict.MINUS: "$-$"}
+  return "".join(replaced.get(c, c) for c in text)
+
+
+def text_summary(study: Study) -> str:
+  """The correlations of all models and the verdict, for a terminal."""
+  group = study.definitions.groups[0].name
+  cells = study.tables["correlations"].set_index(["group", "bias", "axis"])
+  rows = [["", *(study.labels[a] for a in study.axes)]]
+  for bias in study.biases:
+    rows.append([study.labels[bias], *(_text_cell(cells.loc[(group, bias, a)]) for a in study.axes)])
+  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+  lines = [
+    f"Spearman over {int(study.groups[group].sum())} models, 95 % intervals; * p < .05, ** also after Holm"
+  ]
+  lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+  lines.append("")
+  for sentence in study.sentences:
+    lines += textwrap.wrap(sentence.text, WIDTH)
+    lines += textwrap.wrap(sentence.numbers, WIDTH, initial_indent="    ", subsequent_indent="    ")
+  return "\n".join(lines)
+
+
+def _text_cell(cell: pd.Series) -> str:
+  if not math.isfinite(cell["spearman"]):
+    return "not computed"
+  star = "**" if cell["p_holm"] < ALPHA else "*" if cell["p"] < ALPHA else ""
+  if not math.isfinite(cell["low"]):
+    return f"{cell['spearman']:.2f}{star}"
+  return f"{cell['spearman']:.2f}{star} [{cell['low']:.2f}, {cell['high']:.2f}]"

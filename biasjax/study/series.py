@@ -1,0 +1,123 @@
+"""Along a swept factor: how each bias and axis moves, and whether moving the bias moves the axis."""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from biasjax.errors import BiasjaxError
+from biasjax.statistics import CONFIDENCE
+from biasjax.study import correlation
+from biasjax.study.definitions import Series
+from biasjax.study.table import Z
+
+MIN_POINTS = 3
+
+
+def members(series: Sequence[Series], models: pd.Index) -> dict[str, dict[str, float]]:
+  """{series: {model: factor}}, in ascending order of the factor; only series with `MIN_POINTS` values.
+
+  Raises:
+    BiasjaxError: a pattern is no regular expression with a group `x` that holds a number.
+  """
+  found = {}
+  for one in series:
+    try:
+      pattern = re.compile(one.pattern)
+      matches = {model: pattern.fullmatch(model) for model in models}
+      factors = {model: float(match["x"]) for model, match in matches.items() if match}
+    except (re.error, IndexError, TypeError, ValueError) as error:
+      raise BiasjaxError(
+        f"study.series.{one.name}: {one.pattern!r} needs a group (?P<x>...) that holds a number ({error})"
+      ) from error
+    factors |= {model: float(x) for model, x in one.extra if model in models}
+    if len(set(factors.values())) >= MIN_POINTS:
+      found[one.name] = dict(sorted(factors.items(), key=lambda item: item[1]))
+  return found
+
+
+def points(factors: Mapping[str, float], measures: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
+  """Each measure at each value of the factor.
+
+  Args:
+    factors: {model: factor}; models of one value are seeds of one setting.
+    measures: float, a row for each model.
+    errors: the standard error of each, from its images; NaN where it is not known.
+
+  Returns:
+    `measure, x, n, value, low, high, effect, effect_low, effect_high`. With several seeds the interval is
+    Student's over them; with one it is of its images alone, which says nothing of another training. effect
+    is the difference to the smallest x, with Welch's interval where both have several seeds.
+  """
+  rows = []
+  x = np.array(list(factors.values()))
+  for measure in measures:
+    values, se = (t.loc[list(factors), measure].to_numpy() for t in (measures, errors))
+    known = np.isfinite(values)
+    if not known.any():
+      continue
+    start = values[known & (x == x[known].min())]
+    for at in np.unique(x[known]):
+      here = known & (x == at)
+      value, n = values[here].mean(), int(here.sum())
+      half = _half_width(values[here]) if n > 1 else Z * float(se[here][0])
+      effect, half_effect = math.nan, math.nan
+      if at > x[known].min():
+        effect, half_effect = value - start.mean(), _welch(values[here], start)
+      rows.append(
+        (
+          *(measure, at, n, value, value - half, value + half),
+          *(effect, effect - half_effect, effect + half_effect),
+        )
+      )
+  columns = ["measure", "x", "n", "value", "low", "high", "effect", "effect_low", "effect_high"]
+  return pd.DataFrame(rows, columns=columns)
+
+
+def _half_width(values: np.ndarray) -> float:
+  n = len(values)
+  return float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+
+
+def _welch(a: np.ndarray, b: np.ndarray) -> float:
+  """Half of Welch's interval of a difference of means; NaN unless both have several values."""
+  if min(len(a), len(b)) < 2 or np.ptp(a) + np.ptp(b) == 0:
+    return math.nan
+  interval = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+  return float(interval.high - interval.low) / 2
+
+
+def trends(
+  factors: Mapping[str, float],
+  biases: pd.DataFrame,
+  axes: pd.DataFrame,
+  draws: int,
+  rng: np.random.Generator,
+) -> pd.DataFrame:
+  """Spearman of each measure with the factor, and of each bias with each axis, along the series.
+
+  Returns:
+    `first, second, n, spearman, p`, first being "factor" or a bias; p from permutations (exact where all fit
+    into `draws`).
+  """
+  models, x = list(factors), np.array(list(factors.values()))
+  measures = pd.concat([biases, axes], axis=1).loc[models]
+  pairs = [("factor", m, x, measures[m].to_numpy()) for m in measures]
+  pairs += [
+    (b, a, measures[b].to_numpy(), measures[a].to_numpy()) for b, a in itertools.product(biases, axes)
+  ]
+  rows = []
+  for first, second, u, v in pairs:
+    both = np.isfinite(u) & np.isfinite(v)
+    r, _ = correlation.spearman(u[both], v[both])
+    p = math.nan
+    if not math.isnan(r):
+      orders = correlation.permutations(np.zeros(int(both.sum()), int), draws, rng)
+      cu, cv = (correlation.midranks(w[both])[:, None] for w in (u, v))
+      p = float(correlation.permutation_p(cu - cu.mean(), cv - cv.mean(), orders)[0, 0])
+    rows.append((first, second, int(both.sum()), r, p))
+  return pd.DataFrame(rows, columns=["first", "second", "n", "spearman", "p"])

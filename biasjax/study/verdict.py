@@ -1,0 +1,339 @@
+"""What the numbers allow one to say, in sentences: none that its numbers do not support."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from biasjax.study import fragility
+from biasjax.study.correlation import ALPHA, smallest_significant
+from biasjax.study.definitions import Definitions
+from biasjax.study.fragility import lower
+
+ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
+  *("established", "depends on a definition", "fragile", "no relation", "not computed"),
+)
+MINUS, DASH, RHO = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{GREEK SMALL LETTER RHO}"
+# Checks of the statistics: a claim that fails one of them is not established, whatever the definitions.
+STATISTICAL = ("multiplicity", "permutation", "interval", "family")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+  """One finding.
+
+  Attributes:
+    level: of the verdict: one of the statuses of a claim, or "summary", "prediction", "order", "limit".
+    text: the finding in plain words.
+    numbers: what it rests on.
+  """
+
+  level: str
+  text: str
+  numbers: str = ""
+
+
+def number(value: float, digits: int = 2) -> str:
+  """With a real minus sign; a dash where there is no number."""
+  return DASH if not math.isfinite(value) else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def span(low: float, high: float) -> str:
+  """An interval in words."""
+  return f"{number(low)} to {number(high)}"
+
+
+def probability(p: float) -> str:
+  """p = .012, p < .001."""
+  if not math.isfinite(p):
+    return "p not computed"
+  return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
+
+
+def statuses(cells: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
+  """Where each claim stands after all checks.
+
+  Returns:
+    `bias, axis, group, spearman, p, status, failed, changed, apart, n_checks`: the statistical checks and the
+    definitions under which it does not hold, joined by "; ", and whether it is left given in-distribution
+    accuracy (None where that was not asked).
+  """
+  of_cell = dict(list(checks.groupby(["bias", "axis", "group"], sort=False)))
+  rows = []
+  for cell in cells.to_dict("records"):
+    mine = of_cell[cell["bias"], cell["axis"], cell["group"]]
+    mine = mine[(mine["verdict"] != fragility.NOT_COMPUTED).to_numpy()]
+    bad = mine[(mine["verdict"] != fragility.HOLDS).to_numpy()]
+    failed = bad[bad["kind"].isin(STATISTICAL).to_numpy()]
+    changed = bad[(bad["kind"] == "definition").to_numpy()]
+    given = mine[(mine["kind"] == "accuracy").to_numpy()]
+    if not math.isfinite(cell["p"]):
+      status = UNKNOWN
+    elif cell["p"] >= ALPHA:
+      status = NONE
+    else:
+      status = FRAGILE if len(failed) else CONDITIONAL if len(changed) else ESTABLISHED
+    row = {k: cell[k] for k in ("bias", "axis", "group", "spearman", "p")}
+    row |= {"status": status, "failed": _named(failed), "changed": _named(changed), "n_checks": len(mine)}
+    rows.append(
+      row | {"apart": None if not len(given) else bool((given["verdict"] == fragility.HOLDS).all())}
+    )
+  columns = ["bias", "axis", "group", "spearman", "p", "status", "failed", "changed", "apart", "n_checks"]
+  return pd.DataFrame(rows, columns=columns)
+
+
+def _named(checks: pd.DataFrame) -> str:
+  named = zip(checks["check"].str.replace("_", " "), checks["verdict"], checks["checked"], strict=True)
+  return "; ".join(f"{check}: {outcome} ({number(value)})" for check, outcome, value in named)
+
+
+def _first(listed: str, most: int = 3) -> str:
+  """The first few of what `_named` lists."""
+  items = listed.split("; ")
+  return "; ".join(items[:most]) + (f"; and {len(items) - most} more checks" if len(items) > most else "")
+
+
+def sentences(
+  definitions: Definitions,
+  labels: Mapping[str, str],
+  cells: pd.DataFrame,
+  standing: pd.DataFrame,
+  within: pd.DataFrame,
+  prediction: pd.DataFrame,
+  order: pd.DataFrame,
+) -> list[Sentence]:
+  """The verdict on all models together (the first group).
+
+  Args:
+    definitions: the study's.
+    labels: {bias or axis: words}.
+    cells: of `correlation.cells`.
+    standing: of `statuses`.
+    within: of `fragility.within`, for all models.
+    prediction: of `prediction.predict_axes`.
+    order: of `sign_error.summary`.
+  """
+  group = definitions.groups[0].name
+  mine = cells[cells["group"] == group].merge(standing, on=["bias", "axis", "group", "spearman", "p"])
+  known = mine[np.isfinite(mine["p"])]
+  if not len(known):
+    return [Sentence("summary", "Nothing can be said: no correlation could be computed.", _why(mine))]
+  result = [_headline(known), *_holistic(known, labels)]
+  for status in (ESTABLISHED, CONDITIONAL, FRAGILE):
+    rows = known[known["status"] == status].sort_values("spearman", key=np.abs, ascending=False)
+    result += [_finding(row, labels) for row in rows.to_dict("records")]
+  result += _absent(known, labels)
+  result += _simpson(within, labels)
+  result += _subgroups(cells, standing, definitions)
+  result += _predicted(prediction, labels)
+  result += _ordered(order, labels, list(definitions.biases), definitions.reference_axis)
+  return result
+
+
+def _why(cells: pd.DataFrame) -> str:
+  reasons = sorted(set(cells["reason"].dropna()) - {""})
+  return "; ".join(reasons) or "no cell was asked"
+
+
+def _headline(known: pd.DataFrame) -> Sentence:
+  n, cells = int(known["n"].max()), len(known)
+  low, holm, bh = (int((known[k] < ALPHA).sum()) for k in ("p", "p_holm", "p_bh"))
+  counts = known["status"].value_counts()
+  established = int(counts.get(ESTABLISHED, 0))
+  if established:
+    text = f"{established} of {cells} relations between a bias and an axis stand in every check made."
+  elif counts.get(CONDITIONAL, 0):
+    text = f"No relation stands in every check; {counts[CONDITIONAL]} of {cells} hang on a definition."
+  else:
+    text = f"Nothing is established: of {cells} relations between a bias and an axis none stands the checks."
+  numbers = (
+    f"{n} models; p < .05 in {low} of {cells} uncorrected, in {holm} after Holm, in {bh} after "
+    f"Benjamini-Hochberg (over the cells of all groups); {_smallest(n)}"
+  )
+  return Sentence("summary", text, numbers)
+
+
+def _smallest(n: int) -> str:
+  return f"with {n} models |{RHO}| below {number(smallest_significant(n))} cannot be told from none"
+
+
+def _numbers(row: Mapping) -> str:
+  interval = f", 95 % {span(row['low'], row['high'])}" if math.isfinite(row["low"]) else ""
+  ties = (
+    f", {row['ties_bias']} models share their bias with another" if row["ties_bias"] > row["n"] / 2 else ""
+  )
+  return (
+    f"{RHO} = {number(row['spearman'])}{interval}, {probability(row['p'])}, "
+    f"Holm {probability(row['p_holm'])}, n = {row['n']}{ties}"
+  )
+
+
+def _finding(row: Mapping, labels: Mapping[str, str]) -> Sentence:
+  text, numbers = fragility.claim(row, labels), _numbers(row)
+  if row["status"] == FRAGILE:
+    text += f" over all models, but that is not established: {_first(row['failed'])}."
+    numbers += f"; other definitions: {row['changed']}" if row["changed"] else ""
+  elif row["status"] == CONDITIONAL:
+    text += f", but it hangs on a definition: {_first(row['changed'])}."
+  elif row["apart"] is False:
+    text += (
+      f" in each of {row['n_checks'] - 1} checks, but not among models of equal in-distribution accuracy."
+    )
+  else:
+    text += f" in each of {row['n_checks']} checks."
+  return Sentence(row["status"], text, numbers)
+
+
+def _absent(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+  """Biases that relate to no axis. Absence of evidence is said as such."""
+  found = []
+  for bias, rows in known.groupby("bias", sort=False):
+    if (rows["status"] == NONE).all():
+      widest = ", ".join(f"{lower(labels[r.axis])} {span(r.low, r.high)}" for r in rows.itertuples())
+      text = f"{labels[str(bias)]} shows no relation with any axis; what the intervals leave open stays open."
+      changed = "; ".join(f"{labels[r.axis]}: {r.changed}" for r in rows.itertuples() if r.changed)
+      found.append(
+        Sentence(NONE, text, f"95 % {widest}" + (f". Other definitions: {changed}" if changed else ""))
+      )
+  return found
+
+
+def _holistic(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+  axes = known["axis"].nunique()
+  if axes < 2:
+    return []
+  sure = known[known["status"] == ESTABLISHED]
+  everywhere = []
+  for bias, rows in sure.groupby("bias", sort=False):
+    if rows["axis"].nunique() == axes and rows["spearman"].gt(0).nunique() == 1:
+      everywhere.append(labels[str(bias)])
+  counts = sure.groupby("bias", sort=False)["axis"].nunique()
+  numbers = ", ".join(f"{lower(labels[b])} {counts.get(b, 0)}" for b in dict.fromkeys(known["bias"]))
+  if everywhere:
+    text = f"{' and '.join(everywhere)}: an established relation of one sign with all {axes} axes."
+  else:
+    text = f"No single bias has an established relation of one sign with all {axes} axes."
+  return [Sentence("summary", text, f"axes with an established relation: {numbers}")]
+
+
+def _simpson(within: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+  found = []
+  for row in within[within["simpson"]].to_dict("records"):
+    pair = f"{lower(labels[row['bias']])} and {lower(labels[row['axis']])}"
+    sure = "" if row["within_p"] < ALPHA else ", though the reversed relation itself is not established"
+    text = (
+      f"Simpson's paradox: {pair} are related one way over all models and the other way within "
+      f"categories{sure}."
+    )
+    numbers = (
+      f"pooled {RHO} = {number(row['pooled'])} ({probability(row['pooled_p'])}), within categories "
+      f"{number(row['within'])} ({probability(row['within_p'])})"
+    )
+    found.append(Sentence("paradox", text, numbers))
+  return found
+
+
+def _subgroups(cells: pd.DataFrame, standing: pd.DataFrame, definitions: Definitions) -> list[Sentence]:
+  found = []
+  for group in definitions.groups[1:]:
+    mine, of_group = standing[standing["group"] == group.name], cells[cells["group"] == group.name]
+    known = mine[mine["status"] != UNKNOWN]
+    if not len(known):
+      found.append(Sentence("limit", f"Among {group.name} nothing could be computed.", _why(of_group)))
+      continue
+    counts = mine["status"].value_counts()
+    n = int(of_group["n"].max())
+    text = (
+      f"Among {group.name} ({n} models) {counts.get(ESTABLISHED, 0)} of {len(known)} relations stand in "
+      f"every check made, {counts.get(CONDITIONAL, 0)} hang on a definition, "
+      f"{counts.get(FRAGILE, 0)} are fragile."
+    )
+    found.append(Sentence("limit", text, _smallest(n)))
+  return found
+
+
+def _predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+  """All biases together, by every predictor: the mildest reading of one predictor is no finding."""
+  found = []
+  for axis, rows in prediction[prediction["inputs"] == "all biases"].groupby("axis", sort=False):
+    known = rows[np.isfinite(rows["low"])]
+    if not len(known):
+      continue
+    works = known[known["low"] > 0]
+    text = f"{labels[str(axis)]} of a family not seen"
+    if len(works) == len(known):
+      text += " is predicted by all biases together"
+    elif len(works):
+      text += f" is predicted by all biases together, but only by {' and '.join(works['predictor'])} fits"
+    else:
+      text += " is not predicted by all biases together"
+    judged = known[np.isfinite(known["gain_low"])]
+    if len(judged) and (judged["gain_low"] > 0).all():
+      text += ", better than by in-distribution accuracy"
+    elif len(judged) and (judged["gain_high"] < 0).all():
+      text += ", and worse than by in-distribution accuracy"
+    elif len(judged) and len(works):
+      text += ", not reliably better than by in-distribution accuracy"
+    scores = ", ".join(f"{r.predictor} {number(r.r2)} ({span(r.low, r.high)})" for r in known.itertuples())
+    alone = prediction[(prediction["axis"] == axis) & (prediction["predictor"] == "accuracy")]
+    scores += "".join(
+      f", in-distribution accuracy alone {number(r.r2)} ({span(r.low, r.high)})" for r in alone.itertuples()
+    )
+    first = known.iloc[0]
+    numbers = f"R\N{SUPERSCRIPT TWO}: {scores}; {first['n']} models in {first['folds']} left-out sets"
+    found.append(Sentence("prediction", text + ".", numbers))
+  return found
+
+
+def _ordered(
+  order: pd.DataFrame, labels: Mapping[str, str], biases: Sequence[str], reference: str
+) -> list[Sentence]:
+  """The best bias for saying which of two models is better, by its worst environment."""
+  found = []
+  for axis, rows in order[order["measure"].isin(biases)].groupby("axis", sort=False):
+    best = rows.loc[rows["worst"].idxmin()]
+    bias, setting = lower(labels[best["measure"]]), best["worst_environment"].replace("_", " ")
+    text = f"Which of two models is better on {lower(labels[str(axis)])}: of the biases, {bias} errs least"
+    text += " in its worst setting"
+    text += ", and is no better than guessing there." if best["worst"] >= 0.5 else "."
+    numbers = (
+      f"share of pairs ordered wrongly: worst {number(best['worst'])} ({setting}), mean "
+      f"{number(best['mean'])} over {best['environments']} settings; guessing is 0.50"
+    )
+    for other in order[(order["axis"] == axis) & (order["measure"] == reference)].itertuples():
+      numbers += f"; in-distribution accuracy: worst {number(other.worst)}, mean {number(other.mean)}"
+    found.append(Sentence("order", text, numbers))
+  return found
+
+
+def agreed(models: pd.DataFrame) -> list[Sentence]:
+  """How many models agree with their published numbers; of `agreement.compare`."""
+  counts = models["verdict"].value_counts()
+  text = "Against the published numbers: " + "; ".join(
+    f"{n} model{'s' if n > 1 else ''} {name}" for name, n in counts.items()
+  )
+  numbers = "; ".join(
+    f"{m.model}: {m.within} of {m.columns} columns agree" for m in models.head(4).itertuples()
+  )
+  return [Sentence("agreement", text + ".", numbers + ("; ..." if len(models) > 4 else ""))]
+
+
+def forgotten(table: pd.DataFrame) -> list[Sentence]:
+  """What each run forgot of its first dataset and condition; of `forgetting.tables`."""
+  found = []
+  for run, rows in table.groupby("run", sort=False):
+    row = rows.iloc[0]
+    lost, peak = number(row["forgotten"], 1), row["peak_epoch"]
+    text = f"{run} forgets: {lost} % of examples were right at some epoch and are wrong at the end; "
+    won = "some" if row["gain_low"] > 0 else "nothing that can be told from none"
+    text += f"joining the last epoch with epoch {peak} wins {won} back"
+    numbers = (
+      f"95 % {number(row['low'], 1)} to {number(row['high'], 1)}, n = {row['n']} ({row['dataset']}, "
+      f"{row['condition']}); right at the end {number(row['final'], 1)} %, joined "
+      f"{number(row['ensemble'], 1)} % (95 % of the gain "
+      f"{number(row['gain_low'], 1)} to {number(row['gain_high'], 1)})"
+    )
+    found.append(Sentence("forgetting", text + ".", numbers))
+  return found

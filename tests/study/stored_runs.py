@@ -1,0 +1,46 @@
+"""Stored decisions, laid out as a run lays them out, by the code that reads them for tables."""
+
+import json
+
+import numpy as np
+
+from biasjax import results
+from biasjax.results import Store, Unit
+
+
+class Images:
+  """As much of a source as the store asks for."""
+
+  def __init__(self, name, length):
+    self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"
+
+
+def write(folder, decisions, dataset="drawn", probe="accuracy"):
+  """Writes {model: {condition: (label, prediction, confidence)}}, arrays of one length, and a results.csv."""
+  n = len(next(iter(next(iter(decisions.values())).values()))[0])
+  store = Store(folder, chunk_size=3)
+  units = [Unit(model, dataset, probe, {"model": model, "seed": 0}) for model in decisions]
+  store.register(Images(dataset, n), units)
+  for unit in units:
+    for start, stop in results.chunks(n, 3):
+      rows = {name: [] for name in ("condition", "example_id", "label", "prediction", "rank", "confidence")}
+      for condition, (label, prediction, confidence) in decisions[unit.model].items():
+        for i in range(start, stop):
+          values = (
+            condition,
+            f"image{i}",
+            label[i],
+            prediction[i],
+            int(label[i] != prediction[i]),
+            confidence[i],
+          )
+          for name, value in zip(rows, values, strict=True):
+            rows[name].append(value)
+      store.write(unit, (start, stop), rows, {})
+  assert json.loads((folder / "run.json").read_text())["units"]
+
+
+def decisions(label, prediction, confidence=None):
+  """One condition's, as arrays."""
+  label, prediction = np.asarray(label), np.asarray(prediction)
+  return label, prediction, np.full(len(label), 0.5) if confidence is None else np.asarray(confidence)
