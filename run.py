@@ -68,7 +68,7 @@ def run(asked: dict) -> int:
   Raises:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
-  # Each command imports what it needs: JAX takes seconds to start, and a misspelt flag should not wait for it.
+  # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
   if asked["table"] or asked["study"]:
     return study_table(asked)
   if asked["trials"]:

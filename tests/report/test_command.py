@@ -5,11 +5,11 @@ import pathlib
 import subprocess
 import sys
 
-import made_tables
 import numpy as np
 import pandas as pd
 import pytest
 
+import made_tables
 from biasjax.errors import BiasjaxError
 from biasjax.report import command
 

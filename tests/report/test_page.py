@@ -6,10 +6,10 @@ import re
 import xml.etree.ElementTree as ET
 
 import chromium
-import made_tables
 import pandas as pd
 import pytest
 
+import made_tables
 from biasjax.report import command
 from biasjax.report.cards import file_name
 

@@ -3,9 +3,9 @@
 import json
 import re
 
-import made_tables
 import pytest
 
+import made_tables
 from biasjax.errors import BiasjaxError
 from biasjax.study import analysis, definitions, output, table
 

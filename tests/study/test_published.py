@@ -5,10 +5,10 @@ import math
 
 import pandas as pd
 import pytest
-from made_tables import definitions as published_definitions
 
 from biasjax.study import analysis, correlation, output, table
 from biasjax.study import definitions as definitions_module
+from made_tables import definitions as published_definitions
 
 pytestmark = pytest.mark.reference
 
