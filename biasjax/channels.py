@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -319,7 +320,7 @@ def fit_channel(
     for sigma in (1.0, 3.0)
   ]
   best = min(fits, key=lambda fit: fit.cost)
-  flat = scipy.optimize.minimize_scalar(
+  flat: Any = scipy.optimize.minimize_scalar(
     lambda level: (residuals(np.full(bands, level)) ** 2).sum(), bounds=(0, 20), method="bounded"
   )
   chi2 = 2 * best.cost

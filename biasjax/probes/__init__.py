@@ -39,7 +39,7 @@ def get(name: str, size: int = 224) -> Probe:
     raise BiasjaxError(f"unknown probe {module!r}: {hint}")
   make = importlib.import_module(f"{__name__}.{module}").make
   known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  options = dict(option.partition("=")[::2] for option in given)
+  options = {key: value for key, _, value in (option.partition("=") for option in given)}
   for option, value in options.items():
     if option not in known or not value:
       there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"

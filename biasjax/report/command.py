@@ -70,11 +70,9 @@ def _compared(study: Study, path: str, published: str) -> Study:
     BiasjaxError: they share no model or no column.
   """
   theirs = table.read(published, None, (), flag="--compare").frame
-  of_runs = stored.beside(path), stored.beside(published)
+  ours, other = stored.beside(path), stored.beside(published)
   main = study.definitions.axes[study.definitions.reference_axis].mean[0]
-  paired = {}
-  if of_runs[0] and of_runs[1]:
-    paired = agreement.paired_errors(*of_runs, list(theirs.columns))
+  paired = agreement.paired_errors(ours, other, list(theirs.columns)) if ours and other else {}
   cells, models = agreement.compare(study.table, theirs, study.definitions.sizes, paired, main)
   if not len(cells):
     raise BiasjaxError(f"--compare: {published} shares no model and column that have numbers with {path}")

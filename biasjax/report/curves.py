@@ -183,6 +183,7 @@ def noise_maps(study: Study) -> Drawing | None:
     panel.set_xlabel("cycles an image")
     panel.grid(False)
   panels[0].set_ylabel("noise SD")
+  assert image is not None  # there is at least one panel
   figure.colorbar(image, ax=panels.tolist(), label="top-1, %")
   return Drawing(
     "noise_maps",

@@ -5,7 +5,9 @@ import pathlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import cycler
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,7 +22,7 @@ DIVERGING = "PuOr_r"
 SEQUENTIAL = "cividis"
 DPI = 160
 SCREEN = 1.35  # pixels of the page for a point of print
-STYLE = {
+STYLE: Any = {
   "font.family": "sans-serif",
   "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
   "font.size": 8,
@@ -35,7 +37,7 @@ STYLE = {
   "axes.spines.right": False,
   "axes.grid": True,
   "axes.axisbelow": True,
-  "axes.prop_cycle": mpl.cycler(color=COLOURS),
+  "axes.prop_cycle": cycler.cycler(color=COLOURS),
   "axes.facecolor": "none",
   "figure.facecolor": "none",
   "grid.color": GRID,

@@ -142,6 +142,7 @@ def _matrices(study: Study, cells: pd.DataFrame, columns: list[str], groups: lis
     panel.tick_params(length=0)
     panel.grid(False)
     panel.spines[:].set_visible(False)
+  assert image is not None  # there is at least one panel
   figure.colorbar(image, ax=panels.tolist(), label=f"Spearman's {RHO}", shrink=0.9, pad=0.01)
   return figure
 

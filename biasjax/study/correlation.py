@@ -7,6 +7,7 @@ once by cumulative sums over one ordering, without sorting any of them.
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -209,7 +210,8 @@ def plain(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
   names = ("spearman", "p", "pearson", "pearson_p", "kendall", "kendall_p")
   if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
     return dict.fromkeys(names, math.nan)
-  results = (scipy.stats.spearmanr(x, y), scipy.stats.pearsonr(x, y), scipy.stats.kendalltau(x, y))
+  tests: Any = (scipy.stats.spearmanr, scipy.stats.pearsonr, scipy.stats.kendalltau)
+  results = [test(x, y) for test in tests]
   return dict(zip(names, (float(v) for r in results for v in (r.statistic, r.pvalue)), strict=True))
 
 

@@ -228,7 +228,7 @@ def checks(
     pair, group = (cell["bias"], cell["axis"]), cell["group"]
     same = {k: cell[k] for k in ("bias", "axis", "group", "spearman", "p")} | {"claim": claim(cell, labels)}
     r, n = cell["spearman"], cell["n"]
-    found = [
+    found: list[tuple] = [
       ("multiplicity", "Holm", n, r, cell["p_holm"]),
       ("multiplicity", "Benjamini-Hochberg", n, r, cell["p_bh"]),
       ("permutation", "permutation test", n, r, cell["p_permutation"]),
