@@ -69,18 +69,12 @@ def test_a_module_imports_only_what_lies_below_it(module):
   assert used <= ALLOWED[here] | LEAVES | {here}
 
 
-@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize("module", sorted(modules().keys() - {"convert.parity"}))  # --parity is about torch
 def test_no_module_imports_torch_or_tensorflow(module):
-  path = modules()[module]
-  names = {
-    name.split(".")[0]
-    for node in ast.walk(ast.parse(path.read_text()))
-    for name in (
-      [alias.name for alias in node.names]
-      if isinstance(node, ast.Import)
-      else [node.module or ""]
-      if isinstance(node, ast.ImportFrom)
-      else []
-    )
-  }
+  names = set()
+  for node in ast.walk(ast.parse(modules()[module].read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name.split(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      names.add((node.module or "").split(".")[0])
   assert not names & {"torch", "torchvision", "timm", "tensorflow"}
