@@ -3,7 +3,7 @@
 Gavrikov & Keuper, CVPR 2024. Conditions are "low/c" and "high/c" for 11 cutoffs c, the share of the frequency
 axis that is kept. Reported are ratios to the accuracy on the clean images, and the accuracies themselves.
 
-Published by default. Options, each a probe of its own with columns of its own (docs/spectral.md has figures):
+Published by default. Options, each a probe of its own with columns of its own (docs/probes.md):
 mask=symmetric or mask=radial instead of the half-open square block, keep_mean=yes for a high-pass that
 clipping does not rectify.
 """
