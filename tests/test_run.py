@@ -137,7 +137,7 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
   [
     ([], "--models is needed"),
     (["--models=nowhere"], "--dataset is needed"),
-    (["--models=nowhere", "--dataset=folder:{pictures}"], "nowhere: there is no such checkpoint"),
+    (["--models=nowhere", "--dataset=folder:{pictures}"], "no model is called 'nowhere'"),
     (["--models={network}", "--dataset=folder:{empty}"], "holds no images"),
     (["--models={network}", "--dataset=folder:/nowhere"], "/nowhere is not a folder"),
     (["--models={network}", "--dataset=folder:{pictures}", "--probes=spektral"], "did you mean spectral?"),
@@ -145,12 +145,14 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
     (["--batch_size=0"], "batch_size"),
     (["--config=nowhere.py"], "nowhere.py"),
     (["stray"], "unexpected argument 'stray'"),
-    (["--models={network},{network}", "--dataset=folder:{pictures}"], "'narrow' is named twice"),
+    (["--models={network},{namesake}", "--dataset=folder:{pictures}"], "'narrow' is named twice"),
   ],
 )
 def test_a_users_mistake_is_one_line(tmp_path, network, pictures, arguments, message):
   (tmp_path / "empty").mkdir()
+  (tmp_path / "narrow").symlink_to(network)
   places = {"network": network, "pictures": pictures, "empty": tmp_path / "empty"}
+  places["namesake"] = tmp_path / "narrow"
   done = python("run.py", f"--workdir={tmp_path / 'out'}", *(a.format(**places) for a in arguments))
   assert done.returncode == 1
   assert done.stdout == ""
