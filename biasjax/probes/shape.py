@@ -30,15 +30,17 @@ def summarise(
   """
   decisions = trials.from_observations(observations[name])
   decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
-  column = f"shape-bias{name.removeprefix(NAME)}"
+  variant = name.removeprefix(NAME)
+  # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
+  column, stimuli = f"shape-bias{variant}", f"cue-conflict{variant}"
   counts = trials.count(decisions)
   metrics = [
     Metric(column, *counts.shape_bias, counts.n_shape + counts.n_texture),
-    Metric(f"{column}/cue-accuracy", *counts.cue_accuracy, counts.n_conflict),
+    Metric(f"{stimuli}/accuracy", *counts.cue_accuracy, counts.n_conflict),
     # Where categories are left out, how many stimuli remain belongs beside the bias.
-    _count(f"{column}/n_conflict", counts.n_conflict, counts.n_conflict, detail=name == NAME),
-    _count(f"{column}/n_shape", counts.n_shape, counts.n_conflict),
-    _count(f"{column}/n_texture", counts.n_texture, counts.n_conflict),
+    _count(f"{stimuli}/n_conflict", counts.n_conflict, counts.n_conflict, detail=name == NAME),
+    _count(f"{stimuli}/n_shape", counts.n_shape, counts.n_conflict),
+    _count(f"{stimuli}/n_texture", counts.n_texture, counts.n_conflict),
   ]
   for category in competing:
     of_category = trials.count(decisions[decisions["shape"] == category])

@@ -53,8 +53,8 @@ def test_the_bias_is_the_share_of_shape_decisions():
   assert found["shape-bias"].value == 2 / 3
   assert found["shape-bias"].n == 3
   assert found["shape-bias"].low < 2 / 3 < found["shape-bias"].high
-  assert found["shape-bias/cue-accuracy"].value == 3 / 5
-  assert found["shape-bias/n_conflict"].value == 5
+  assert found["cue-conflict/accuracy"].value == 3 / 5
+  assert found["cue-conflict/n_conflict"].value == 5
   assert found["shape-bias/cat"].value == 0.5
   assert math.isnan(found["shape-bias/dog"].value)  # decided for neither cue
   assert found["shape-bias/dog"].n == 0
@@ -64,8 +64,8 @@ def test_other_categories_can_be_left_out():
   name = "shape:categories=dog+cat"
   found = metrics(name)
   column = "shape-bias:categories=dog+cat"
-  assert found[f"{column}/n_conflict"].value == 3
-  assert not found[f"{column}/n_conflict"].detail  # the terminal says how many remain
+  assert found["cue-conflict:categories=dog+cat/n_conflict"].value == 3
+  assert not found["cue-conflict:categories=dog+cat/n_conflict"].detail  # the terminal says how many remain
   assert found[column].value == 0.5
   assert f"{column}/bear" not in found
 
