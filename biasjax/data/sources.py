@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from biasjax.data.classes import category_index, class_index, cues
-from biasjax.data.preprocess import RESIZE
+from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -62,6 +62,7 @@ class Source:
       texture).
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
+    crop: pixels of a side, as networks see them.
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
   """
@@ -73,6 +74,7 @@ class Source:
   location: str
   labels: str = "imagenet"
   resize: int | None = RESIZE
+  crop: int = CROP
   most_labels: int = 1
   notes: tuple[str, ...] = ()
 
