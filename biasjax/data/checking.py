@@ -23,7 +23,7 @@ def differences(row: Dataset, listing: Listing) -> list[str]:
   """
   places, found = listing.places, []
   if listing.others:
-    found.append(f"{len(listing.others)} image(s) are not laid out like it, e.g. {listing.others[0]!r}")
+    found.append(f"{len(listing.others)} image(s) do not belong to it, e.g. {listing.others[0]!r}")
   if len(places) != row.images:
     found.append(f"{len(places):,} images instead of {row.images:,}")
   if row.conditions:
@@ -37,9 +37,6 @@ def differences(row: Dataset, listing: Listing) -> list[str]:
   classes = {place.label for place in places}
   if len(classes) != row.classes:
     found.append(f"{len(classes):,} classes instead of {row.classes:,}")
-  foreign = sorted(classes.difference(row.competing))
-  if foreign:
-    found.append(f"{len(foreign)} classes do not belong, e.g. class {foreign[0]}")
   counts = collections.Counter((place.condition, place.label) for place in places)
   low, high = row.per_class
   wrong = [(where, n) for where, n in sorted(counts.items()) if not low <= n <= high]

@@ -117,17 +117,17 @@ def distributed(row: Dataset, manual_dir: str | None) -> pathlib.Path | None:
   if not manual_dir:
     return None
   root = pathlib.Path(manual_dir).expanduser()
-  stems = [re.sub(r"(\.tar)?\.(tar|gz|tgz|zip)$", "", a.name.rstrip("/")) for a in row.archives]
-  names = [row.name, row.table, row.prepared, *stems, *(f"{stem}-format-val" for stem in stems)]
-  images = [a.name for a in row.archives if a.name.endswith(archives.ARCHIVE_SUFFIXES)]
-  if len(images) == 1:
-    names += images
-  for name in dict.fromkeys(filter(None, names)):
+  names = [archive.name for archive in row.archives if archive.name != REAL]
+  stems = [re.sub(r"(\.tar)?\.(tar|gz|tgz|zip)$", "", name.rstrip("/")) for name in names]
+  whole, parts = [row.name, row.table, row.prepared], [c.split("/")[0] for c in row.conditions]
+  if len(names) == 1:
+    whole += [*stems, f"{stems[0]}-format-val", *names]
+  else:
+    parts += [*stems, *names]
+  for name in filter(None, whole):
     if (root / name).exists():
       return root / name
-  parts = {condition.split("/")[0] for condition in row.conditions}
-  here = any((root / name).exists() for name in (*parts, *(images if len(images) > 1 else ())))
-  return root if here else None
+  return root if any((root / name).exists() for name in parts) else None
 
 
 def missing(row: Dataset, data_dir: str | None, manual_dir: str | None) -> str:
@@ -167,6 +167,16 @@ def listing(row: Dataset, path: str | os.PathLike, manual_dir: str | None = None
   if row.layout is None:
     unlabelled = [name for name in found.others if layouts.validation_number(name.rpartition("/")[2])]
     found = dataclasses.replace(found, others=sorted(set(found.others).difference(unlabelled)))
+  competing = set(row.competing)
+  kept = [i for i, place in enumerate(found.places) if place.label in competing]
+  found = Listing(
+    [found.files[i] for i in kept],
+    [found.places[i] for i in kept],
+    [
+      *found.others,
+      *(f.name for f, p in zip(found.files, found.places, strict=True) if p.label not in competing),
+    ],
+  )
   if not found.files:
     raise BiasjaxError(
       f"{path} holds {len(files):,} images, but none is laid out like {row.name}, e.g. {files[0].name}: see "
