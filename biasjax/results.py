@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from biasjax import trials
+from biasjax import across, trials
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -129,6 +129,7 @@ class Store:
       "fingerprint": source.fingerprint,
       "length": source.length,
       "location": source.location,
+      "notes": list(source.notes),
     }
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
@@ -290,7 +291,9 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  return Summary(pd.DataFrame(rows, columns=columns), {k: v for k, v in excluded.items() if v}, incomplete)
+  metrics = pd.DataFrame(rows, columns=columns)
+  metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
+  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete)
 
 
 def wide(metrics: pd.DataFrame) -> pd.DataFrame:

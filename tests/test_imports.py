@@ -14,6 +14,7 @@ ALLOWED = {
   "biasjax.version": set(),
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
+  "biasjax.across": {"biasjax.statistics", "biasjax.data"},
   "biasjax.trials": {"biasjax.statistics", "biasjax.data"},
   "biasjax.partition": set(),
   "biasjax.schedule": set(),
@@ -29,7 +30,7 @@ ALLOWED = {
     "biasjax.channels",
     "biasjax.trials",
   },
-  "biasjax.results": {"biasjax.probes", "biasjax.statistics", "biasjax.trials"},
+  "biasjax.results": {"biasjax.across", "biasjax.probes", "biasjax.statistics", "biasjax.trials"},
   "biasjax.evaluate": {
     "biasjax.probes",
     "biasjax.models",
