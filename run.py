@@ -1,6 +1,7 @@
 """Measures how image classifiers are biased, and studies whether that explains how they generalise.
 
 python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
+python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...     a benchmark as a TFDS dataset
 python run.py --summarise --workdir=out                                 the tables again, from what is stored
 python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
 python run.py --table=out/results.csv --categories=... --output=study   study many models
@@ -20,9 +21,17 @@ flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separa
 flags.DEFINE_list(
   "dataset",
   None,
-  "[NAME=]KIND:PATH (KIND: folder, cue_conflict, categories16) or [NAME=]tfds:DATASET[@SPLIT]; a list.",
+  "[NAME=]BENCHMARK[:PATH], [NAME=]KIND:PATH (folder, cue_conflict, categories16) or "
+  "[NAME=]tfds:DATASET[@SPLIT]; a list.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
+flags.DEFINE_string(
+  "manual_dir", None, "Where archives or folders of benchmarks lie as they are distributed."
+)
+flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
+flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
+flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
+flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized: see docs/datasets.md.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
 flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
 flags.DEFINE_integer("chunk_size", 256, "Images whose observations are written together.", lower_bound=1)
@@ -38,6 +47,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 
 SETTINGS = (
   *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
+  *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
   *("summarise", "trials", "table", "categories", "compare", "output"),
 )
 
@@ -73,6 +83,8 @@ def run(asked: dict) -> int:
     return study_table(asked)
   if asked["trials"]:
     return score_trials(asked)
+  if asked["prepare"]:
+    return prepare(asked)
   from biasjax import probes, results
 
   store = results.Store(asked["workdir"]) if asked["summarise"] else probe_models(asked)
@@ -80,7 +92,7 @@ def run(asked: dict) -> int:
   results.write_tables(store, summary)
   print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  for sentence in summary.incomplete:
+  for sentence in (*summary.notes, *summary.incomplete):
     print(f"run.py: {sentence}", file=sys.stderr)
   return _report_excluded(summary.excluded)
 
@@ -102,20 +114,30 @@ def score_trials(asked: dict) -> int:
   return 0
 
 
+def prepare(asked: dict) -> int:
+  """Prepares a benchmark; started again, it goes on."""
+  from biasjax.data import builders
+
+  allow = asked["allow_incomplete"]
+  folder = builders.prepare(asked["prepare"], asked["manual_dir"], asked["data_dir"], allow_incomplete=allow)
+  print(f"{asked['prepare']} is prepared: {folder}")
+  return 0
+
+
 def probe_models(asked: dict):
   """Computes what is missing of what was asked; returns the store."""
   for name in ("models", "dataset"):
     if not asked[name]:
       raise BiasjaxError(f"--{name} is needed: see python run.py --help")
   import convert
-  from biasjax import evaluate, probes, results
-  from biasjax.data import sources
+  from biasjax import evaluate, passes, probes, results
+  from biasjax.data import opening
   from biasjax.models.load import load
 
   names = list(dict.fromkeys(asked["probes"]))
   for name in names:
-    probes.get(name)
-  sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
+    probes.get(probes.located(name)[0])
+  sources_ = [opening.open_asked(spec, asked) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in sources_])
   planned = probes.plan(names, sources_)
   models = [load(folder) for folder in convert.resolve(asked["models"], offline=asked["offline"])]
@@ -123,7 +145,8 @@ def probe_models(asked: dict):
   store = results.Store(asked["workdir"], asked["chunk_size"])
   for source in sources_:
     settings = evaluate.Settings(batch_size=asked["batch_size"], seed=asked["seed"])
-    evaluate.evaluate(models, planned[source.name], source, store, settings)
+    for members, seen in passes.split(models, source, asked["preprocess"]):
+      evaluate.evaluate(members, planned[source.name], seen, store, settings)
   return store
 
 

@@ -247,11 +247,13 @@ class Summary:
     metrics: columns model, dataset, probe, metric, value, low, high, n, detail; sorted by model and dataset.
     excluded: {dataset: {example id: reason}} of the images that could not be decoded.
     incomplete: what is left out because chunks are missing, a sentence each.
+    notes: what numbers of a dataset should be read with, a sentence each.
   """
 
   metrics: pd.DataFrame
   excluded: dict[str, dict[str, str]]
   incomplete: list[str]
+  notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
@@ -293,7 +295,12 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
   metrics = pd.DataFrame(rows, columns=columns)
   metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
-  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete)
+  notes = [
+    f"{dataset}: {note}"
+    for dataset, known in sorted(store.manifest["datasets"].items())
+    for note in known.get("notes", ())
+  ]
+  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
 
 
 def wide(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -136,6 +136,11 @@ def model_vs_human() -> Made:
   return _of("", {name: (grey(i, 224), label) for i, (name, label) in enumerate(names.items())})
 
 
+def cue_conflict() -> Made:
+  examples = {"bird/bird3-bird2.png": (grey(1, 224), 3), "dog/dog10-elephant1.png": (palette(2, 224), 10)}
+  return _of("cue-conflict/", examples)
+
+
 def imagenette() -> Made:
   examples = {
     f"{TENCH}/n01440764_10040.JPEG": (jpeg(1), 0),
@@ -178,6 +183,7 @@ MADE = {
   "stylized_imagenet": stylized_imagenet,
   "stylized": stylized,
   "model_vs_human": model_vs_human,
+  "cue_conflict": cue_conflict,
   "imagenette": imagenette,
   "imagenette_10": imagenette,
 }

@@ -31,6 +31,7 @@ ALLOWED = {
     "biasjax.trials",
   },
   "biasjax.results": {"biasjax.across", "biasjax.probes", "biasjax.statistics", "biasjax.trials"},
+  "biasjax.passes": {"biasjax.models", "biasjax.data"},
   "biasjax.evaluate": {
     "biasjax.probes",
     "biasjax.models",

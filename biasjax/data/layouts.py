@@ -65,8 +65,8 @@ PARAMETRIC = {
 }
 # The others have no conditions.
 EXPERIMENTS = (*PARAMETRIC, "sketch", "stylized", "edge", "silhouette", "cue-conflict")
-# Left out of the mean over experiments: the undistorted conditions, and those that people get right in less
-# than 20 % of trials (Geirhos et al. 2021).
+# Left out of the mean over experiments: the undistorted conditions, and those that people get right in no
+# more than 20 % of trials (Geirhos et al. 2021).
 NOT_OUT_OF_DISTRIBUTION = frozenset(
   f"{name}/{condition}"
   for name, conditions in {

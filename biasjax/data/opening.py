@@ -7,7 +7,8 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -40,6 +41,17 @@ class Found:
 def default_data_dir(data_dir: str | None) -> str:
   """Where TFDS keeps prepared datasets."""
   return data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
+
+
+def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
+  """`open_dataset` with what the flags data_dir, manual_dir, limit and allow_incomplete say."""
+  return open_dataset(
+    spec,
+    asked["data_dir"],
+    asked["manual_dir"],
+    limit=asked["limit"],
+    allow_incomplete=asked["allow_incomplete"],
+  )
 
 
 def open_dataset(

@@ -63,6 +63,7 @@ class Source:
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
     crop: pixels of a side, as networks see them.
+    interpolation: of the resizing, "bilinear" or "bicubic".
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
   """
@@ -75,6 +76,7 @@ class Source:
   labels: str = "imagenet"
   resize: int | None = RESIZE
   crop: int = CROP
+  interpolation: str = "bilinear"
   most_labels: int = 1
   notes: tuple[str, ...] = ()
 

@@ -48,19 +48,37 @@ def get(name: str, size: int = 224) -> Probe:
   return make(size, **options)
 
 
+def located(spec: str) -> tuple[str, str]:
+  """(name, datasets) of a probe as it is asked for: "name@dataset+dataset"; no datasets means all."""
+  name, _, where = spec.partition("@")
+  return name, where
+
+
+def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
+  known = {source.name.replace("_", "-"): source.name for source in sources}
+  if not where:
+    return set(known.values())
+  for name in where.split("+"):
+    if name.replace("_", "-") not in known:
+      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for, only {', '.join(known.values())}")
+  return {known[name.replace("_", "-")] for name in where.split("+")}
+
+
 def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Probe]]:
   """Which probes each dataset is asked, those that others need included: all whose decision fits its labels.
 
   Args:
-    wanted: names of probes.
+    wanted: names of probes; "name@dataset+dataset" is asked of these datasets only.
     sources: with distinct names.
 
   Raises:
-    BiasjaxError: an unknown probe; a probe that fits no dataset, or a dataset that fits no probe.
+    BiasjaxError: an unknown probe or dataset; a probe that fits no dataset, or a dataset that fits no probe.
   """
   found: dict[str, list[Probe]] = {}
+  places = [(name, _datasets(where, sources)) for name, where in map(located, wanted)]
+  wanted = list(dict.fromkeys(name for name, _ in places))
   for source in sources:
-    asked = [get(name, source.crop) for name in wanted]
+    asked = [get(name, source.crop) for name, where in places if source.name in where]
     needed = [get(need, source.crop) for probe in asked for need in (*probe.needs, probe.name)]
     found[source.name] = list({p.name: p for p in needed if source.labels in p.decide}.values())
   for name in wanted:
