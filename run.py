@@ -110,7 +110,7 @@ def score_trials(asked: dict) -> int:
   from biasjax import results
 
   print(results.score_trials(asked["trials"], asked["workdir"]))
-  print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
+  print(f"{asked['workdir']}: trials.csv, error_consistency.csv (people.csv, ...)")
   return 0
 
 

@@ -19,6 +19,7 @@ import itertools
 import json
 import logging
 import os
+import pathlib
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from biasjax import across, trials
+from biasjax import across, people, trials
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -360,31 +361,58 @@ def _cell(value: float, low: float, high: float) -> str:
 
 
 def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
-  """Shape bias of recorded decisions, and who errs on the same stimuli as whom; as text, for a terminal.
+  """What recorded decisions say, and who errs on the same stimuli as whom; as text, for a terminal.
 
-  Writes trials.csv and error_consistency.csv into `workdir`. The networks whose shape bias has been probed
-  there are compared with the recorded observers.
+  Decisions about cue-conflict stimuli give shape bias: trials.csv and error_consistency.csv in `workdir`.
+  Those of the other experiments of model-vs-human give accuracy by condition and consistency with people:
+  people.csv and people_consistency.csv. The networks that have been probed there are compared with them.
 
   Raises:
     BiasjaxError: no file matches, one is no table of trials, or the folder cannot be written.
   """
-  recorded = trials.read_all(pattern)
+  paths = trials.matching(pattern)
+  others = [path for path in paths if people.experiment_of(path) not in (None, "cue-conflict")]
+  conflict = [path for path in paths if path not in others]
+  parts = [_score_conflict(conflict, epath.Path(workdir))] if conflict else []
+  if others:
+    known = [path for path in paths if people.experiment_of(path)]
+    parts.append(_score_experiments(known, epath.Path(workdir)))
+  return "\n\n".join(parts)
+
+
+def _score_conflict(paths: list[pathlib.Path], workdir: epath.Path) -> str:
+  recorded = trials.read_all(paths)
   table = trials.summarise(recorded)
-  pairs = trials.consistency({**recorded, **_probed_decisions(epath.Path(workdir))})
-  people = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
-  _write(epath.Path(workdir) / "trials.csv", table.to_csv(index=False).encode())
-  _write(epath.Path(workdir) / "error_consistency.csv", pairs.to_csv(index=False).encode())
+  pairs = trials.consistency({**recorded, **_probed_decisions(workdir)})
+  persons = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
+  _write(workdir / "trials.csv", table.to_csv(index=False).encode())
+  _write(workdir / "error_consistency.csv", pairs.to_csv(index=False).encode())
   rows = [["file", "n_conflict", "n_shape", "n_texture", "shape bias"]]
   for r in table.itertuples():
     rows.append(
       [r.file, str(r.n_conflict), str(r.n_shape), str(r.n_texture), _cell(r.shape_bias, r.low, r.high)]
     )
-  if people:
+  if persons:
     rows += [[], ["observer", "error consistency with people (mean kappa)"]]
     rows += [
-      [r.observer, _cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, people).itertuples()
+      [r.observer, _cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, persons).itertuples()
     ]
   return _aligned(rows)
+
+
+def _score_experiments(paths: list[pathlib.Path], workdir: epath.Path) -> str:
+  persons = [people.read(path) for path in paths]
+  networks = []
+  if (workdir / "run.json").exists():
+    store = Store(workdir)
+    for unit in store.units():
+      about_people = unit.key.get("labels") == "model_vs_human" and unit.probe == "accuracy"
+      if about_people and not store.missing(unit):
+        networks += people.of_network(store.read(unit)[0], unit.model)
+  accuracy, kappas = people.accuracy([*persons, *networks]), people.consistency(persons, networks)
+  _write(workdir / "people.csv", accuracy.to_csv(index=False).encode())
+  _write(workdir / "people_consistency.csv", kappas.to_csv(index=False).encode())
+  return _aligned(people.lines(kappas, sorted({table.attrs["observer"] for table in persons})))
 
 
 def _probed_decisions(workdir: epath.Path) -> dict[str, pd.DataFrame]:

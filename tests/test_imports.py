@@ -15,6 +15,7 @@ ALLOWED = {
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
   "biasjax.across": {"biasjax.statistics", "biasjax.data"},
+  "biasjax.people": {"biasjax.statistics", "biasjax.data"},
   "biasjax.trials": {"biasjax.statistics", "biasjax.data"},
   "biasjax.partition": set(),
   "biasjax.schedule": set(),
@@ -30,7 +31,13 @@ ALLOWED = {
     "biasjax.channels",
     "biasjax.trials",
   },
-  "biasjax.results": {"biasjax.across", "biasjax.probes", "biasjax.statistics", "biasjax.trials"},
+  "biasjax.results": {
+    "biasjax.across",
+    "biasjax.people",
+    "biasjax.probes",
+    "biasjax.statistics",
+    "biasjax.trials",
+  },
   "biasjax.passes": {"biasjax.models", "biasjax.data"},
   "biasjax.evaluate": {
     "biasjax.probes",

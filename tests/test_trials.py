@@ -49,7 +49,7 @@ def test_decisions_are_counted_where_shape_and_texture_differ(tmp_path):
 @pytest.mark.reference
 def test_recorded_trials_give_the_exact_counts(reference):
   golden = json.loads((reference / "reference/golden_trials.json").read_text())
-  recorded = trials.read_all(str(reference / "data/trials/cue_conflict/*.csv"))
+  recorded = trials.read_all(trials.matching(str(reference / "data/trials/cue_conflict/*.csv")))
   assert set(recorded) == set(golden["cue_conflict_trials"])
   assert len(recorded) == 21
   table = trials.summarise(recorded).set_index("file")
@@ -73,7 +73,9 @@ def test_recorded_trials_give_the_exact_counts(reference):
 @pytest.mark.reference
 def test_recorded_trials_give_the_exact_counts_of_each_category(reference):
   golden = json.loads((reference / "reference/golden_trials.json").read_text())["cue_conflict_trials"]
-  for name, decisions in trials.read_all(str(reference / "data/trials/cue_conflict/*.csv")).items():
+  for name, decisions in trials.read_all(
+    trials.matching(str(reference / "data/trials/cue_conflict/*.csv"))
+  ).items():
     for category, (shape, texture, _) in golden[name]["per_shape_category"].items():
       counts = trials.count(decisions[decisions["shape"] == category])
       assert (counts.n_shape, counts.n_texture) == (shape, texture)
@@ -82,7 +84,7 @@ def test_recorded_trials_give_the_exact_counts_of_each_category(reference):
 @pytest.mark.reference
 def test_people_agree_more_with_each_other_than_networks_with_them(reference):
   """Geirhos et al. 2020: ResNet-50's kappa with people is below 0.1 on cue conflict, people's about 0.3."""
-  recorded = trials.read_all(str(reference / "data/trials/cue_conflict/*.csv"))
+  recorded = trials.read_all(trials.matching(str(reference / "data/trials/cue_conflict/*.csv")))
   people = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
   mean = trials.with_people(trials.consistency(recorded), people).set_index("observer")
   assert mean.loc["style-transfer-512-nomask-experiment_resnet50_session-1.csv", "kappa"] < 0.1
