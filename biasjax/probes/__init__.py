@@ -54,6 +54,18 @@ def located(spec: str) -> tuple[str, str]:
   return name, where
 
 
+def asked_of(wanted: Sequence[str], sources: Sequence[Source]) -> list[str]:
+  """Those of `wanted` that can be asked of some of `sources`: for a plan where not all datasets are there."""
+  kept = []
+  for spec in wanted:
+    name, where = located(spec)
+    wanted_there = {part.replace("_", "-") for part in where.split("+")}
+    there = [s for s in sources if not where or s.name.replace("_", "-") in wanted_there]
+    if any(source.labels in get(name, source.crop).decide for source in there):
+      kept.append("@".join([name, "+".join(s.name for s in there)]) if where else name)
+  return kept
+
+
 def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
   known = {source.name.replace("_", "-"): source.name for source in sources}
   if not where:
