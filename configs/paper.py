@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     *("imagenet", "imagenet_v2", "imagenet_real"),  # in distribution
     *("imagenet_a", "imagenet_c", "imagenet_cbar"),  # robustness
     *("imagenet_sketch", "imagenet_r", "model_vs_human"),  # concepts; the last has the paper's stylized
-    "cue_conflict",
+    "geirhos_conflict_stimuli",  # shape bias
   ]
   config.batch_size = "auto"
   config.chunk_size = 2048

@@ -183,7 +183,7 @@ MADE = {
   "stylized_imagenet": stylized_imagenet,
   "stylized": stylized,
   "model_vs_human": model_vs_human,
-  "cue_conflict": cue_conflict,
+  "geirhos_conflict_stimuli": cue_conflict,
   "imagenette": imagenette,
   "imagenette_10": imagenette,
 }

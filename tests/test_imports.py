@@ -58,7 +58,8 @@ ALLOWED = {
   "biasjax.rates": PASS,
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
-  "biasjax.commands": PASS | {"biasjax.launch", "biasjax.plan", "biasjax.benchmark", "convert"},
+  "biasjax.commands": PASS
+  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "convert"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},

@@ -380,7 +380,7 @@ ROWS = (
     notes="images are 224 x 224 and shown as they are",
   ),
   Dataset(
-    name="cue_conflict",
+    name="geirhos_conflict_stimuli",
     table="cue-conflict",
     title="Shape/texture conflict stimuli, for shape bias",
     axis=PEOPLE,

@@ -129,17 +129,45 @@ def distributed(row: Dataset, manual_dir: str | None) -> pathlib.Path | None:
   if not manual_dir:
     return None
   root = pathlib.Path(manual_dir).expanduser()
-  names = [archive.name for archive in row.archives if archive.name != REAL]
-  stems = [re.sub(r"(\.tar)?\.(tar|gz|tgz|zip)$", "", name.rstrip("/")) for name in names]
-  whole, parts = [row.name, row.table, row.prepared], [c.split("/")[0] for c in row.conditions]
-  if len(names) == 1:
-    whole += [*stems, f"{stems[0]}-format-val", *names]
-  else:
-    parts += [*stems, *names]
-  for name in filter(None, whole):
+  for name in _whole(row):
     if (root / name).exists():
       return root / name
-  return root if any((root / name).exists() for name in parts) else None
+  return root if _parts(row, root) else None
+
+
+def _names(row: Dataset) -> tuple[list[str], list[str]]:
+  """The archives of a row's images, and what they unpack into."""
+  names = [archive.name for archive in row.archives if archive.name != REAL]
+  return names, [re.sub(r"(\.tar)?\.(tar|gz|tgz|zip)$", "", name.rstrip("/")) for name in names]
+
+
+def _whole(row: Dataset) -> list[str]:
+  """The names that one folder or archive with all of it may have."""
+  names, stems = _names(row)
+  if len(names) > 1:
+    names = stems = []
+  formatted = [f"{stem}-format-val" for stem in stems]
+  return [name for name in (row.name, row.table, row.prepared, *stems, *formatted, *names) if name]
+
+
+def _parts(row: Dataset, root: pathlib.Path) -> list[pathlib.Path]:
+  """The folders, else the archives, in `root` that a row of several is distributed as, among others maybe."""
+  names, stems = _names(row)
+  if len(names) == 1 or not root.is_dir():
+    return []
+  folders = [root / name for name in dict.fromkeys([*(c.split("/")[0] for c in row.conditions), *stems])]
+  found = [folder for folder in folders if folder.is_dir()]
+  return found or [root / name for name in names if (root / name).is_file()]
+
+
+def _files(row: Dataset, path: str | os.PathLike) -> list[archives.File]:
+  """The image files of a row at `path`; of a folder that holds its parts, only these are looked at."""
+  found = []
+  for part in _parts(row, pathlib.Path(path).expanduser()):
+    inside = archives.images(part)
+    prefix = f"{part.name}/" if part.is_dir() else ""
+    found += [dataclasses.replace(file, name=prefix + file.name) for file in inside]
+  return found or archives.images(path, _names(row)[0])
 
 
 def missing(row: Dataset, data_dir: str | None, manual_dir: str | None) -> str:
@@ -174,7 +202,7 @@ def listing(row: Dataset, path: str | os.PathLike, manual_dir: str | None = None
   layout = row.layout
   if layout is None:
     layout = layouts.reassessed(layouts.read_real(_real_json(row, path, manual_dir)))
-  files = archives.images(path, [archive.name for archive in row.archives])
+  files = _files(row, path)
   found = layouts.arrange(files, layout, row.inside)
   if row.layout is None:
     unlabelled = [name for name in found.others if layouts.validation_number(name.rpartition("/")[2])]

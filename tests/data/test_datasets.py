@@ -346,3 +346,11 @@ def test_rows_are_whole():
     assert row.citation
     assert row.archives
     assert row.images >= row.classes
+
+
+def test_parts_of_one_benchmark_are_found_among_others(tmp_path, small):
+  made = small("model_vs_human")
+  unpack(made, tmp_path)
+  unpack(MADE["imagenet_a"](), tmp_path / "other")
+  source = opening.open_dataset("model_vs_human", str(tmp_path / "none"), str(tmp_path))
+  assert {i: labels for i, (labels, _) in everything(source).items()} == made.expected
