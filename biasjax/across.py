@@ -148,11 +148,11 @@ def _predict(x: np.ndarray, y: np.ndarray, at: float) -> tuple[float, float, flo
   n = len(x)
   if n < FEWEST_OTHERS or np.ptp(x) < 1e-9:
     return None
-  fit = scipy.stats.linregress(x, y)
-  residuals = y - fit.intercept - fit.slope * x
+  slope, intercept = (float(number) for number in np.polyfit(x, y, 1))
+  residuals = y - intercept - slope * x
   variance = residuals @ residuals / (n - 2)
   error = math.sqrt(variance * (1 / n + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
-  return fit.intercept + fit.slope * at, fit.slope, error
+  return intercept + slope * at, slope, error
 
 
 def _logit(percent: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from configs import paper
 def get_config() -> ConfigDict:
   config = paper.get_config()
   config.dataset = [
-    *config.dataset,
+    *paper.DATASETS,
     *("imagenet_v2_threshold", "imagenet_v2_top_images"),
     *("imagenet_a_unmasked", "imagenet_r_unmasked"),
     *("stylized_imagenet", "imagenette", "imagenette_10"),

@@ -10,17 +10,19 @@ from ml_collections import ConfigDict
 
 from biasjax.models.zoo import STUDY
 
+DATASETS = (
+  *("imagenet", "imagenet_v2", "imagenet_real"),  # in distribution
+  *("imagenet_a", "imagenet_c", "imagenet_cbar"),  # robustness
+  *("imagenet_sketch", "imagenet_r", "model_vs_human"),  # concepts; the last has the paper's stylized
+  "geirhos_conflict_stimuli",  # shape bias
+)
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.models = list(STUDY)
   config.probes = ["accuracy", "shape", "spectral@imagenet", "critical_band@imagenet"]
-  config.dataset = [
-    *("imagenet", "imagenet_v2", "imagenet_real"),  # in distribution
-    *("imagenet_a", "imagenet_c", "imagenet_cbar"),  # robustness
-    *("imagenet_sketch", "imagenet_r", "model_vs_human"),  # concepts; the last has the paper's stylized
-    "geirhos_conflict_stimuli",  # shape bias
-  ]
+  config.dataset = list(DATASETS)
   config.batch_size = "auto"
   config.chunk_size = 2048
   config.workdir = "out/paper"

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any, cast
 
 from biasjax.errors import BiasjaxError
 
@@ -135,7 +135,7 @@ def _tar(path: pathlib.Path) -> Iterator[File]:
       file = unpacked
     file.seek(0)
     descriptor, end = _Descriptor(file), os.fstat(file.fileno()).st_size
-    with tarfile.open(fileobj=file, mode="r:") as members:
+    with cast(Any, tarfile.open(fileobj=file, mode="r:")) as members:
       for member in members:
         if member.isfile() and is_image(member.name):
           if member.offset_data + member.size > end:

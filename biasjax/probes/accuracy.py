@@ -44,6 +44,11 @@ def _top(rank: np.ndarray, k: int, name: str = "{dataset}", detail: bool = False
   return Metric(f"top{k}_acc/{name}", 100 * right / n, 100 * low, 100 * high, n, detail)
 
 
+def _percent(edges: tuple[float, float, float]) -> tuple[float, float, float]:
+  value, low, high = edges
+  return 100 * value, 100 * low, 100 * high
+
+
 def calibration(table: pd.DataFrame) -> list[Metric]:
   """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood."""
   right = table["rank"].to_numpy() == 0
@@ -65,8 +70,7 @@ def by_class(table: pd.DataFrame) -> list[Metric]:
   n, rights = np.bincount(index), np.bincount(index, right).astype(int)
   worst = int(np.argmin(rights / n))
   low, high = wilson(int(rights[worst]), int(n[worst]))
-  average = [100 * edge for edge in mean(rights / n)]
-  spread = [100 * edge for edge in spread_of_classes(rights, n)]
+  average, spread = _percent(mean(rights / n)), _percent(spread_of_classes(rights, n))
   name, counts = "class_acc/{dataset}", (int(n[worst]), len(classes))
   return [
     Metric(f"{name}/worst", 100 * rights[worst] / n[worst], 100 * low, 100 * high, counts[0], detail=True),
@@ -152,7 +156,7 @@ def _mean_accuracy(
 def _error_metric(
   name: str, error: tuple[float, float, float] | None, n: int, detail: bool = False
 ) -> Metric | None:
-  return Metric(name, *(100 * edge for edge in error), n, detail) if error else None
+  return Metric(name, *_percent(error), n, detail) if error else None
 
 
 # --- model-vs-human ----------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import tensorflow_datasets as tfds
+from etils import epath
+from tensorflow_datasets.core import writer
 
 from biasjax.data.archives import File
 from biasjax.data.classes import categories, wordnet_ids
@@ -39,7 +41,7 @@ class Benchmark(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def __init__(self, row: Dataset, listing: Listing, unfinished: pathlib.Path, data_dir: str):
     self.row, self.listing, self.unfinished = row, listing, unfinished
-    self.name = row.builder
+    cast(Any, self).name = row.builder  # a class variable where each dataset has a class of its own
     super().__init__(data_dir=data_dir, file_format="array_record")
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -75,7 +77,7 @@ class Benchmark(tfds.core.ShardBasedBuilder, skip_registration=True):
         },
       )
 
-  def _example_writer(self) -> tfds.core.writer.ExampleWriter:
+  def _example_writer(self) -> writer.ExampleWriter:
     return _Keeping(self.info.file_format, self.unfinished)
 
   def _download_and_prepare(self, dl_manager, download_config=None) -> None:
@@ -117,7 +119,7 @@ class _Unread:
     self.read = file.read
 
 
-class _Keeping(tfds.core.writer.ExampleWriter):
+class _Keeping(writer.ExampleWriter):
   """Writes a shard beside the dataset first, whole or not at all, and takes it from there if it is there."""
 
   def __init__(self, file_format, unfinished: pathlib.Path):
@@ -125,10 +127,10 @@ class _Keeping(tfds.core.writer.ExampleWriter):
     self._unfinished = unfinished
 
   def write(self, path, examples: Iterable) -> Any:
-    kept = self._unfinished / path.name
+    kept = self._unfinished / pathlib.PurePath(path).name
     if not kept.exists():
       temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
-      super().write(type(path)(temporary), examples)
+      super().write(epath.Path(temporary), examples)
       temporary.replace(kept)
     try:
       os.link(kept, path)
