@@ -28,7 +28,6 @@ SAME_IMAGES = frozenset(
 )
 SHIFTED = (*AXES["ID"][1:], *AXES["Robustness"], *AXES["Concepts"], "top1_acc/ood_mean")
 FEWEST_OTHERS = 4  # models that a line of effective robustness is drawn through
-Z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
 
 
 def derive(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +135,7 @@ def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
       steep = 100 * predicted * (1 - predicted)
       clean = both[CLEAN].iloc[i] / 100
       own = half.loc[model, CLEAN] / 100 / max(clean * (1 - clean), 1e-9)
-      width = math.sqrt(half.loc[model, column] ** 2 + (steep * slope * own) ** 2 + (Z * steep * error) ** 2)
+      width = math.sqrt(half.loc[model, column] ** 2 + (steep * slope * own) ** 2 + (steep * error) ** 2)
       name = f"effective_robustness/{column.removeprefix('top1_acc/')}"
       gain = float(both[column].iloc[i]) - 100 * predicted
       rows.append(_row(str(model), name, gain, width, int(others.sum()), detail=True))
@@ -144,7 +143,7 @@ def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
 
 
 def _predict(x: np.ndarray, y: np.ndarray, at: float) -> tuple[float, float, float] | None:
-  """(prediction at `at`, slope, the prediction's standard error) of a least-squares line, if there is one."""
+  """(prediction at `at`, slope, half its 95 % interval) of a least-squares line; None if there is none."""
   n = len(x)
   if n < FEWEST_OTHERS or np.ptp(x) < 1e-9:
     return None
@@ -152,7 +151,7 @@ def _predict(x: np.ndarray, y: np.ndarray, at: float) -> tuple[float, float, flo
   residuals = y - intercept - slope * x
   variance = residuals @ residuals / (n - 2)
   error = math.sqrt(variance * (1 / n + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
-  return intercept + slope * at, slope, error
+  return intercept + slope * at, slope, float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 2)) * error
 
 
 def _logit(percent: np.ndarray) -> np.ndarray:
