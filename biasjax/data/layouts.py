@@ -280,21 +280,24 @@ def arrange(files: Sequence[File], layout: Layout, inside: str = "") -> Listing:
   Raises:
     BiasjaxError: two files are the same example.
   """
-  split = [file.name.split("/") for file in files]
-  if inside and any(inside in parts[:-1] for parts in split):
-    kept = [i for i, parts in enumerate(split) if inside in parts[:-1]]
-    files, split = [files[i] for i in kept], [split[i] for i in kept]
-  placed = [(layout(parts), file) for parts, file in zip(split, files, strict=True)]
-  found = sorted(
-    ((place, file) for place, file in placed if place), key=lambda pair: natural(pair[0].example_id)
-  )
+  if inside and any(f"/{inside}/" in f"/{file.name}" for file in files):
+    files = [file for file in files if f"/{inside}/" in f"/{file.name}"]
+  found: list[tuple[Place, File]] = []
+  others = []
+  for file in files:
+    place = layout(file.name.split("/"))
+    if place:
+      found.append((place, file))
+    else:
+      others.append(file.name)
+  found.sort(key=lambda pair: _order(pair[0].example_id))
   for (place, file), (following, other) in itertools.pairwise(found):
     if place.example_id == following.example_id:
       raise BiasjaxError(f"{file.name} and {other.name} are the same example: name the folder of one copy")
-  others = [file.name for place, file in placed if not place]
   return Listing([file for _, file in found], [place for place, _ in found], others)
 
 
-def natural(example_id: str) -> tuple:
-  """A key that sorts names with the numbers in them as numbers: 2/a before 10/a."""
-  return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in example_id.split("/"))
+def _order(example_id: str) -> tuple[int, str]:
+  """By name, but a leading number counts as one: 2/a before 10/a."""
+  first, _, rest = example_id.partition("/")
+  return (int(first), rest) if first.isdigit() else (-1, example_id)
