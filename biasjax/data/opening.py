@@ -219,7 +219,7 @@ def listing(row: Dataset, path: str | os.PathLike, manual_dir: str | None = None
   )
   if not found.files:
     raise BiasjaxError(
-      f"{path} holds {len(files):,} images, but none is laid out like {row.name}, e.g. {files[0].name}: see "
+      f"{path} holds {len(files):,} images, but none belongs to {row.name}, e.g. {files[0].name}: see "
       "docs/datasets.md"
     )
   return found

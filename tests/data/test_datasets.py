@@ -230,7 +230,7 @@ def test_two_copies_of_an_example_are_refused(tmp_path, small):
 
 def test_another_dataset_is_refused(tmp_path):
   class_folder(tmp_path / "x", {TENCH: 1})
-  with pytest.raises(BiasjaxError, match="none is laid out like imagenet_v2"):
+  with pytest.raises(BiasjaxError, match="none belongs to imagenet_v2"):
     opening.open_dataset(f"imagenet_v2:{tmp_path}")
   with pytest.raises(BiasjaxError, match="did you mean imagenet_v2"):
     opening.open_dataset("imagenet_v3")
@@ -354,3 +354,58 @@ def test_parts_of_one_benchmark_are_found_among_others(tmp_path, small):
   unpack(MADE["imagenet_a"](), tmp_path / "other")
   source = opening.open_dataset("model_vs_human", str(tmp_path / "none"), str(tmp_path))
   assert {i: labels for i, (labels, _) in everything(source).items()} == made.expected
+
+
+# What TFDS prepared itself.
+
+
+def stock_imagenet_a(data_dir) -> pathlib.Path:
+  """As TFDS' own builder of ImageNet-A lays it out, with three images."""
+  import tensorflow_datasets as tfds
+
+  made = MADE["imagenet_a"]()
+
+  class ImagenetA(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("0.1.0")
+
+    def _info(self):
+      features = {
+        "image": tfds.features.Image(encoding_format="jpeg"),
+        "label": tfds.features.ClassLabel(names=list(classes.wordnet_ids())),
+        "file_name": tfds.features.Text(),
+      }
+      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      return {"test": self._generate_examples()}
+
+    def _generate_examples(self):
+      for path, content in made.files.items():
+        _, wnid, name = path.split("/")
+        yield name, {"image": content, "label": wnid, "file_name": name}
+
+  builder = ImagenetA(data_dir=data_dir, file_format="array_record")
+  builder.download_and_prepare()
+  return pathlib.Path(builder.data_dir)
+
+
+def test_what_tfds_prepared_is_found_and_its_classes_compete(tmp_path):
+  where = stock_imagenet_a(tmp_path)
+  with pytest.raises(BiasjaxError, match=f"imagenet_a in {where} is not .*: 3 images instead of 7,500: get"):
+    opening.open_dataset("imagenet_a", str(tmp_path))
+  source = opening.open_dataset("imagenet_a", str(tmp_path), allow_incomplete=True)
+  assert (source.name, source.labels) == ("imagenet-a", "imagenet_a")
+  assert sorted(labels for labels, _ in everything(source).values()) == [(6,), (11,), (11,)]
+  one = opening.open_dataset("imagenet_a", str(tmp_path), allow_incomplete=True, limit=2)
+  assert sorted(labels for labels, _ in everything(one).values()) == [(6,), (11,)]
+
+
+def test_a_dataset_in_another_format_is_refused_with_the_command_that_converts_it(tmp_path):
+  where = stock_imagenet_a(tmp_path)
+  info = where / "dataset_info.json"
+  info.write_text(info.read_text().replace("array_record", "tfrecord"))
+  for path in where.glob("*array_record*"):
+    path.rename(where / path.name.replace("array_record", "tfrecord"))
+  with pytest.raises(BiasjaxError, match=r"is in tfrecord.*convert_format --out_file_format=array_record"):
+    opening.open_dataset("imagenet_a", str(tmp_path), allow_incomplete=True)
