@@ -13,6 +13,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
@@ -86,7 +87,7 @@ def _archive(path: pathlib.Path) -> list[File]:
     if zipfile.is_zipfile(path):
       return list(_zip(path))
     return list(_tar(path))
-  except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+  except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
     raise BiasjaxError(f"{path} is no archive, or is damaged ({error}): get it again") from error
 
 
@@ -97,7 +98,8 @@ def _zip(path: pathlib.Path) -> Iterator[File]:
     def read() -> bytes:
       try:
         return archive.read(info)
-      except (zipfile.BadZipFile, EOFError) as error:
+      # Damage, or a compression or encryption that the library does not know.
+      except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise OSError(f"{path}: {info.filename}: {error}") from error
 
     return read

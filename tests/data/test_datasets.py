@@ -245,6 +245,27 @@ def test_a_damaged_archive_is_refused(tmp_path, small, keep):
     opening.open_dataset(f"imagenet_a:{path}")
 
 
+def test_a_damaged_compressed_archive_is_refused(tmp_path, small):
+  made = small("imagenette")
+  path = pack(made, datasets.get("imagenette"), tmp_path) / "imagenette2-320.tgz"
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 0xFF
+  path.write_bytes(content)
+  with pytest.raises(BiasjaxError, match=r"imagenette2-320\.tgz is no archive, or is damaged"):
+    opening.open_dataset(f"imagenette:{path}")
+
+
+def test_a_damaged_member_of_a_zip_is_a_failure_of_storage(tmp_path, small):
+  made = small("imagenet_sketch")
+  path = pack(made, datasets.get("imagenet_sketch"), tmp_path) / "ImageNet-Sketch.zip"
+  content = bytearray(path.read_bytes())
+  content[200] ^= 0xFF  # within the first image
+  path.write_bytes(content)
+  source = opening.open_dataset(f"imagenet_sketch:{path}")
+  with pytest.raises(OSError, match=r"ImageNet-Sketch\.zip: sketch/n01440764/sketch_13\.JPEG"):
+    source.read(0)
+
+
 @pytest.mark.parametrize("content", ["[]", "{", "[[1000]]"])
 def test_another_real_json_is_refused(tmp_path, content):
   (tmp_path / "real.json").write_text(content)
@@ -285,6 +306,8 @@ def test_preparing_goes_on_after_a_break(tmp_path, small, monkeypatch):
     builders.prepare("imagenet_a", str(folder), str(tmp_path / "tfds"))
   assert len(read) == 2
   broken = False
+  # What TFDS leaves when it is killed.
+  (tmp_path / "tfds/biasjax_imagenet_a/incomplete.3M1NZI_1.0.0").mkdir()
   where = builders.prepare("imagenet_a", str(folder), str(tmp_path / "tfds"))
   assert len(read) == 3  # the two finished shards were kept
   source = opening.open_dataset("imagenet_a", str(tmp_path / "tfds"))

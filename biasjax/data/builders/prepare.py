@@ -49,7 +49,7 @@ def prepare(
     unfinished.mkdir(parents=True, exist_ok=True)
     _room(listing, unfinished)
     # TFDS' own leftovers of an attempt that was killed.
-    for left in final.parent.glob(f"{final.name}.incomplete*"):
+    for left in final.parent.glob(f"incomplete.*_{final.name}"):
       shutil.rmtree(left)
     _write(row, listing, unfinished, base)
     shutil.rmtree(unfinished)
