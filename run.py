@@ -131,9 +131,9 @@ def study_table(asked: dict) -> int:
 
 def score_trials(asked: dict) -> int:
   """Scores recorded decisions, writes the tables, prints the main one."""
-  from biasjax import results
+  from biasjax import scoring
 
-  print(results.score_trials(asked["trials"], asked["workdir"]))
+  print(scoring.score_trials(asked["trials"], asked["workdir"]))
   print(f"{asked['workdir']}: trials.csv, error_consistency.csv (people.csv, ...)")
   return 0
 

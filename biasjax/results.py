@@ -22,7 +22,6 @@ import itertools
 import json
 import logging
 import os
-import pathlib
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from biasjax import across, people, trials
+from biasjax import across
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -189,7 +188,7 @@ class Store:
     text = json.dumps(self.manifest, indent=1, sort_keys=True)
     path = self.workdir / "run.json"
     if not path.exists() or path.read_text() != text:
-      _write(path, text.encode())
+      write_file(path, text.encode())
 
   def units(self) -> list[Unit]:
     """What the tables are made of, sorted by model, dataset and probe."""
@@ -239,7 +238,7 @@ class Store:
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    _write(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
+    write_file(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.
@@ -292,7 +291,7 @@ def _chunk_name(chunk: tuple[int, int]) -> str:
   return f"{chunk[0]:08d}-{chunk[1]:08d}.parquet"
 
 
-def _write(path: epath.Path, content: bytes) -> None:
+def write_file(path: epath.Path, content: bytes) -> None:
   """Writes a file whole: what is cut short keeps a name that nothing reads."""
   temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"  # process ids repeat on other hosts
   try:
@@ -406,7 +405,7 @@ def write_tables(store: Store, summary: Summary) -> None:
     "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
   }
   for name, table in tables.items():
-    _write(store.workdir / name, table.to_csv(index=False).encode())
+    write_file(store.workdir / name, table.to_csv(index=False).encode())
 
 
 def text_table(metrics: pd.DataFrame) -> str:
@@ -416,14 +415,15 @@ def text_table(metrics: pd.DataFrame) -> str:
   for dataset, of_dataset in main.groupby("dataset", sort=False):
     columns = list(dict.fromkeys(of_dataset["metric"]))
     fields = zip(*(of_dataset[field] for field in ("model", "metric", "value", "low", "high")), strict=True)
-    cells = {(model, metric): _cell(*interval) for model, metric, *interval in fields}
+    cells = {(model, metric): cell(*interval) for model, metric, *interval in fields}
     models = list(dict.fromkeys(of_dataset["model"]))
     rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
-    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", _aligned(rows), ""]
+    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", aligned(rows), ""]
   return "\n".join(lines)
 
 
-def _cell(value: float, low: float, high: float) -> str:
+def cell(value: float, low: float, high: float) -> str:
+  """A number with its interval, if it has one."""
   if np.isnan(value):
     return "undetermined"
   digits = 1 if abs(value) >= 10 else 3
@@ -431,71 +431,7 @@ def _cell(value: float, low: float, high: float) -> str:
   return f"{value:.{digits}f}{interval}"
 
 
-def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
-  """What recorded decisions say, and who errs on the same stimuli as whom; as text, for a terminal.
-
-  Decisions about cue-conflict stimuli give shape bias: trials.csv and error_consistency.csv in `workdir`.
-  Those of the other experiments of model-vs-human give accuracy by condition and consistency with people:
-  people.csv and people_consistency.csv. The networks that have been probed there are compared with them.
-
-  Raises:
-    BiasjaxError: no file matches, one is no table of trials, or the folder cannot be written.
-  """
-  paths = trials.matching(pattern)
-  others = [path for path in paths if people.experiment_of(path) not in (None, "cue-conflict")]
-  conflict = [path for path in paths if path not in others]
-  parts = [_score_conflict(conflict, epath.Path(workdir))] if conflict else []
-  if others:
-    known = [path for path in paths if people.experiment_of(path)]
-    parts.append(_score_experiments(known, epath.Path(workdir)))
-  return "\n\n".join(parts)
-
-
-def _score_conflict(paths: list[pathlib.Path], workdir: epath.Path) -> str:
-  recorded = trials.read_all(paths)
-  table = trials.summarise(recorded)
-  pairs = trials.consistency({**recorded, **_probed_decisions(workdir)})
-  persons = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
-  _write(workdir / "trials.csv", table.to_csv(index=False).encode())
-  _write(workdir / "error_consistency.csv", pairs.to_csv(index=False).encode())
-  rows = [["file", "n_conflict", "n_shape", "n_texture", "shape bias"]]
-  for r in table.itertuples():
-    rows.append(
-      [r.file, str(r.n_conflict), str(r.n_shape), str(r.n_texture), _cell(r.shape_bias, r.low, r.high)]
-    )
-  if persons:
-    rows += [[], ["observer", "error consistency with people (mean kappa)"]]
-    rows += [
-      [r.observer, _cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, persons).itertuples()
-    ]
-  return _aligned(rows)
-
-
-def _score_experiments(paths: list[pathlib.Path], workdir: epath.Path) -> str:
-  persons = [people.read(path) for path in paths]
-  networks = []
-  if (workdir / "run.json").exists():
-    store = Store(workdir)
-    for unit in store.units():
-      about_people = unit.key.get("labels") == "model_vs_human" and unit.probe == "accuracy"
-      if about_people and not store.missing(unit):
-        networks += people.of_network(store.read(unit)[0], unit.model)
-  accuracy, kappas = people.accuracy([*persons, *networks]), people.consistency(persons, networks)
-  _write(workdir / "people.csv", accuracy.to_csv(index=False).encode())
-  _write(workdir / "people_consistency.csv", kappas.to_csv(index=False).encode())
-  return _aligned(people.lines(kappas, sorted({table.attrs["observer"] for table in persons})))
-
-
-def _probed_decisions(workdir: epath.Path) -> dict[str, pd.DataFrame]:
-  """Model (on dataset) -> its decisions about cue-conflict stimuli, of what is complete in `workdir`."""
-  if not (workdir / "run.json").exists():
-    return {}
-  store = Store(workdir)
-  units = [unit for unit in store.units() if unit.probe == "shape" and not store.missing(unit)]
-  return {f"{u.model} ({u.dataset})": trials.from_observations(store.read(u)[0]) for u in units}
-
-
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
   """Left-aligned columns; a row that is empty starts a table of its own."""
   lines = []
   for filled, of_table in itertools.groupby(rows, key=bool):

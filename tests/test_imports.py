@@ -39,11 +39,11 @@ ALLOWED = {
   },
   "biasjax.results": {
     "biasjax.across",
-    "biasjax.people",
     "biasjax.probes",
     "biasjax.statistics",
     "biasjax.trials",
   },
+  "biasjax.scoring": {"biasjax.people", "biasjax.results", "biasjax.trials"},
   "biasjax.passes": {"biasjax.models", "biasjax.data"},
   "biasjax.evaluate": {
     "biasjax.probes",

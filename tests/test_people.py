@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import people, results
+from biasjax import people, scoring
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError
 
@@ -79,7 +79,7 @@ def test_other_files_are_refused(tmp_path, name, content, message):
 
 @pytest.mark.reference
 def test_the_recorded_trials_are_read_and_scored(reference, tmp_path):
-  text = results.score_trials(str(reference / "data/trials/humans/[ce]*/*.csv"), tmp_path)
+  text = scoring.score_trials(str(reference / "data/trials/humans/[ce]*/*.csv"), tmp_path)
   assert "shape bias" in text  # cue-conflict is among them
   table = pd.read_csv(tmp_path / "people.csv")
   assert set(table["experiment"]) == {

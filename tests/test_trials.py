@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import results, trials
+from biasjax import scoring, trials
 from biasjax.errors import BiasjaxError
 from biasjax.statistics import error_consistency, ratio_of_totals
 
@@ -95,7 +95,7 @@ def test_people_agree_more_with_each_other_than_networks_with_them(reference):
 def test_tables_are_written(tmp_path):
   trial_file(tmp_path / "a.csv", ROWS)
   trial_file(tmp_path / "b.csv", [(name, "cat") for name, _ in ROWS], subject="subject-02")
-  text = results.score_trials(str(tmp_path / "*.csv"), tmp_path / "out")
+  text = scoring.score_trials(str(tmp_path / "*.csv"), tmp_path / "out")
   table = pd.read_csv(tmp_path / "out/trials.csv")
   assert list(table.columns) == ["file", "n_conflict", "n_shape", "n_texture", "shape_bias", "low", "high"]
   assert list(table["file"]) == ["a.csv", "b.csv", "people"]
@@ -165,5 +165,5 @@ def test_what_is_no_table_of_trials_is_refused_in_one_line(tmp_path, name):
   if content is not None:
     (tmp_path / "a.csv").write_text(content)
   with pytest.raises(BiasjaxError, match=message) as refused:
-    results.score_trials(str(tmp_path / pattern), tmp_path / "out")
+    scoring.score_trials(str(tmp_path / pattern), tmp_path / "out")
   assert "\n" not in str(refused.value)

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -227,7 +228,9 @@ def listing(row: Dataset, path: str | os.PathLike, manual_dir: str | None = None
 
 def _real_json(row: Dataset, path: str | os.PathLike, manual_dir: str | None) -> pathlib.Path:
   place = pathlib.Path(path).expanduser()
-  folders = [place, *list(place.resolve().parents)[:2]] + ([pathlib.Path(manual_dir)] if manual_dir else [])
+  folders = [place, *list(place.resolve().parents)[:2]] + (
+    [pathlib.Path(manual_dir).expanduser()] if manual_dir else []
+  )
   for folder in folders:
     if (folder / REAL).is_file():
       return folder / REAL
@@ -255,7 +258,7 @@ def _open_listed(row: Dataset, at: Found, manual_dir: str | None) -> tuple[Sourc
     location=at.path,
     labels=row.labels,
     resize=row.resize,
-    most_labels=max(row.most_labels, *(1 + len(place.also) for place in places)),
+    most_labels=max(row.most_labels, max(1 + len(place.also) for place in places)),
   )
   return source, places, checking.differences(row, found)
 
@@ -282,7 +285,7 @@ def _prepared(path: str):
       )
     ]
     found, sizes = Listing([], places, kept["others"]), kept["sizes"]
-  except (OSError, EOFError, ValueError, KeyError) as error:
+  except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
     raise BiasjaxError(
       f"{folder / LISTING} is damaged ({error}): delete {path} and prepare it again"
     ) from error
@@ -295,7 +298,7 @@ def _prepared(path: str):
 
   def read(index: int) -> Example:
     record, place = records[index], places[index]
-    if record["file_name"].decode() != place.example_id:
+    if (record["file_name"].decode(), int(record["label"])) != (place.example_id, place.label):
       raise OSError(f"record {index} is {record['file_name'].decode()}, not {place.example_id}")
     return Example(record["image"], place.label, place.example_id, place.also)
 

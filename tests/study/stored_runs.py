@@ -13,6 +13,7 @@ class Images:
 
   def __init__(self, name, length):
     self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"
+    self.notes = ()
 
 
 def write(folder, decisions, dataset="drawn", probe="accuracy"):

@@ -33,7 +33,10 @@ def prepare(
     return str(final)
   if "://" in str(data_dir):
     raise BiasjaxError(f"--data_dir={data_dir}: prepare in a local folder, then copy {row.builder} there")
-  listing = opening.listing(row, _files(row, manual_dir), manual_dir)
+  try:
+    listing = opening.listing(row, _files(row, manual_dir), manual_dir)
+  except BiasjaxError as error:
+    raise BiasjaxError(f"--prepare={row.name}: {error}; needed: {opening.wanted(row)}") from error
   wrong = checking.differences(row, listing)
   if wrong and not allow_incomplete:
     raise BiasjaxError(
