@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, results
+from biasjax import evaluate, probes, results, scoring
 from biasjax.data import builders, datasets, layouts, opening
 from biasjax.models.load import Model
 from made_images import encoded
@@ -86,17 +86,30 @@ def test_only_the_classes_of_a_compete_unless_asked_otherwise(tmp_path, monkeypa
   np.testing.assert_allclose(confidence, math.exp(scores[0]) / partition, rtol=1e-5)
 
 
-def test_sixteen_categories_decide_over_people_s_experiments(tmp_path, monkeypatch):
+def test_sixteen_categories_decide_over_experiments_and_are_compared_with_people(tmp_path, monkeypatch):
   folder = tmp_path / "edge/airplane"
   folder.mkdir(parents=True)
   (folder / "airplane1.png").write_bytes(painted(404))  # ImageNet's airliner
   (folder / "airplane2.png").write_bytes(painted(294))  # a bear
+  (folder / "airplane3.png").write_bytes(painted(404))
+  (folder / "airplane4.png").write_bytes(painted(294))
   row = dataclasses.replace(
-    datasets.get("model_vs_human"), images=2, classes=1, per_class=(1, 2), conditions=("edge",)
+    datasets.get("model_vs_human"), images=4, classes=1, per_class=(1, 4), conditions=("edge",)
   )
   monkeypatch.setitem(datasets.DATASETS, "model_vs_human", row)
   found = measured(opening.open_dataset(f"model_vs_human:{tmp_path}"), tmp_path / "out")
   assert found["top1_acc/edge"] == 50
+  # A person who errs on the second only.
+  responses = ["airplane", "bear", "airplane", "airplane"]
+  lines = ["subj,session,trial,rt,object_response,category,condition,imagename"] + [
+    f"subject-01,1,{i},1,{response},airplane,0,000{i}_edg_s01_0_airplane_00_airplane{i}.png"
+    for i, response in enumerate(responses, start=1)
+  ]
+  (tmp_path / "edge_subject-01_session_1.csv").write_text("\n".join(lines))
+  scoring.score_trials(str(tmp_path / "*.csv"), tmp_path / "out")
+  kappas = pd.read_csv(tmp_path / "out/people_consistency.csv").set_index("observer")["kappa"]
+  # Agreement 3/4; by chance 1/2 * 3/4 + 1/2 * 1/4.
+  assert kappas["reader"] == pytest.approx((3 / 4 - 1 / 2) / (1 - 1 / 2))
 
 
 def test_an_incomplete_dataset_is_recorded(tmp_path):

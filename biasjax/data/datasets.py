@@ -182,6 +182,7 @@ _IMAGENETTE = Dataset(
   ),
   licence=IMAGENET_TERMS,
   citation="Howard 2019, https://github.com/fastai/imagenette",
+  known=(("n02102040/ILSVRC2012_val_00004650.JPEG", 217),),
   inside="val",
   stock=("imagenette/320px-v2", "validation"),
 )
@@ -236,6 +237,7 @@ ROWS = (
     ),
     licence="Apache-2.0 (labels)",
     citation="Beyer et al. 2020, arXiv:2006.07159",
+    known=(("ILSVRC2012_val_00000002.JPEG", 970), ("ILSVRC2012_val_00000004.JPEG", 809)),
     inside="val",
     most_labels=9,
     notes="the 3,163 images without a label are left out; the mean is over the whole set",
@@ -361,6 +363,7 @@ ROWS = (
     name="model_vs_human",
     table="model-vs-human",
     title="The 17 experiments of model-vs-human: 16 categories",
+    known=(("edge/oven/oven10.png", 14), ("cue-conflict/bird/bird3-bird2.png", 3)),
     axis=PEOPLE,
     layout=layouts.experiment,
     images=18_080,

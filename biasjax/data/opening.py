@@ -175,7 +175,7 @@ def missing(row: Dataset, data_dir: str | None, manual_dir: str | None) -> str:
   """What to get, how large it is, from where, and what to do with it."""
   places = " nor in ".join(filter(None, (default_data_dir(data_dir), manual_dir)))
   return (
-    f"{row.name} is not in {places}: get {wanted(row)}, and either name its folder "
+    f"{row.name} ({row.images:,} images) is not in {places}: get {wanted(row)}, and either name its folder "
     f"(--dataset={row.name}:FOLDER) or prepare it (python run.py --prepare={row.name} --manual_dir=FOLDER "
     "--data_dir=...)"
   )

@@ -432,3 +432,18 @@ def test_a_dataset_in_another_format_is_refused_with_the_command_that_converts_i
     path.rename(where / path.name.replace("array_record", "tfrecord"))
   with pytest.raises(BiasjaxError, match=r"is in tfrecord.*convert_format --out_file_format=array_record"):
     opening.open_dataset("imagenet_a", str(tmp_path), allow_incomplete=True)
+
+
+def test_known_files_of_real_are_those_of_timms_copy(torchvision):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  real = layouts.read_real(pathlib.Path(timm.__file__).parent / "data/_info/imagenet_real_labels.json")
+  for name, label in datasets.get("imagenet_real").known:
+    assert real[layouts.validation_number(name) - 1][0] == label
+
+
+@pytest.mark.reference
+def test_known_files_are_where_other_sources_have_them(reference):
+  path, _ = datasets.get("imagenette").known[0]
+  assert (reference / "data/imagenette_val" / path).is_file()
+  trials = "".join(p.read_text() for p in (reference / "data/trials/humans/edge").glob("*.csv"))
+  assert "oven_00_oven10.png" in trials
