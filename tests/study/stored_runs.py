@@ -37,6 +37,7 @@ def write(folder, decisions, dataset="drawn", probe="accuracy"):
           )
           for name, value in zip(rows, values, strict=True):
             rows[name].append(value)
+      rows |= {name: [0.0] * len(rows["label"]) for name in ("nll", "brier")}  # nobody here asks for them
       store.write(unit, (start, stop), rows, {})
   assert json.loads((folder / "run.json").read_text())["units"]
 
