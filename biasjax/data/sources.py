@@ -63,7 +63,9 @@ class Source:
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
     crop: pixels of a side, as networks see them.
+    interpolation: of the resizing, "bilinear" or "bicubic".
     most_labels: the largest number of classes that are right for one example.
+    notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
   """
 
   name: str
@@ -74,7 +76,9 @@ class Source:
   labels: str = "imagenet"
   resize: int | None = RESIZE
   crop: int = CROP
+  interpolation: str = "bilinear"
   most_labels: int = 1
+  notes: tuple[str, ...] = ()
 
 
 def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
@@ -265,7 +269,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   import tensorflow_datasets as tfds_lib
 
   dataset, _, split = spec.partition("@")
-  builder = _tfds_builder(tfds_lib, dataset, data_dir)
+  builder = tfds_builder(tfds_lib, dataset, data_dir)
   info, features = builder.info, dict(builder.info.features or {})
   if not split:
     usual = [known for known in ("validation", "test") if known in info.splits]
@@ -301,7 +305,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   return Source(table_name, len(records), read, fingerprint, location, **of_source)
 
 
-def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
+def tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
   """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
   file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
   try:
