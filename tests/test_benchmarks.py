@@ -14,7 +14,7 @@ from biasjax import evaluate, probes, results, scoring
 from biasjax.data import builders, datasets, layouts, opening
 from biasjax.models.load import Model
 from made_images import encoded
-from test_evaluate import ARCHITECTURE, made_model
+from made_models import ARCHITECTURE, made_model
 
 SIZE = 224
 
