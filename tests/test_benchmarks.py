@@ -14,7 +14,7 @@ from biasjax import evaluate, probes, results, scoring
 from biasjax.data import builders, datasets, layouts, opening
 from biasjax.models.load import Model
 from made_images import encoded
-from test_evaluate import ARCHITECTURE, made_model
+from made_models import ARCHITECTURE, made_model
 
 SIZE = 224
 
@@ -60,7 +60,7 @@ def painted_real(folder) -> None:
 
 def test_real_is_averaged_over_the_whole_set_and_not_the_last_batch(tmp_path, monkeypatch):
   painted_real(tmp_path)
-  row = dataclasses.replace(datasets.get("imagenet_real"), images=40, classes=40)
+  row = dataclasses.replace(datasets.get("imagenet_real"), images=40, classes=40, known=())
   monkeypatch.setitem(datasets.DATASETS, "imagenet_real", row)
   found = measured(opening.open_dataset(f"imagenet_real:{tmp_path}"), tmp_path / "out")
   # Numbers 38 to 50 without 40, 45 and 50: ten of 40. The last batch of eight is right throughout.
@@ -94,7 +94,7 @@ def test_sixteen_categories_decide_over_experiments_and_are_compared_with_people
   (folder / "airplane3.png").write_bytes(painted(404))
   (folder / "airplane4.png").write_bytes(painted(294))
   row = dataclasses.replace(
-    datasets.get("model_vs_human"), images=4, classes=1, per_class=(1, 4), conditions=("edge",)
+    datasets.get("model_vs_human"), images=4, classes=1, per_class=(1, 4), conditions=("edge",), known=()
   )
   monkeypatch.setitem(datasets.DATASETS, "model_vs_human", row)
   found = measured(opening.open_dataset(f"model_vs_human:{tmp_path}"), tmp_path / "out")

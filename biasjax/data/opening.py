@@ -31,7 +31,8 @@ class Found:
   """Where a dataset is.
 
   Attributes:
-    way: "prepared" (by this project), "stock" (by TFDS' own builder) or "files" (as distributed).
+    way: "prepared" (by this project), "stock" (by TFDS' own builder), "relabelled" (ReaL: a prepared ImageNet
+      with real.json) or "files" (as distributed).
     path: the folder of one version, or the folder or archive of the files.
   """
 
@@ -93,7 +94,9 @@ def open_dataset(
     at = locate(row, data_dir, manual_dir)
     if at is None:
       raise BiasjaxError(missing(row, data_dir, manual_dir))
-  if at.way == "stock":
+  if at.way == "relabelled":
+    source, places, wrong = _open_relabelled(row, data_dir, manual_dir)
+  elif at.way == "stock":
     source, places, wrong = _open_stock(row, at.path)
   else:
     source, places, wrong = _open_listed(row, at, manual_dir)
@@ -117,6 +120,10 @@ def locate(row: Dataset, data_dir: str | None, manual_dir: str | None) -> Found 
     versions = [p for p in (base / row.stock[0]).iterdir() if (p / "dataset_info.json").exists()]
     if versions:
       return Found("stock", os.fspath(max(versions, key=lambda p: _version(p.name))))
+  if row.layout is None:
+    images = locate(datasets.get("imagenet"), data_dir, None)
+    if images and _real_beside(data_dir, manual_dir):
+      return Found("relabelled", images.path)
   files = distributed(row, manual_dir)
   return Found("files", str(files)) if files else None
 
@@ -261,6 +268,47 @@ def _open_listed(row: Dataset, at: Found, manual_dir: str | None) -> tuple[Sourc
     most_labels=max(row.most_labels, max(1 + len(place.also) for place in places)),
   )
   return source, places, checking.differences(row, found)
+
+
+def _real_beside(data_dir: str | None, manual_dir: str | None) -> pathlib.Path | None:
+  """real.json in manual_dir or data_dir."""
+  folders = [
+    pathlib.Path(folder).expanduser() for folder in (manual_dir, default_data_dir(data_dir)) if folder
+  ]
+  return next((folder / REAL for folder in folders if (folder / REAL).is_file()), None)
+
+
+def _open_relabelled(
+  row: Dataset, data_dir: str | None, manual_dir: str | None
+) -> tuple[Source, list[Place], list[str]]:
+  """ReaL over a prepared ImageNet. TFDS' own has no listing: all of its records are read for their names."""
+  imagenet = datasets.get("imagenet")
+  at, real = locate(imagenet, data_dir, None), _real_beside(data_dir, manual_dir)
+  assert at
+  assert real
+  opened = _open_stock(imagenet, at.path) if at.way == "stock" else _open_listed(imagenet, at, None)
+  images, known, _ = opened
+  layout = layouts.reassessed(layouts.read_real(real))
+  placed = [(layout(place.example_id.split("/")), i) for i, place in enumerate(known or _scanned(images))]
+  found = sorted(((place, i) for place, i in placed if place), key=lambda pair: pair[0].example_id)
+  places, indices = [place for place, _ in found], [i for _, i in found]
+
+  def read(index: int) -> Example:
+    place = places[index]
+    return Example(images.read(indices[index]).encoded, place.label, place.example_id, place.also)
+
+  digest = hashlib.sha256(images.fingerprint.encode() + real.read_bytes()).hexdigest()
+  source = dataclasses.replace(
+    images,
+    name=row.table,
+    length=len(places),
+    read=read,
+    fingerprint=digest,
+    location=f"{at.path} with {real}",
+    labels=row.labels,
+    most_labels=row.most_labels,
+  )
+  return source, places, checking.differences(row, Listing([], places, []))
 
 
 def _fingerprint(places: Sequence[Place], sizes: Sequence[int]) -> str:

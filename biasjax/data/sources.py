@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from biasjax.data import datasets
 from biasjax.data.classes import category_index, class_index, cues
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
@@ -319,9 +320,12 @@ def tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
     reason = " ".join(str(error).split())
     raise BiasjaxError(f"TFDS dataset {dataset!r} cannot be opened: {reason}") from error
   if not builder.info.splits:
+    here = [row.name for row in datasets.ROWS if row.stock and row.stock[0].split("/")[0] == builder.name]
+    without = f"run.py --prepare={here[0]}, or " if here else ""
     raise BiasjaxError(
-      f"TFDS dataset {dataset!r} is not prepared in {builder.data_dir}: prepare it with "
-      f"tfds.builder({dataset!r}, file_format='array_record').download_and_prepare(), or check --data_dir"
+      f"TFDS dataset {dataset!r} is not prepared in {builder.data_dir}: prepare it with {without}"
+      f"tfds.builder({dataset!r}, file_format='array_record').download_and_prepare(), which may need "
+      "TensorFlow (pip install tensorflow; reading never does); or check --data_dir"
     )
   if builder.info.file_format != file_format:
     raise BiasjaxError(

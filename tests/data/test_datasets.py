@@ -382,13 +382,12 @@ def test_parts_of_one_benchmark_are_found_among_others(tmp_path, small):
 # What TFDS prepared itself.
 
 
-def stock_imagenet_a(data_dir) -> pathlib.Path:
-  """As TFDS' own builder of ImageNet-A lays it out, with three images."""
+def stock(data_dir, dataset: str, split: str, examples: dict[str, tuple[bytes, int]]) -> pathlib.Path:
+  """As TFDS' own builders lay a dataset out: {file name: (bytes, label)}."""
   import tensorflow_datasets as tfds
 
-  made = MADE["imagenet_a"]()
-
-  class ImagenetA(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  class Stock(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    name = dataset
     VERSION = tfds.core.Version("0.1.0")
 
     def _info(self):
@@ -401,16 +400,40 @@ def stock_imagenet_a(data_dir) -> pathlib.Path:
 
     def _split_generators(self, dl_manager):
       del dl_manager
-      return {"test": self._generate_examples()}
+      return {split: self._generate_examples()}
 
     def _generate_examples(self):
-      for path, content in made.files.items():
-        _, wnid, name = path.split("/")
-        yield name, {"image": content, "label": wnid, "file_name": name}
+      for name, (content, label) in examples.items():
+        yield name, {"image": content, "label": label, "file_name": name}
 
-  builder = ImagenetA(data_dir=data_dir, file_format="array_record")
+  builder = Stock(data_dir=data_dir, file_format="array_record")
   builder.download_and_prepare()
   return pathlib.Path(builder.data_dir)
+
+
+def stock_imagenet_a(data_dir) -> pathlib.Path:
+  made = MADE["imagenet_a"]()
+  contents = {path.rpartition("/")[2]: content for path, content in made.files.items()}
+  labels = {example_id.rpartition("/")[2]: of[0] for example_id, of in made.expected.items()}
+  return stock(data_dir, "imagenet_a", "test", {name: (contents[name], labels[name]) for name in contents})
+
+
+def test_real_needs_no_second_copy_of_a_prepared_imagenet(tmp_path, small, monkeypatch):
+  made = small("imagenet_real")
+  row = dataclasses.replace(datasets.get("imagenet"), images=3, classes=3, per_class=(1, 1), known=())
+  monkeypatch.setitem(datasets.DATASETS, "imagenet", row)
+  folder, own, theirs = (tmp_path / name for name in ("images", "own", "stock"))
+  unpack(made, folder)
+  builders.prepare("imagenet", str(folder), str(own))
+  stock(theirs, "imagenet2012", "validation", {name: (data, 5) for name, data in made.files.items()})
+  (tmp_path / "manual").mkdir()
+  real_json(tmp_path / "manual")
+  for data_dir in (own, theirs):
+    source = opening.open_dataset("imagenet_real", str(data_dir), str(tmp_path / "manual"))
+    read = everything(source)
+    assert {name: labels for name, (labels, _) in read.items()} == made.expected
+    assert all(data == made.files[name] for name, (_, data) in read.items())
+    assert (source.labels, source.resize, source.most_labels) == ("imagenet_real", 256, 9)
 
 
 def test_what_tfds_prepared_is_found_and_its_classes_compete(tmp_path):
