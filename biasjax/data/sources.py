@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from biasjax.data.classes import category_index, class_index, cues
-from biasjax.data.preprocess import RESIZE
+from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -38,11 +38,13 @@ class Example:
     encoded: the file's bytes.
     label: its class, an index into the sorted 1,000 WordNet ids.
     example_id: the path relative to the dataset's root, or TFDS' file name.
+    also: further classes that are right too.
   """
 
   encoded: bytes
   label: int
   example_id: str
+  also: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Source:
       texture).
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
+    crop: pixels of a side, as networks see them.
+    most_labels: the largest number of classes that are right for one example.
   """
 
   name: str
@@ -69,6 +73,8 @@ class Source:
   location: str
   labels: str = "imagenet"
   resize: int | None = RESIZE
+  crop: int = CROP
+  most_labels: int = 1
 
 
 def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:

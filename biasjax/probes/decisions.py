@@ -21,7 +21,12 @@ Decision = Callable[[Logits], Scores]
 
 
 def all_classes(logits: Logits) -> Scores:
-  """Every class competes."""
+  """Every one of ImageNet's classes competes.
+
+  Raises:
+    BiasjaxError: there are not 1,000 classes.
+  """
+  _require(logits, 1000, "a decision over ImageNet's 1,000 classes")
   return logits
 
 
@@ -37,11 +42,7 @@ def sixteen_categories(logits: Logits) -> Scores:
   Raises:
     BiasjaxError: there are not 1,000 classes.
   """
-  if logits.shape[1] != 1000:
-    raise BiasjaxError(
-      f"a decision over the 16 categories needs a network of ImageNet's 1,000 classes; this one has "
-      f"{logits.shape[1]}"
-    )
+  _require(logits, 1000, "a decision over the 16 categories by ImageNet's classes")
   # As logarithms, so that no probability is too small for float32.
   return jnp.stack(
     [
@@ -50,6 +51,11 @@ def sixteen_categories(logits: Logits) -> Scores:
     ],
     axis=1,
   )
+
+
+def _require(logits: Logits, classes: int, what: str) -> None:
+  if logits.shape[1] != classes:
+    raise BiasjaxError(f"{what} needs a network of {classes:,} classes; this one has {logits.shape[1]:,}")
 
 
 @functools.cache  # one object for equal categories, so that a step is compiled once
