@@ -1,7 +1,7 @@
 """What all attacks share: the task, and a loop of steps as one program or as many."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class Task(NamedTuple):
   starts: Images
 
 
+@runtime_checkable
 class Attack(Protocol):
   """Steps over a batch; pure, and hashable, so that it is compiled once.
 
