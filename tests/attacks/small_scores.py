@@ -6,19 +6,18 @@ import numpy as np
 SIZE, HIDDEN, CLASSES = 12, 24, 6
 
 
-def weights(seed: int = 0, classes: int = CLASSES, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def weights(seed: int = 0, classes: int = CLASSES, scale: float = 1.0) -> dict[str, np.ndarray]:
   """Two layers' weights, float32."""
   rng = np.random.default_rng(seed)
   first = rng.normal(0, 1, (SIZE * SIZE * 3, HIDDEN)).astype(np.float32) / np.float32(np.sqrt(SIZE * SIZE))
   second = rng.normal(0, 1, (HIDDEN, classes)).astype(np.float32) * np.float32(scale)
-  return first, second
+  return {"first": first, "second": second}
 
 
 def scores(variables, images):
   """A perceptron with tanh: smooth, so that its gradients say where it goes."""
-  first, second = variables
-  hidden = jnp.tanh((images.reshape(len(images), -1) - 0.5) @ first.astype(images.dtype))
-  return hidden @ second.astype(images.dtype)
+  first, second = (variables[name].astype(images.dtype) for name in ("first", "second"))
+  return jnp.tanh((images.reshape(len(images), -1) - 0.5) @ first) @ second
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
@@ -29,7 +28,7 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
 
 def predictions(variables, images) -> np.ndarray:
   """What the perceptron says, int32 [n]."""
-  return np.asarray(jnp.argmax(scores(variables, jnp.asarray(images)), axis=1), np.int32)
+  return np.array(jnp.argmax(scores(variables, jnp.asarray(images)), axis=1), np.int32)
 
 
 def torch_perceptron(variables):
@@ -39,7 +38,9 @@ def torch_perceptron(variables):
   class Perceptron(torch.nn.Module):
     def __init__(self):
       super().__init__()
-      self.first, self.second = (torch.from_numpy(np.asarray(w, np.float64)) for w in variables)
+      self.first, self.second = (
+        torch.from_numpy(variables[name].astype(np.float64)) for name in ("first", "second")
+      )
 
     def forward(self, images):
       flat = images.permute(0, 2, 3, 1).reshape(len(images), -1) - 0.5

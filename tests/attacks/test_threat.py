@@ -7,9 +7,9 @@ import pytest
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_scores import SIZE, pictures
 
 from biasjax.ops.attacks import fab, threat
-from small_scores import SIZE, pictures
 
 NORMS = ("linf", "l2")
 budget = st.floats(0.0, 2.0, width=32)
