@@ -2,8 +2,8 @@
 
 python -m benchmarks.attacks_agreement --images=FOLDER [--networks=FOLDER] [--count=256] [--output=FILE.json]
 
-Each attack runs alone, on all photographs, as the published package runs it alone. The package is pyautoattack, the
-authors' code as a package; needs requirements-dev.txt.
+Each attack runs alone, on all photographs. The package is pyautoattack, the authors' code to be installed; needs
+requirements-dev.txt.
 """
 
 import json
@@ -30,10 +30,10 @@ OUTPUT = flags.DEFINE_string("output", None, "Where to write the figures as JSON
 
 # Budgets at which about half of the photographs withstand, where a difference between attacks would show.
 EPS = {
-  ("standard", "linf"): 0.75,
-  ("robust", "linf"): 10.0,
-  ("standard", "l2"): 0.1,
-  ("robust", "l2"): 1.0,
+  ("standard", "linf"): 2.0,
+  ("robust", "linf"): 8.0,
+  ("standard", "l2"): 0.3,
+  ("robust", "l2"): 0.9,
 }
 
 
@@ -73,6 +73,7 @@ def ours(model, attack: str, norm: str, eps: str, images, labels) -> np.ndarray:
 
 def main(argv: list[str]) -> None:
   del argv
+  torch.set_num_threads(1)  # the two libraries' threads would wait for each other
   images, labels = small_networks.photographs(IMAGES.value)
   rows = []
   for kind in KINDS.value:

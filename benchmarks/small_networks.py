@@ -108,7 +108,9 @@ def train(images: np.ndarray, labels: np.ndarray, kind: str) -> torch.nn.Module:
     parameter.requires_grad_(False)
   with torch.no_grad():
     accuracy = (model(x).argmax(1) == y).float().mean().item()
-  print(f"{kind}: trained in {time.perf_counter() - started:.0f} s, accuracy {100 * accuracy:.1f} %", flush=True)
+  print(
+    f"{kind}: trained in {time.perf_counter() - started:.0f} s, accuracy {100 * accuracy:.1f} %", flush=True
+  )
   return model
 
 

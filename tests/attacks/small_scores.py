@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-SIZE, HIDDEN, CLASSES = 12, 24, 6
+SIZE, HIDDEN, CLASSES = 10, 24, 6
 
 
 def weights(seed: int = 0, classes: int = CLASSES, scale: float = 1.0) -> dict[str, np.ndarray]:

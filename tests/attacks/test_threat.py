@@ -47,7 +47,7 @@ def test_a_starting_point_fills_its_budget(norm, draw):
     norm, grey, np.asarray(draw(norm, keys, jnp.asarray(grey), jnp.float32(eps)))
   )
   assert started.max() <= eps * (1 + 1e-5)
-  assert started.min() > 0.97 * eps  # in 432 dimensions nearly all of a ball is at its surface
+  assert started.min() > 0.97 * eps  # in 300 dimensions nearly all of a ball is at its surface
   if draw is threat.on_sphere:
     np.testing.assert_allclose(started, eps, rtol=1e-5)
 
@@ -63,7 +63,7 @@ def test_the_steepest_direction_has_length_1_even_where_squares_underflow(norm):
 
 
 def least_change(norm: str, x: np.ndarray, normal: np.ndarray, offset: float) -> float | None:
-  """The norm of the least d with offset + normal d = 0 and x + d in [0, 1], by scipy; None if there is none."""
+  """The norm of the least d with offset + normal d = 0 and x + d in [0, 1], by scipy; None if none is."""
   n = len(x)
   if norm == "linf":
     # Variables d and t: minimise t with |d| <= t.
