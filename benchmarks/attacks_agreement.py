@@ -2,8 +2,8 @@
 
 python -m benchmarks.attacks_agreement --images=FOLDER [--networks=FOLDER] [--count=256] [--output=FILE.json]
 
-Each attack runs alone, on all photographs. The package is pyautoattack, the authors' code to be installed; needs
-requirements-dev.txt.
+Each attack runs alone, on all photographs. The package is pyautoattack, the authors' code to be installed;
+needs requirements-dev.txt.
 """
 
 import json

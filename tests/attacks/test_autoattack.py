@@ -75,18 +75,18 @@ def test_an_attack_is_as_strong_as_the_published_one(attack, norm):
 def test_masked_gradients_fool_pgd_but_not_autoattack():
   """Scores so large that the softmax saturates: the cross-entropy's gradient is exactly zero."""
   masked = weights(scale=1e4)
+  images, labels = IMAGES[:16], LABELS[:16]
   with_gradients, without = (
-    attacked(probes.get("pgd:eps=8:steps=20:start=image"), victim(w), IMAGES, LABELS)["eps=8"][1]
+    attacked(probes.get("pgd:eps=8:steps=20:start=image"), victim(w), images, labels)["eps=8"][1]
     for w in (WEIGHTS, masked)
   )
   assert (with_gradients["broken_by"] == "pgd").mean() > 0.9
   assert (without["broken_by"] == "").mean() > 0.9
   assert without["norm"][without["broken_by"] == ""].max() == 0
-  ((images, columns),) = attacked(
-    probes.get("autoattack:eps=8:steps=20:queries=20"), victim(masked), IMAGES, LABELS
-  ).values()
+  probe = probes.get("autoattack:eps=8:steps=20:queries=20")
+  ((found, columns),) = attacked(probe, victim(masked), images, labels).values()
   assert (columns["broken_by"] == "apgd-t").mean() > 0.9
-  assert not (predictions(masked, images) == LABELS).any()
+  assert (predictions(masked, found) == labels).mean() < 0.1
 
 
 @functools.cache
@@ -226,9 +226,9 @@ def test_every_loop_ends_early_once_all_is_broken():
   assert len(steps) == 1
 
 
-EIGHT = """
+FOUR = """
 import os, sys
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 sys.path[:0] = [".", "tests/attacks"]
 import numpy as np
 from biasjax import partition, probes
@@ -236,11 +236,11 @@ from made_victims import attacked, victim
 from small_scores import pictures, predictions, weights
 images = pictures(64, 7)[:16]
 labels = predictions(weights(), images)
-probe = probes.get("autoattack:eps=1:steps=10:queries=50")
+probe = probes.get("autoattack:eps=1:steps=6:queries=12:attacks=apgd-t+square")
 found = {}
 for kind in partition.KINDS:
   on = victim(weights(), split=partition.Partition(kind))
-  assert len(on.partition.devices) == 8
+  assert len(on.partition.devices) == 4
   ((found[f"{kind}_images"], columns),) = attacked(probe, on, images, labels).values()
   found[f"{kind}_broken"] = columns["broken_by"].astype(str)
 np.savez(sys.argv[1], **found)
@@ -248,10 +248,10 @@ np.savez(sys.argv[1], **found)
 
 
 def test_results_do_not_depend_on_the_number_of_devices_or_the_partitioner(tmp_path):
-  probe = probes.get("autoattack:eps=1:steps=10:queries=50")
+  probe = probes.get("autoattack:eps=1:steps=6:queries=12:attacks=apgd-t+square")
   ((images, columns),) = attacked(probe, victim(WEIGHTS), IMAGES[:16], LABELS[:16]).values()
   root = pathlib.Path(__file__).parents[2]
-  subprocess.run([sys.executable, "-c", EIGHT, tmp_path / "out.npz"], cwd=root, check=True, timeout=300)
+  subprocess.run([sys.executable, "-c", FOUR, tmp_path / "out.npz"], cwd=root, check=True, timeout=300)
   found = np.load(tmp_path / "out.npz")
   for kind in partition.KINDS:
     np.testing.assert_allclose(found[f"{kind}_images"], images, atol=1e-6)
