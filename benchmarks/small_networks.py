@@ -1,7 +1,7 @@
 """Two small networks for measuring attacks, trained on photographs: one as usual, one adversarially.
 
-Ten classes in folders, shrunk to 32 pixels. The networks have seen the pictures that they are attacked on, which
-does not matter where attacks are compared. Needs requirements-dev.txt.
+Ten classes in folders, shrunk to 32 pixels. The networks have seen the pictures that they are attacked on,
+which does not matter where attacks are compared. Needs requirements-dev.txt.
 """
 
 import contextlib

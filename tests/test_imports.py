@@ -49,7 +49,8 @@ ALLOWED = {
   "biasjax.rates": PASS,
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
-  "biasjax.commands": PASS | {"biasjax.launch", "biasjax.plan", "biasjax.benchmark", "convert"},
+  "biasjax.commands": PASS
+  | {"biasjax.launch", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
