@@ -16,7 +16,7 @@ import torch
 from absl import app, flags
 
 from benchmarks import small_networks
-from biasjax import partition, probes
+from biasjax import launch, partition, probes
 from biasjax.probes.base import Victim
 
 IMAGES = flags.DEFINE_string("images", None, "A folder of class folders of photographs.", required=True)
@@ -73,6 +73,7 @@ def ours(model, attack: str, norm: str, eps: str, images, labels) -> np.ndarray:
 
 def main(argv: list[str]) -> None:
   del argv
+  launch.tune_cpu()  # as run.py does
   torch.set_num_threads(1)  # the two libraries' threads would wait for each other
   images, labels = small_networks.photographs(IMAGES.value)
   rows = []
