@@ -1,12 +1,12 @@
 """Seconds an image of PGD-40 and of AutoAttack, against foolbox and against the authors' package.
 
-python -m benchmarks.attacks --images=FOLDER --checkpoint=FILE.pth [--count=4] [--rounds=2] [--output=FILE.json]
-python -m benchmarks.attacks --images=FOLDER --networks=FOLDER     AutoAttack too, on two small networks
+python -m benchmarks.attacks --images=FOLDER --checkpoint=FILE.pth [--count=4] [--output=FILE.json]
+python -m benchmarks.attacks --images=FOLDER --networks=FOLDER     AutoAttack, on two small networks
 
 PGD-40 within 4/255 on a checkpoint that torchvision's ResNet-18 can load, photographs of 224 pixels: biasjax,
-foolbox on PyTorch (parameters frozen, also channels-last) and foolbox on JAX (the network compiled, as its users
-would). AutoAttack "standard" on networks of 32 pixels. All take turns within one run, since machines are shared;
-the ratio of the medians is what to quote. Compiling is not counted. Needs requirements-dev.txt.
+foolbox on PyTorch (parameters frozen, also channels-last) and foolbox on JAX (the network compiled).
+AutoAttack "standard" on networks of 32 pixels. All take turns within one run, since machines are shared; the
+ratio of the medians is what to quote. Compiling is not counted. Needs requirements-dev.txt.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """PGD and FGSM against foolbox, on the same networks, images and starting points."""
 
 import functools
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +16,6 @@ from biasjax.ops.attacks import loop, pgd, threat
 WEIGHTS = weights()
 # Less than a 40th of the way to the budget, so that iterates do not only sit in corners.
 EPS = {"linf": 0.05, "l2": 0.5}
-
-
-@pytest.fixture(scope="session")
-def foolbox():
-  pytest.importorskip("torch", reason="parity tests need torch")
-  with warnings.catch_warnings():  # it imports names that scipy and others are about to rename
-    warnings.simplefilter("ignore", DeprecationWarning)
-    return pytest.importorskip("foolbox", reason="parity tests need foolbox")
 
 
 @pytest.fixture
