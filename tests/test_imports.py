@@ -59,7 +59,7 @@ ALLOWED = {
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS
-  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "convert"},
+  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
