@@ -26,7 +26,7 @@ CLEAN = "clean"  # in `broken_by`: wrong before any attack
 MOST_TARGETS = 9  # as AutoAttack
 # The host asks after so many steps whether there is anything left to do; it also bounds what waits on a CPU.
 STEPS_BETWEEN_LOOKS = 4
-SMALLEST_GROUP = 4
+SMALLEST_GROUP = 8
 EACH_SMALLER_BY = 4
 
 

@@ -16,7 +16,7 @@ from biasjax.probes import adversary
 from biasjax.report import adversarial
 from made_images import encoded, pixels
 
-PROBE = "autoattack:eps=1+8:steps=3:queries=8"
+PROBE = "autoattack:eps=1+8:attacks=apgd-ce+apgd-t+square:steps=3:queries=8"
 COUNT = 7
 
 
@@ -86,7 +86,7 @@ def test_accuracy_is_over_the_true_number_of_images(stored):
   metrics = results.summarise(stored, probes.get).metrics.set_index("metric")
   table = observations(stored)
   right = (table["rank"] == 0).groupby(table["condition"]).sum()
-  name = "top1_acc/AutoAttack:eps=1+8:steps=3:queries=8/eps=1"
+  name = f"top1_acc/{PROBE.replace('autoattack', 'AutoAttack')}/eps=1"
   assert metrics.loc[name, "n"] == COUNT
   assert metrics.loc[name, "value"] == pytest.approx(100 * right["eps=1"] / COUNT)
 

@@ -47,7 +47,7 @@ def test_a_starting_point_fills_its_budget(norm, draw):
     norm, grey, np.asarray(draw(norm, keys, jnp.asarray(grey), jnp.float32(eps)))
   )
   assert started.max() <= eps * (1 + 1e-5)
-  assert started.min() > 0.97 * eps  # in 300 dimensions nearly all of a ball is at its surface
+  assert started.min() > 0.95 * eps  # in 300 dimensions nearly all of a ball is at its surface
   if draw is threat.on_sphere:
     np.testing.assert_allclose(started, eps, rtol=1e-5)
 
