@@ -36,14 +36,14 @@ class Stage:
 
   Attributes:
     name: as it appears in the column `broken_by`.
-    attack: what it does.
+    attack: what it does, a dataclass that is a `loop.Attack`.
     targeted: whether it is run against each of the most likely wrong classes in turn.
     restarts: how often, each with randomness of its own.
     fewest_classes: competing classes that it needs.
   """
 
   name: str
-  attack: loop.Attack
+  attack: Any
   targeted: bool = False
   restarts: int = 1
   fewest_classes: int = 2
@@ -52,10 +52,10 @@ class Stage:
 class Look(NamedTuple):
   """What the network says about images, NumPy [n]; `ranked` [n, t] are wrong classes, likeliest first."""
 
-  right: np.ndarray
-  margin: np.ndarray
-  ranked: np.ndarray
-  competing: np.ndarray
+  right: Any
+  margin: Any
+  ranked: Any
+  competing: Any
 
 
 class Adversary:
@@ -73,7 +73,8 @@ class Adversary:
   def __init__(
     self, victim: Victim, images: Any, labels: Any, norm: threat.Norm, on_host: bool | None = None
   ):
-    self.victim, self.norm = victim, norm
+    self.victim = victim
+    self.norm: threat.Norm = norm
     devices = victim.partition.devices
     self.on_host = devices[0].platform == "cpu" if on_host is None else on_host
     self.images, self.labels = victim.partition.get((images, labels))
