@@ -18,6 +18,10 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import loop, losses, threat
+from biasjax.ops.attacks.apgd import Apgd
+from biasjax.ops.attacks.fab import Fab
+from biasjax.ops.attacks.pgd import Pgd
+from biasjax.ops.attacks.square import Square
 from biasjax.partition import Partition
 from biasjax.probes.base import Attacked, Metric, Victim
 from biasjax.statistics import wilson
@@ -43,19 +47,19 @@ class Stage:
   """
 
   name: str
-  attack: loop.Attack
+  attack: Pgd | Apgd | Fab | Square
   targeted: bool = False
   restarts: int = 1
   fewest_classes: int = 2
 
 
 class Look(NamedTuple):
-  """What the network says about images, NumPy [n]; `ranked` [n, t] are wrong classes, likeliest first."""
+  """What the network says about images: arrays [n]; `ranked` [n, t] are wrong classes, likeliest first."""
 
-  right: np.ndarray
-  margin: np.ndarray
-  ranked: np.ndarray
-  competing: np.ndarray
+  right: Any
+  margin: Any
+  ranked: Any
+  competing: Any
 
 
 class Adversary:
@@ -73,7 +77,8 @@ class Adversary:
   def __init__(
     self, victim: Victim, images: Any, labels: Any, norm: threat.Norm, on_host: bool | None = None
   ):
-    self.victim, self.norm = victim, norm
+    self.victim = victim
+    self.norm: threat.Norm = norm
     devices = victim.partition.devices
     self.on_host = devices[0].platform == "cpu" if on_host is None else on_host
     self.images, self.labels = victim.partition.get((images, labels))

@@ -4,8 +4,8 @@ import os
 import pathlib
 import urllib.parse
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biasjax.errors import BiasjaxError
