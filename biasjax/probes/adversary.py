@@ -18,6 +18,10 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import loop, losses, threat
+from biasjax.ops.attacks.apgd import Apgd
+from biasjax.ops.attacks.fab import Fab
+from biasjax.ops.attacks.pgd import Pgd
+from biasjax.ops.attacks.square import Square
 from biasjax.partition import Partition
 from biasjax.probes.base import Attacked, Metric, Victim
 from biasjax.statistics import wilson
@@ -36,21 +40,21 @@ class Stage:
 
   Attributes:
     name: as it appears in the column `broken_by`.
-    attack: what it does, a dataclass that is a `loop.Attack`.
+    attack: what it does.
     targeted: whether it is run against each of the most likely wrong classes in turn.
     restarts: how often, each with randomness of its own.
     fewest_classes: competing classes that it needs.
   """
 
   name: str
-  attack: Any
+  attack: Pgd | Apgd | Fab | Square
   targeted: bool = False
   restarts: int = 1
   fewest_classes: int = 2
 
 
 class Look(NamedTuple):
-  """What the network says about images, NumPy [n]; `ranked` [n, t] are wrong classes, likeliest first."""
+  """What the network says about images: arrays [n]; `ranked` [n, t] are wrong classes, likeliest first."""
 
   right: Any
   margin: Any

@@ -52,7 +52,8 @@ def attack(
   on = adversary.Adversary(victim, images, labels, norm)
   smaller = None
   for condition, eps in budgets.items():
-    continued = dataclasses.replace(stage.attack, start_at="task") if smaller else stage.attack
+    first = cast(Pgd, stage.attack)
+    continued = dataclasses.replace(first, start_at="task") if smaller else first
     stages = [dataclasses.replace(stage, attack=continued)]
     outcome = on.attack(stages, eps, keys(condition), keep=keep, smaller=smaller)
     smaller = outcome if curve else None
