@@ -17,11 +17,13 @@ DATASETS = (
   "geirhos_conflict_stimuli",  # shape bias
 )
 
+PROBES = ("accuracy", "shape", "spectral@imagenet", "critical_band@imagenet", "pgd@imagenet")
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.models = list(STUDY)
-  config.probes = ["accuracy", "shape", "spectral@imagenet", "critical_band@imagenet", "pgd@imagenet"]
+  config.probes = list(PROBES)
   config.dataset = list(DATASETS)
   config.batch_size = "auto"
   config.chunk_size = 2048
