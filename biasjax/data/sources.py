@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from biasjax.data.classes import category_index, class_index, cues
-from biasjax.data.preprocess import RESIZE
+from biasjax.data import synthetic
+from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -57,9 +58,10 @@ class Source:
     location: where it is, for messages.
     labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "categories16" (the 16
       categories of Geirhos et al.) or "cue_conflict" (the same, of the shape; the file name tells the
-      texture).
+      texture); "synthetic" and "synthetic_conflict" likewise with the drawn categories.
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
+    crop: pixels of a side that networks see.
   """
 
   name: str
@@ -69,6 +71,7 @@ class Source:
   location: str
   labels: str = "imagenet"
   resize: int | None = RESIZE
+  crop: int = CROP
 
 
 def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:

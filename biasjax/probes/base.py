@@ -10,7 +10,7 @@ from biasjax.probes.decisions import Decision, all_classes, sixteen_categories
 from biasjax.types import Image, RandomKey
 
 # A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
-DECISIONS = {"imagenet": all_classes, "categories16": sixteen_categories}
+DECISIONS = {"imagenet": all_classes, "categories16": sixteen_categories, "synthetic": all_classes}
 
 
 @dataclasses.dataclass(frozen=True)
