@@ -117,19 +117,13 @@ def probe_models(asked: dict):
     probes.get(name)
   sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in sources_])
-  planned = probes.plan(names, {source.name: source.labels for source in sources_})
+  planned = probes.plan(names, sources_)
   models = [load(folder) for folder in convert.resolve(asked["models"], offline=asked["offline"])]
   _refuse_repeated("--models", [model.name for model in models])
   store = results.Store(asked["workdir"], asked["chunk_size"])
   for source in sources_:
-    evaluate.evaluate(
-      models,
-      planned[source.name],
-      source,
-      store,
-      batch_size=asked["batch_size"],
-      seed=asked["seed"],
-    )
+    settings = evaluate.Settings(batch_size=asked["batch_size"], seed=asked["seed"])
+    evaluate.evaluate(models, planned[source.name], source, store, settings)
   return store
 
 

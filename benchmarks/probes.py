@@ -21,7 +21,7 @@ import torch
 from absl import app, flags
 from PIL import Image
 
-from biasjax import evaluate, probes
+from biasjax import evaluate, partition, probes
 from biasjax.data import pipeline, preprocess
 from biasjax.probes import critical_band, spectral
 
@@ -91,16 +91,16 @@ def add_noise(light: np.ndarray, sd: float, level: int) -> np.ndarray:
 
 def ours(name: str, pixels: np.ndarray) -> Callable[[], int]:
   """All conditions of the batch, by the steps that the pass runs; returns how many."""
-  probe = probes.get(name)
-  prepare, perturb = evaluate._device_functions(probe)
-  ids = np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))])
+  probe, split = probes.get(name), partition.of_process()
+  ids = split.put(np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))]))
+  prepare = split.compile(evaluate._prepare(probe.prepare))
+  perturb = split.compile(evaluate._perturb(probe.perturb), shared=2)
 
   def run() -> int:
-    with jax.default_matmul_precision("float32"):
-      prepared = prepare(jax.device_put(pixels))
-      keys = (evaluate._condition_key(0, name, condition) for condition in probe.conditions)
-      for key, condition in zip(keys, probe.conditions.values(), strict=True):
-        jax.block_until_ready(perturb(key, ids, prepared, condition))
+    prepared = prepare(split.put(pixels))
+    for condition, numbers in probe.conditions.items():
+      key = evaluate.condition_key(0, name, condition)
+      jax.block_until_ready(perturb(*split.share((key, numbers)), ids, prepared))
     return len(pixels) * len(probe.conditions)
 
   run()  # compiles

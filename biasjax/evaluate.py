@@ -1,15 +1,18 @@
 """The pass: one look at each image for every model and probe, in chunks that are never computed twice.
 
-The only module that knows devices and chunks.
+The only module that knows chunks and processes. Processes do not talk to each other: what is on disk tells
+each of them what is left (`schedule.py`).
 """
 
 import collections
+import dataclasses
 import functools
 import itertools
 import logging
 import sys
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,24 +21,66 @@ import numpy as np
 import tqdm
 from jaxtyping import Array, Float, Int
 
+from biasjax import partition as partitions
+from biasjax import schedule
 from biasjax.data import pipeline, preprocess
-from biasjax.data.classes import wordnet_ids
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
 from biasjax.ops.pixels import unit_interval
-from biasjax.probes.base import Probe
-from biasjax.probes.decisions import Decision
+from biasjax.partition import Partition
+from biasjax.probes.base import Probe, Victim
+from biasjax.probes.decisions import Decision, Scores
 from biasjax.results import Store, Unit, chunks
-from biasjax.types import Labels, Logits, Pixels, Variables
+from biasjax.schedule import Chunk, Worker
+from biasjax.types import Images, Labels, Pixels, Variables
 from biasjax.version import __version__
 
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
-PRECISION = "float32"
+COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
 
 
-def units(models: Sequence[Model], probes: Sequence[Probe], source: Source, seed: int) -> list[list[Unit]]:
+@dataclasses.dataclass
+class Outcome:
+  """How a run ended.
+
+  Attributes:
+    stopped: model -> why nothing more was asked of it.
+    interrupted: whether it ended early because it was told to.
+  """
+
+  stopped: dict[str, str] = dataclasses.field(default_factory=dict)
+  interrupted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How a pass runs.
+
+  Attributes:
+    batch_size: images that each device sees at a time.
+    seed: of all noise.
+    precision: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; the models must have been
+      loaded for it. Perturbations are always computed in float32.
+    partitioner: "shard_map" or "pmap".
+    worker: which share of the chunks is this process'.
+    told_to_stop: asked after each chunk.
+    progress: whether to show a bar, where there is a terminal.
+  """
+
+  batch_size: int = 64
+  seed: int = 0
+  precision: str = "float32"
+  partitioner: str = "shard_map"
+  worker: Worker = dataclasses.field(default_factory=Worker)
+  told_to_stop: Callable[[], bool] = lambda: False
+  progress: bool = True
+
+
+def units(
+  models: Sequence[Model], probes: Sequence[Probe], source: Source, settings: Settings
+) -> list[list[Unit]]:
   """The unit of work for each probe and, within it, each model."""
   return [
     [
@@ -47,13 +92,13 @@ def units(models: Sequence[Model], probes: Sequence[Probe], source: Source, seed
           "biasjax": __version__,
           "model": model.fingerprint,
           "dataset": source.fingerprint,
-          "preprocess": {"resize": source.resize, "crop": preprocess.CROP, "interpolation": "bilinear"},
+          "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": "bilinear"},
           "labels": source.labels,
           "probe": probe.name,
           "conditions": list(probe.conditions),
           "parameters": dict(probe.parameters),
-          "precision": PRECISION,
-          "seed": seed,
+          "precision": settings.precision,
+          "seed": settings.seed,
         },
       )
       for model in models
@@ -67,105 +112,217 @@ def evaluate(
   probes: Sequence[Probe],
   source: Source,
   store: Store,
-  *,
-  batch_size: int = 64,
-  seed: int = 0,
-  size: int = preprocess.CROP,
-) -> None:
+  settings: Settings = Settings(),
+) -> Outcome:
   """Computes what `store` lacks of `models` x `probes` over `source`, chunk by chunk.
 
   Each image is decoded once and each condition's perturbation is computed once, for any number of models.
-  Numbers do not depend on what else is computed in the same pass, nor on the order.
+  Numbers do not depend on what else is computed in the same pass, nor on the order. A model whose logits are
+  not finite is left out from there on.
 
   Args:
     models: with distinct names.
     probes: with all the probes that they need; each with a decision for the source's kind of labels.
     source: the images.
     store: where observations are kept.
-    batch_size: images that a device sees at a time.
-    seed: of all noise.
-    size: pixels of a side.
+    settings: how.
 
   Raises:
-    BiasjaxError: a model has not the 1,000 classes, storage failed, or a model gave logits that are not
-      finite. Finished chunks are kept.
+    BiasjaxError: a model has not the classes that a decision needs, storage failed, or the device has not
+      enough memory. Finished chunks are kept.
+  """
+  refuse_other_classes(models, probes, source)
+  work = units(models, probes, source, settings)
+  store.register(source, itertools.chain(*work))
+  outcome = Outcome()
+  running = _Pass(models, probes, source, store, settings, work, outcome)
+  try:
+    running.run()
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise BiasjaxError(
+      f"the device has not enough memory for --batch_size={settings.batch_size}: name a smaller one, or "
+      "--batch_size=auto; what is computed is kept"
+    ) from error
+  return outcome
+
+
+def refuse_other_classes(models: Sequence[Model], probes: Sequence[Probe], source: Source) -> None:
+  """Lets each decision judge the number of classes of each network.
+
+  Raises:
+    BiasjaxError: one does not fit.
   """
   for model in models:
-    if model.architecture.num_classes != len(wordnet_ids()):
-      raise BiasjaxError(
-        f"model {model.name} has {model.architecture.num_classes} classes, but the labels of {source.name} "
-        f"are indices into ImageNet's {len(wordnet_ids())}: they cannot be compared"
-      )
-  work = units(models, probes, source, seed)
-  store.register(source, itertools.chain(*work))
-  missing = {
-    chunk: [[not store.has(unit, chunk) for unit in of_probe] for of_probe in work]
-    for chunk in chunks(source.length, store.chunk_size)
-  }
-  missing = {chunk: lacks for chunk, lacks in missing.items() if np.any(lacks)}
-  if not missing:
-    logging.info("%s: nothing is missing", source.name)
-    return
+    for probe in probes:
+      logits = jax.ShapeDtypeStruct((1, model.architecture.num_classes), np.float32)
+      try:
+        jax.eval_shape(probe.decide[source.labels], logits)
+      except BiasjaxError as error:
+        raise BiasjaxError(f"model {model.name}, {probe.name} on {source.name}: {error}") from error
 
-  variables = [jax.device_put(model.variables) for model in models]
-  batches = pipeline.batches(
-    source,
-    list(missing),
-    batch_size=batch_size,
-    preprocess=functools.partial(preprocess.preprocess, short_side=source.resize),
-    size=size,
-  )
-  steps = {
-    chunk: sum(len(probe.conditions) * sum(row) for probe, row in zip(probes, lacks, strict=True))
-    for chunk, lacks in missing.items()
-  }
-  progress = tqdm.tqdm(
-    desc=source.name,
-    total=sum(stop - start for start, stop in missing),
-    unit=" images",
-    bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
-    disable=not sys.stderr.isatty(),
-  )
-  # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-  with jax.default_matmul_precision(PRECISION), progress:
+
+class _Pass:
+  """What one source is asked, on the devices of this process."""
+
+  def __init__(
+    self,
+    models: Sequence[Model],
+    probes: Sequence[Probe],
+    source: Source,
+    store: Store,
+    settings: Settings,
+    work: list[list[Unit]],
+    outcome: Outcome,
+  ):
+    self.models, self.probes, self.source, self.store = models, probes, source, store
+    self.settings, self.work, self.outcome = settings, work, outcome
+    self.partition = partitions.of_process(settings.partitioner)
+    self.rows = settings.batch_size * len(self.partition.devices)
+    self.longest = 0.0  # seconds that a chunk took
+
+  def run(self) -> None:
+    """Computes this process' chunks, then those that the others leave undone."""
+    every = chunks(self.source.length, self.store.chunk_size)
+    worker = self.settings.worker
+    missing = [chunk for chunk in every if np.any(self.missing(chunk))]
+    if not missing:
+      logging.info("%s: nothing is missing", self.source.name)
+      return
+    self.variables = [self.partition.share(model.variables) for model in self.models]
+    self.conditions = {
+      probe.name: {
+        name: self.partition.share((condition_key(self.settings.seed, probe.name, name), condition))
+        for name, condition in probe.conditions.items()
+      }
+      for probe in self.probes
+    }
+    own = [chunk for chunk in schedule.own(every, worker) if chunk in set(missing)]
+    with tqdm.tqdm(
+      desc=self.source.name,
+      total=sum(stop - start for start, stop in own),
+      unit=" images",
+      bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
+      disable=not (self.settings.progress and sys.stderr.isatty()),
+    ) as progress:
+      self.compute(own, progress)
+      waiting = schedule.Waiting()
+      while worker.helps and not self.stopping():
+        left = [chunk for chunk in every if np.any(self.missing(chunk))]
+        if not left:
+          return
+        chunk = waiting.next(every, left, worker, patience=2 * self.longest)
+        if chunk is None:
+          time.sleep(schedule.POLL_S)
+        else:
+          logging.info("%s: examples %d to %d were left by another process", self.source.name, *chunk)
+          self.compute([chunk], progress)
+
+  def stopping(self) -> bool:
+    """Whether this run was told to stop."""
+    self.outcome.interrupted = self.outcome.interrupted or self.settings.told_to_stop()
+    return self.outcome.interrupted
+
+  def missing(self, chunk: Chunk) -> list[list[bool]]:
+    """Whether `chunk` is to be computed, for each probe and, within it, each model."""
+    return [
+      [unit.model not in self.outcome.stopped and not self.store.has(unit, chunk) for unit in of_probe]
+      for of_probe in self.work
+    ]
+
+  def compute(self, wanted: Sequence[Chunk], progress: tqdm.tqdm) -> None:
+    """Computes and stores what is missing of the chunks, until told to stop."""
+    batches = pipeline.batches(
+      self.source,
+      wanted,
+      batch_size=self.rows,
+      preprocess=functools.partial(
+        preprocess.preprocess, short_side=self.source.resize, crop=self.source.crop
+      ),
+    )
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):
-      observed = _Observed()
+      if self.stopping():
+        return
+      started = time.monotonic()
+      missing = self.missing(chunk)
+      steps = sum(len(probe.conditions) * sum(row) for probe, row in zip(self.probes, missing, strict=True))
+      if not steps:  # meanwhile another process did it
+        continue
+      observed = _Observed(self.partition)
       for batch in of_chunk:
-        images = jax.device_put(batch.pixels)
-        labels = jax.device_put(batch.labels)
-        for p, probe in enumerate(probes):
-          wanted = [m for m in range(len(models)) if missing[chunk][p][m]]
-          if not wanted:
-            continue
-          prepare, perturb = _device_functions(probe)
-          prepared = prepare(images)
-          for name, condition in probe.conditions.items():
-            perturbed = perturb(_condition_key(seed, probe.name, name), batch.noise_ids, prepared, condition)
-            for m in wanted:
-              step = _observe(models[m].apply, probe.decide[source.labels])
-              observed.add((p, m), name, step(variables[m], perturbed, labels))
-            progress.update(batch.count * len(wanted) / steps[chunk])
+        for p, m, condition, step, columns in self.steps(batch, missing):
+          observed.add((p, m), condition, step, columns)
+          progress.update(batch.count / steps)
         observed.end_batch(batch)
-      for p, of_probe in enumerate(work):
-        for m, unit in enumerate(of_probe):
-          if missing[chunk][p][m]:
-            columns = observed.columns((p, m))
-            _refuse_nonfinite(unit, columns)
-            store.write(unit, chunk, columns, observed.excluded)
-      logging.info("%s: examples %d to %d are written", source.name, *chunk)
+      self.write(chunk, missing, observed)
+      took = time.monotonic() - started
+      self.longest = max(self.longest, took)
+      logging.info(
+        "%s: examples %d to %d are written: %d steps of %d images in %.1f s",
+        *(self.source.name, *chunk, steps, chunk[1] - chunk[0], took),
+      )
+
+  def steps(
+    self, batch: pipeline.Batch, missing: list[list[bool]]
+  ) -> Iterator[tuple[int, int, str, Any, Mapping[str, Any]]]:
+    """(probe, model, condition, what is observed, further columns), dispatched but not waited for."""
+    split = self.partition
+    images, labels, ids = split.put((batch.pixels, batch.labels, batch.noise_ids))
+    for p, probe in enumerate(self.probes):
+      wanted = [m for m in range(len(self.models)) if missing[p][m]]
+      if not wanted:
+        continue
+      conditions = self.conditions[probe.name]
+      decide = probe.decide[self.source.labels]
+      prepared = split.compile(_prepare(probe.prepare))(images)
+      if probe.attack is None:
+        for name, (key, condition) in conditions.items():
+          perturbed = split.compile(_perturb(probe.perturb), shared=2)(key, condition, ids, prepared)
+          for m in wanted:
+            yield p, m, name, self.observe(m, decide, perturbed, labels), {}
+        continue
+
+      def keys(name, conditions=conditions):
+        return split.compile(_example_keys, shared=1)(conditions[name][0], ids)
+
+      for m in wanted:
+        victim = Victim(_scores(self.models[m].apply, decide), self.variables[m], split)
+        for name, attacked in probe.attack(victim, keys, prepared, labels):
+          yield p, m, name, self.observe(m, decide, attacked.images, labels), attacked.columns
+
+  def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
+    """Observations of a batch by one model, in the partition's form."""
+    step = _observe(self.models[m].apply, decide, self.settings.precision)
+    return self.partition.compile(step, shared=1)(self.variables[m], images, labels)
+
+  def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
+    """Stores the chunk; a model whose logits are not finite is left out, now and later."""
+    for p, of_probe in enumerate(self.work):
+      for m, unit in enumerate(of_probe):
+        if not missing[p][m] or unit.model in self.outcome.stopped:
+          continue
+        columns = observed.columns((p, m))
+        reason = _nonfinite(columns)
+        if reason:
+          self.outcome.stopped[unit.model] = reason
+          logging.error("model %s is left out from here on: %s", unit.model, reason)
+          continue
+        self.store.write(unit, chunk, columns, observed.excluded)
 
 
 class _Observed:
   """What the models said about one chunk, gathered without waiting for the device."""
 
-  def __init__(self):
+  def __init__(self, partition: Partition):
     self.excluded: dict[str, str] = {}
-    self._steps: dict[tuple[int, int], list[tuple[str, Any]]] = collections.defaultdict(list)
+    self._partition = partition
+    self._steps: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
     self._in_flight: collections.deque = collections.deque()
     self._batches: list[pipeline.Batch] = []
 
-  def add(self, key: tuple[int, int], condition: str, step: tuple[Array, Array, Array]) -> None:
-    self._steps[key].append((condition, step))
+  def add(self, key: tuple[int, int], condition: str, step: Any, further: Mapping[str, Any]) -> None:
+    self._steps[key].setdefault(condition, []).append((step, further))
     self._in_flight.append(step)
     if len(self._in_flight) > IN_FLIGHT:
       jax.block_until_ready(self._in_flight.popleft())
@@ -176,76 +333,116 @@ class _Observed:
 
   def columns(self, key: tuple[int, int]) -> dict[str, Any]:
     """The columns of an observation table, condition by condition, examples in order."""
-    steps = jax.device_get(self._steps[key])
-    per_batch = len(steps) // len(self._batches)
     columns: dict[str, list] = collections.defaultdict(list)
-    for c in range(per_batch):
-      for b, batch in enumerate(self._batches):
-        condition, (prediction, rank, confidence) = steps[b * per_batch + c]
-        valid = batch.valid
-        ids = [name for name, keep in zip(batch.example_ids, valid, strict=True) if keep]
-        columns["condition"] += [condition] * len(ids)
-        columns["example_id"] += ids
-        columns["label"] += list(batch.labels[valid])
-        columns["prediction"] += list(prediction[valid])
-        columns["rank"] += list(rank[valid])
-        columns["confidence"] += list(confidence[valid])
-    return dict(columns)
+    for condition, steps in self._steps[key].items():
+      for batch, (step, further) in zip(self._batches, steps, strict=True):
+        ids = np.array(batch.example_ids, object)
+        of_batch = {"condition": np.full(len(ids), condition, object), "example_id": ids}
+        of_batch |= {"label": batch.labels[:, 0]}
+        of_batch |= dict(zip(COLUMNS, self._partition.get(step), strict=True)) | dict(further)
+        for name, values in of_batch.items():
+          columns[name].append(np.asarray(values)[batch.valid])
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-def _refuse_nonfinite(unit: Unit, columns: dict[str, Any]) -> None:
+def _nonfinite(columns: Mapping[str, Any]) -> str:
+  """What is wrong with a chunk's observations; "" if nothing is."""
   bad = np.flatnonzero(~np.isfinite(columns["confidence"]))
-  if len(bad):
-    condition, example_id = columns["condition"][bad[0]], columns["example_id"][bad[0]]
-    raise BiasjaxError(
-      f"model {unit.model}: logits of {len(bad)} image(s) are not finite, e.g. {example_id} under "
-      f"{condition}; nothing of this chunk is kept: check the checkpoint"
-    )
+  if not len(bad):
+    return ""
+  condition, example_id = columns["condition"][bad[0]], columns["example_id"][bad[0]]
+  return (
+    f"its logits of {len(bad)} image(s) are not finite, e.g. {example_id} under {condition}; "
+    "nothing of that chunk is kept: check the checkpoint, or name another --precision"
+  )
 
 
-def _condition_key(seed: int, probe: str, condition: str) -> Array:
-  """The key that a condition's noise starts from."""
+@functools.lru_cache(maxsize=4096)
+def condition_key(seed: int, probe: str, condition: str) -> np.ndarray:
+  """The key that a condition's noise starts from, uint32 [2]."""
   key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(probe.encode()))
-  return jax.random.fold_in(key, zlib.crc32(condition.encode()))
+  return np.asarray(jax.random.key_data(jax.random.fold_in(key, zlib.crc32(condition.encode()))))
+
+
+def _example_keys(key: Array, ids: Array) -> Array:
+  """Each example's own key, uint32 [b, 2], of a condition's key and its noise id."""
+
+  def fold(noise_id):
+    folded = jax.random.fold_in(jax.random.wrap_key_data(key), noise_id[0])
+    return jax.random.key_data(jax.random.fold_in(folded, noise_id[1]))
+
+  return jax.vmap(fold)(ids)
 
 
 @functools.lru_cache(maxsize=64)
-def _functions(prepare: Callable, perturb: Callable) -> tuple[Callable, Callable]:
-  """`prepare` and `perturb` of a probe over a batch, each compiled once."""
-
-  def perturb_example(key, noise_id, prepared, condition):
-    key = jax.random.fold_in(jax.random.fold_in(key, noise_id[0]), noise_id[1])
-    return perturb(key, prepared, condition)
+def _prepare(prepare: Callable) -> Callable:
+  """`prepare` of a probe over a batch."""
 
   def prepare_batch(pixels: Pixels):
-    return jax.vmap(prepare)(unit_interval(pixels))
+    with jax.default_matmul_precision("float32"):
+      return jax.vmap(prepare)(unit_interval(pixels))
 
-  return jax.jit(prepare_batch), jax.jit(jax.vmap(perturb_example, in_axes=(None, 0, 0, None)))
-
-
-def _device_functions(probe: Probe) -> tuple[Callable, Callable]:
-  return _functions(probe.prepare, probe.perturb)
+  return prepare_batch
 
 
 @functools.lru_cache(maxsize=64)
-def _observe(apply: Callable[[Variables, Array], Logits], decide: Decision) -> Callable:
-  """The compiled step of all networks that share `apply`: what is kept of each image's logits."""
+def _perturb(perturb: Callable) -> Callable:
+  """`perturb` of a probe over a batch."""
 
-  @jax.jit
+  def perturb_batch(key, condition, ids, prepared):
+    keys = jax.random.wrap_key_data(_example_keys(key, ids))
+    with jax.default_matmul_precision("float32"):
+      return jax.vmap(perturb, in_axes=(0, 0, None))(keys, prepared, condition)
+
+  return perturb_batch
+
+
+@functools.lru_cache(maxsize=64)
+def _scores(apply: Callable, decide: Decision) -> Callable[[Variables, Images], Scores]:
+  """The network and the decision, one object for all networks that share `apply`."""
+
+  def scores(variables: Variables, images: Images) -> Scores:
+    return decide(apply(variables, images))
+
+  return scores
+
+
+@functools.lru_cache(maxsize=64)
+def _observe(apply: Callable, decide: Decision, precision: str) -> Callable:
+  """The step of all networks that share `apply`: what is kept of each image's logits."""
+
   def step(variables: Variables, images: Float[Array, "b h w c"], labels: Labels):
-    return observation(decide(apply(variables, images)), labels)
+    # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
+    with jax.default_matmul_precision(precision):
+      scores = _scores(apply, decide)(variables, images)
+    return observation(scores, labels)
 
   return step
 
 
-def observation(scores: Logits, labels: Labels) -> tuple[Int[Array, "b"], Int[Array, "b"], Float[Array, "b"]]:
-  """Prediction, rank of the right class (0 is top-1) and the prediction's softmax probability, each [b].
+def observation(
+  scores: Scores, labels: Labels
+) -> tuple[Int[Array, "b"], Int[Array, "b"], Float[Array, "b"], Float[Array, "b"], Float[Array, "b"]]:
+  """What is kept of each image's scores, each [b].
+
+  Prediction; rank of the right class (0 is top-1); the prediction's softmax probability; the negative
+  logarithm of the right class' (nats); the Brier score, sum over classes of (probability - right)^2.
 
   Ties go to the lower class index, in the prediction as in the rank, so that rank 0 and a right prediction
-  are the same thing. The rank means nothing where the label is negative.
+  are the same thing. Where several classes are right, the one with the highest score stands for them. Rank,
+  nll and brier mean nothing where no label is given.
   """
   classes = jnp.arange(scores.shape[1])[None]
-  right = jnp.take_along_axis(scores, jnp.maximum(labels, 0)[:, None], axis=1)
-  ahead = (scores > right) | ((scores == right) & (classes < labels[:, None]))
-  confidence = jnp.max(jax.nn.softmax(scores, axis=1), axis=1)
-  return jnp.argmax(scores, axis=1).astype(jnp.int32), jnp.sum(ahead, axis=1, dtype=jnp.int32), confidence
+  of_labels = jnp.take_along_axis(scores, jnp.maximum(labels, 0), axis=1)
+  of_labels = jnp.where(labels >= 0, of_labels, -jnp.inf)
+  right = jnp.max(of_labels, axis=1, keepdims=True)
+  best = jnp.where((of_labels == right) & (labels >= 0), labels, scores.shape[1])
+  best = jnp.min(best, axis=1, keepdims=True)
+  ahead = (scores > right) | ((scores == right) & (classes < best))
+  log_probability = jax.nn.log_softmax(scores, axis=1)
+  probability = jnp.exp(log_probability)
+  of_right = jnp.take_along_axis(log_probability, jnp.minimum(best, scores.shape[1] - 1), axis=1)[:, 0]
+  brier = jnp.sum(probability**2, axis=1) - 2 * jnp.exp(of_right) + 1
+  prediction = jnp.argmax(scores, axis=1).astype(jnp.int32)
+  rank = jnp.sum(ahead, axis=1, dtype=jnp.int32)
+  return prediction, rank, jnp.max(probability, axis=1), -of_right, brier

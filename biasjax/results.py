@@ -44,8 +44,11 @@ SCHEMA = pa.schema(
     ("prediction", pa.int32()),
     ("rank", pa.int32()),
     ("confidence", pa.float32()),
+    ("nll", pa.float32()),
+    ("brier", pa.float32()),
   ]
 )
+FORMAT = 2  # of run.json and the observations; 1 had no nll and brier
 METADATA = b"biasjax"
 
 
@@ -83,14 +86,19 @@ class Store:
 
   def __init__(self, workdir: str | os.PathLike, chunk_size: int | None = None):
     self.workdir = epath.Path(workdir)
-    self.manifest: dict[str, Any] = {"format": 1, "chunk_size": chunk_size, "datasets": {}, "units": []}
+    self.manifest: dict[str, Any] = {"format": FORMAT, "chunk_size": chunk_size, "datasets": {}, "units": []}
     path = self.workdir / "run.json"
     if path.exists():
       try:
         self.manifest = json.loads(path.read_text())
-        started_with = self.manifest["chunk_size"]
+        started_with, written_as = self.manifest["chunk_size"], self.manifest["format"]
       except (ValueError, KeyError, TypeError) as error:
         raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
+      if written_as != FORMAT:
+        raise BiasjaxError(
+          f"{self.workdir} was written by another version of biasjax (format {written_as}, here {FORMAT}): "
+          "name another --workdir"
+        )
       if chunk_size not in (None, started_with):
         raise BiasjaxError(
           f"{self.workdir} was started with --chunk_size={started_with}, not {chunk_size}: "
@@ -162,12 +170,15 @@ class Store:
     Args:
       unit: whose chunk it is.
       chunk: (start, stop), indices of examples.
-      columns: condition, example_id, label, prediction, rank, confidence, all of one length.
+      columns: condition, example_id, label, prediction, rank, confidence, nll, brier and whatever the probe
+        adds, all of one length.
       excluded: {example id: reason} of the chunk's images that could not be decoded.
     """
     n = len(columns["label"])
     names = {"model": unit.model, "dataset": unit.dataset, "probe": unit.probe}
-    table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=SCHEMA)
+    further = [(name, pa.array(columns[name]).type) for name in columns if name not in SCHEMA.names]
+    schema = pa.schema([*SCHEMA, *further])
+    table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=schema)
     metadata = {"chunk": chunk, "key": unit.key, "excluded": dict(excluded)}
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     buffer = io.BytesIO()
@@ -242,20 +253,20 @@ class Summary:
   incomplete: list[str]
 
 
-def summarise(store: Store, get_probe: Callable[[str], Probe]) -> Summary:
+def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
   """Summarises what is complete; no model and no device is needed.
 
   Args:
     store: the observations.
-    get_probe: name -> probe, for its summary.
+    get_probe: (name, pixels of a side) -> probe, for its summary.
 
   Raises:
     BiasjaxError: observations are damaged, or none are complete.
   """
   rows, excluded, incomplete = [], {}, []
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
-  for model, dataset, name in units:
-    probe = get_probe(name)
+  for (model, dataset, name), of_name in units.items():
+    probe = get_probe(name, of_name.key["preprocess"]["crop"])
     wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
     lacking = [other for other, unit in wanted.items() if unit is None or store.missing(unit)]
     if lacking:

@@ -19,6 +19,7 @@ from biasjax.models.resnet import Architecture, ResNet
 from made_images import class_folder, encoded, pixels
 
 COUNTS = {"n01440764": 4, "n01443537": 3, "n15075141": 4}
+CONTINUOUS = ["confidence", "nll", "brier"]
 ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
 
 
@@ -47,9 +48,10 @@ def source(tmp_path):
   return sources.folder(class_folder(tmp_path / "images", COUNTS), "made")
 
 
-def run(models, names, source, workdir, *, chunk_size=4, batch_size=3) -> results.Store:
+def run(models, names, source, workdir, *, chunk_size=4, batch_size=3, **of_settings) -> results.Store:
   store = results.Store(workdir, chunk_size)
-  evaluate.evaluate(models, [probes.get(name) for name in names], source, store, batch_size=batch_size)
+  settings = evaluate.Settings(batch_size=batch_size, **of_settings)
+  evaluate.evaluate(models, [probes.get(name) for name in names], source, store, settings)
   return store
 
 
@@ -68,8 +70,10 @@ def oracle(model: Model, source: sources.Source, perturb) -> pd.DataFrame:
     order = np.argsort(-scores, kind="stable")
     softmax = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     rank = int(np.flatnonzero(order == example.label)[0])
-    rows.append((example.example_id, example.label, order[0], rank, softmax.max()))
-  return pd.DataFrame(rows, columns=["example_id", "label", "prediction", "rank", "confidence"])
+    brier = np.sum((softmax - (np.arange(1000) == example.label)) ** 2)
+    nll = -np.log(softmax[example.label])
+    rows.append((example.example_id, example.label, order[0], rank, softmax.max(), nll, brier))
+  return pd.DataFrame(rows, columns=["example_id", "label", "prediction", "rank", *CONTINUOUS])
 
 
 def low_pass(image: np.ndarray, radius: int) -> np.ndarray:
@@ -94,7 +98,8 @@ def test_observations_are_what_one_image_at_a_time_gives(tmp_path, source, probe
   expected = oracle(model, source, perturb)
   for column in ("example_id", "label", "prediction", "rank"):
     np.testing.assert_array_equal(found[column], expected[column])
-  np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=1e-4)
+  for column in CONTINUOUS:
+    np.testing.assert_allclose(found[column], expected[column], rtol=1e-4)
 
 
 def test_observations_do_not_depend_on_batch_or_chunk_size_or_company(tmp_path, source):
@@ -102,9 +107,10 @@ def test_observations_do_not_depend_on_batch_or_chunk_size_or_company(tmp_path, 
   alone = table(run([a], ["accuracy", "spectral"], source, tmp_path / "1", chunk_size=11, batch_size=11))
   others = table(run([b, a], ["spectral", "accuracy"], source, tmp_path / "2", chunk_size=5, batch_size=2))
   others = others[others["model"] == "a"].reset_index(drop=True)
-  exact = [column for column in alone.columns if column != "confidence"]
+  exact = [column for column in alone.columns if column not in CONTINUOUS]
   pd.testing.assert_frame_equal(alone[exact], others[exact])
-  np.testing.assert_allclose(alone["confidence"], others["confidence"], rtol=1e-5)
+  for column in CONTINUOUS:
+    np.testing.assert_allclose(alone[column], others[column], rtol=1e-5)
 
 
 def contents(workdir) -> dict[str, bytes]:
@@ -173,20 +179,22 @@ def test_an_undecodable_image_is_left_out_of_every_condition(tmp_path, source):
   assert results.summarise(store, probes.get).excluded["made"].keys() == excluded.keys()
 
 
-def test_logits_that_are_not_finite_are_named(tmp_path, source):
+def test_logits_that_are_not_finite_stop_that_model_and_not_the_run(tmp_path, source):
   model = made_model("a", 0)
   model.variables["params"]["fc"]["bias"][3] = np.inf
-  with pytest.raises(
-    BiasjaxError, match=r"model a: logits of 4 image\(s\) are not finite, e\.g\. n01440764/"
-  ):
-    run([model], ["accuracy"], source, tmp_path / "out")
+  other = made_model("b", 1)
+  store = results.Store(tmp_path / "out", 4)
+  outcome = evaluate.evaluate([model, other], [probes.get("accuracy")], source, store)
+  assert list(outcome.stopped) == ["a"]
+  assert "logits of 4 image(s) are not finite, e.g. n01440764/" in outcome.stopped["a"]
+  assert [unit.model for unit in store.units() if not store.missing(unit)] == ["b"]
 
 
 def test_a_model_without_the_1000_classes_is_refused(tmp_path, source):
   model = dataclasses.replace(
     made_model("a", 0), architecture=dataclasses.replace(ARCHITECTURE, num_classes=10)
   )
-  with pytest.raises(BiasjaxError, match="model a has 10 classes, but the labels of made are indices into"):
+  with pytest.raises(BiasjaxError, match=r"model a, accuracy on made: .*1,000 classes; this one has 10"):
     run([model], ["accuracy"], source, tmp_path / "out")
 
 
@@ -212,13 +220,14 @@ def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(t
   probe = dataclasses.replace(spectral, perturb=counted("perturb", spectral.perturb))
   apply = counted("apply", network().apply)
   models = [dataclasses.replace(made_model(str(seed), seed), apply=apply) for seed in range(3)]
-  evaluate.evaluate(models, [probe], source, results.Store(tmp_path / "out", 4), batch_size=3)
+  settings = evaluate.Settings(batch_size=3)
+  evaluate.evaluate(models, [probe], source, results.Store(tmp_path / "out", 4), settings)
   assert sorted(traced) == ["apply", "perturb"]
 
 
 def test_ties_go_to_the_lower_class_in_prediction_and_rank():
   scores = jnp.array([[1.0, 3.0, 3.0, 0.0]] * 4)
-  prediction, rank, confidence = evaluate.observation(scores, jnp.arange(4))
+  prediction, rank, confidence, _, _ = evaluate.observation(scores, jnp.arange(4)[:, None])
   np.testing.assert_array_equal(prediction, [1, 1, 1, 1])
   np.testing.assert_array_equal(rank, [2, 0, 1, 3])
   np.testing.assert_allclose(confidence, np.exp(3) / (np.e + 2 * np.exp(3) + 1), rtol=1e-6)
@@ -226,7 +235,8 @@ def test_ties_go_to_the_lower_class_in_prediction_and_rank():
 
 def test_the_key_names_everything_a_number_depends_on(source):
   (unit,), (other_seed,) = (
-    evaluate.units([made_model("a", 0)], [probes.get("accuracy")], source, seed)[0] for seed in (0, 1)
+    evaluate.units([made_model("a", 0)], [probes.get("accuracy")], source, evaluate.Settings(seed=seed))[0]
+    for seed in (0, 1)
   )
   assert json.loads(json.dumps(unit.key)) == unit.key
   assert unit.digest != other_seed.digest
@@ -240,3 +250,15 @@ def test_the_key_names_everything_a_number_depends_on(source):
     "precision",
     "seed",
   } <= set(unit.key)
+
+
+def test_any_of_several_right_classes_counts():
+  scores = jnp.array([[1.0, 4.0, 2.0, 3.0], [5.0, 4.0, 2.0, 3.0], [0.0, 0.0, 1.0, 1.0], [0.0, 2.0, 1.0, 1.0]])
+  labels = jnp.array([[2, 1], [2, 1], [3, -1], [3, 2]])
+  prediction, rank, _, nll, brier = evaluate.observation(scores, labels)
+  np.testing.assert_array_equal(prediction, [1, 0, 2, 1])
+  np.testing.assert_array_equal(rank, [0, 1, 1, 1])
+  softmax = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+  best = np.array([1, 1, 3, 2])
+  np.testing.assert_allclose(nll, -np.log(softmax[range(4), best]), rtol=1e-5)
+  np.testing.assert_allclose(brier, ((softmax - np.eye(4)[best]) ** 2).sum(1), rtol=1e-5)

@@ -72,6 +72,8 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
     "prediction",
     "rank",
     "confidence",
+    "nll",
+    "brier",
   ]
   assert list(observations.columns) == columns
   assert len(observations) == 10 * 23

@@ -26,7 +26,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
 def observed(store: results.Store, source: sources.Source, probe_name: str, seed: int) -> None:
   """Made-up observations of one probe, as the pass writes them."""
   probe = probes.get(probe_name)
-  key = {"seed": seed, "labels": source.labels}
+  key = {"seed": seed, "labels": source.labels, "preprocess": {"crop": source.crop}}
   unit = results.Unit("net", source.name, probe.name, key)
   store.register(source, [unit])
   examples = [source.read(i) for i in range(source.length)]
@@ -38,6 +38,8 @@ def observed(store: results.Store, source: sources.Source, probe_name: str, seed
     "prediction": rng.integers(len(categories()), size=n),
     "rank": rng.integers(2, size=n),
     "confidence": rng.random(n, np.float32),
+    "nll": rng.random(n, np.float32),
+    "brier": rng.random(n, np.float32),
   }
   store.write(unit, (0, len(examples)), columns, {})
 

@@ -30,7 +30,7 @@ def test_right_decisions_are_those_of_pytorch(reference, tmp_path):
     for probe in map(probes.get, CONDITIONS)
   ]
   store = results.Store(tmp_path / "out", 250)
-  evaluate.evaluate([load(tmp_path / "network")], chosen, source, store, batch_size=50)
+  evaluate.evaluate([load(tmp_path / "network")], chosen, source, store, evaluate.Settings(batch_size=50))
   for unit in store.units():
     observations, _ = store.read(unit)
     right = observations["rank"].eq(0).groupby(observations["condition"]).sum()

@@ -21,7 +21,8 @@ class Batch:
   Attributes:
     chunk: the (start, stop) that it belongs to.
     pixels: uint8 [b, h, w, 3]; zeros where there is no example.
-    labels: int32 [b]; -1 where there is no example (padding at the end, or an undecodable image).
+    labels: int32 [b, most_labels], the classes that are right, -1 after them; only -1 where there is no
+      example (padding at the end, or an undecodable image).
     noise_ids: uint32 [b, 2], a hash of each example's file name that noise is keyed by.
     example_ids: the id of each row; "" for padding.
     excluded: {example id: reason} of the images that could not be decoded.
@@ -37,7 +38,7 @@ class Batch:
   @property
   def valid(self) -> np.ndarray:
     """Which rows hold an example, bool [b]."""
-    return self.labels != PADDING
+    return self.labels[:, 0] != PADDING
 
   @property
   def count(self) -> int:
@@ -57,7 +58,6 @@ def batches(
   *,
   batch_size: int,
   preprocess: Callable[[bytes], np.ndarray],
-  size: int,
   threads: int = 16,
 ) -> Iterator[Batch]:
   """Batches of the examples in `chunks`, every one exactly once and in order; none spans two chunks.
@@ -66,15 +66,15 @@ def batches(
     source: what to read.
     chunks: (start, stop) ranges of indices.
     batch_size: rows in every batch; the last of a chunk is padded.
-    preprocess: encoded bytes -> uint8 [size, size, 3]; raises ValueError for what cannot be decoded.
-    size: pixels of a side.
+    preprocess: encoded bytes -> uint8 [crop, crop, 3]; raises ValueError for what cannot be decoded.
     threads: that read and decode.
 
   Raises:
     BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded does not
       raise: it is left out and named in `excluded`.)
   """
-  blank = np.zeros((size, size, 3), np.uint8)
+  blank = np.zeros((source.crop, source.crop, 3), np.uint8)
+  nothing = (PADDING,) * source.most_labels
 
   def load(index):
     try:
@@ -84,9 +84,10 @@ def batches(
         f"{source.location}: example {index} cannot be read ({error}); what is computed is kept, start again"
       ) from error
     try:
-      return example.label, example.example_id, preprocess(example.encoded), ""
+      labels = (example.label, *example.also, *nothing)[: source.most_labels]
+      return labels, example.example_id, preprocess(example.encoded), ""
     except ValueError as error:
-      return PADDING, example.example_id, blank, str(error)
+      return nothing, example.example_id, blank, str(error)
 
   # One iterator over all chunks: the next one is being decoded while the last batch of this one is computed.
   examples = iter(
@@ -97,7 +98,7 @@ def batches(
   for chunk in chunks:
     for first in range(*chunk, batch_size):
       rows = [next(examples) for _ in range(min(batch_size, chunk[1] - first))]
-      rows += [(PADDING, "", blank, "")] * (batch_size - len(rows))
+      rows += [(nothing, "", blank, "")] * (batch_size - len(rows))
       labels, example_ids, pixels, reasons = zip(*rows, strict=True)
       yield Batch(
         chunk=chunk,

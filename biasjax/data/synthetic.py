@@ -111,6 +111,7 @@ OUTLINES: dict[str, tuple[Points, ...]] = {
   "triangle": (np.array([[0, -1.05], [0.98, 0.7], [-0.98, 0.7]]),),
 }
 CATEGORIES = tuple(OUTLINES)
+CATEGORY_INDEX = {category: i for i, category in enumerate(CATEGORIES)}
 
 
 def _wave(t: np.ndarray) -> np.ndarray:

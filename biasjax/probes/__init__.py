@@ -5,8 +5,9 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Metric, Probe
 
@@ -47,31 +48,30 @@ def get(name: str, size: int = 224) -> Probe:
   return make(size, **options)
 
 
-def plan(wanted: Sequence[str], labels: Mapping[str, str], size: int = 224) -> dict[str, list[Probe]]:
+def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Probe]]:
   """Which probes each dataset is asked, those that others need included: all whose decision fits its labels.
 
   Args:
     wanted: names of probes.
-    labels: dataset -> what its labels are, see `Source.labels`.
-    size: pixels of a side.
+    sources: with distinct names.
 
   Raises:
     BiasjaxError: an unknown probe; a probe that fits no dataset, or a dataset that fits no probe.
   """
-  everything = list(dict.fromkeys(need for name in wanted for need in (*get(name, size).needs, name)))
-  found = {
-    dataset: list({p.name: p for p in (get(n, size) for n in everything) if kind in p.decide}.values())
-    for dataset, kind in labels.items()
-  }
+  found: dict[str, list[Probe]] = {}
+  for source in sources:
+    asked = [get(name, source.crop) for name in wanted]
+    needed = [get(need, source.crop) for probe in asked for need in (*probe.needs, probe.name)]
+    found[source.name] = list({p.name: p for p in needed if source.labels in p.decide}.values())
   for name in wanted:
-    kinds = get(name, size).decide
-    if not set(kinds) & set(labels.values()):
-      have = ", ".join(f"{dataset} has labels {kind}" for dataset, kind in labels.items())
-      raise BiasjaxError(f"probe {name} needs a dataset with labels {' or '.join(kinds)}, but {have}")
-  for dataset, of_dataset in found.items():
-    if not of_dataset:
+    if not any(probe.name == get(name, s.crop).name for s in sources for probe in found[s.name]):
+      kinds = " or ".join(get(name).decide)
+      have = ", ".join(f"{source.name} has labels {source.labels}" for source in sources)
+      raise BiasjaxError(f"probe {name} needs a dataset with labels {kinds}, but {have}")
+  for source in sources:
+    if not found[source.name]:
       raise BiasjaxError(
-        f"dataset {dataset} has labels {labels[dataset]}, which none of the probes asks about "
+        f"dataset {source.name} has labels {source.labels}, which none of the probes asks about "
         f"({', '.join(wanted)}): name one that does, or leave the dataset out"
       )
   return found

@@ -1,16 +1,17 @@
 """What a probe is: conditions, a perturbation, a decision and a summary."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from biasjax.probes.decisions import Decision, all_classes, sixteen_categories
-from biasjax.types import Image, RandomKey
+from biasjax.partition import Partition
+from biasjax.probes.decisions import Decision, Scores, all_classes, drawn_categories, sixteen_categories
+from biasjax.types import Image, Images, RandomKey, Variables
 
 # A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
-DECISIONS = {"imagenet": all_classes, "categories16": sixteen_categories, "synthetic": all_classes}
+DECISIONS = {"imagenet": all_classes, "categories16": sixteen_categories, "synthetic": drawn_categories}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,41 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True)
+class Victim:
+  """What an attack sees of a network.
+
+  Attributes:
+    scores: (variables, images) -> scores of the competing classes, -inf for others; pure, one object for
+      equal architectures and decisions, so that what is compiled for it is compiled once.
+    variables: as `partition.share` returns them.
+    partition: where compiled functions run.
+  """
+
+  scores: Callable[[Variables, Images], Scores]
+  variables: Variables
+  partition: Partition
+
+
+@dataclasses.dataclass(frozen=True)
+class Attacked:
+  """A batch after an attack.
+
+  Attributes:
+    images: float32 [b, h, w, 3] in [0, 1], in the partition's form; what the network is asked about.
+    columns: further columns of the observations, NumPy [b]; the same names for each batch.
+  """
+
+  images: Any
+  columns: Mapping[str, Any]
+
+
+# (victim, keys, images, labels) -> (condition, what became of the batch), once for each condition in order.
+# It runs on the host and compiles what it needs by `victim.partition`; images and labels (see `types`), and
+# what keys(condition) gives, uint32 [b, 2] for `jax.random.wrap_key_data`, are batched arrays in its form.
+Attack = Callable[[Victim, Callable[[str], Any], Any, Any], Iterator[tuple[str, Attacked]]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Probe:
   """A question put to every image of a dataset.
 
@@ -48,14 +84,15 @@ class Probe:
     perturb: (key, prepared, condition) -> image, float [h, w, 3] in [0, 1]. The key is folded from (seed,
       probe, condition, example id), so noise belongs to an example.
     summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
-      `condition, example_id, label, prediction, rank, confidence`, one row for each (condition, example), for
-      one model and one dataset; it holds this probe and those it `needs`. Its `attrs["labels"]` is the
-      dataset's kind of labels.
+      `condition, example_id, label, prediction, rank, confidence, nll, brier` (docs/results.md), one row for
+      each (condition, example), for one model and one dataset; it holds this probe and those it `needs`. Its
+      `attrs["labels"]` is the dataset's kind of labels.
     parameters: everything beyond the name that a number of this probe depends on, as JSON.
     prepare: image -> anything that all conditions share (a spectrum, say); by default the image itself.
     needs: other probes whose observations the summary wants.
     decide: which classes compete, for each kind of labels that the probe can be asked about; it is not run on
       datasets of other kinds. Prediction, rank and confidence are about the competing classes.
+    attack: for a perturbation that depends on the network; `perturb` is not called then.
   """
 
   name: str
@@ -66,3 +103,4 @@ class Probe:
   prepare: Callable[[Image], Any] = lambda image: image
   needs: tuple[str, ...] = ()
   decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)
+  attack: Attack | None = None

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from biasjax.data import synthetic
 from biasjax.data.classes import categories, category_classes
 from biasjax.errors import BiasjaxError
 from biasjax.types import Logits
@@ -21,7 +22,22 @@ Decision = Callable[[Logits], Scores]
 
 
 def all_classes(logits: Logits) -> Scores:
-  """Every class competes."""
+  """Every one of ImageNet's classes competes.
+
+  Raises:
+    BiasjaxError: there are not 1,000 classes.
+  """
+  _require(logits, 1000, "a decision over ImageNet's 1,000 classes")
+  return logits
+
+
+def drawn_categories(logits: Logits) -> Scores:
+  """Every one of the 16 drawn categories (`data/synthetic.py`) competes.
+
+  Raises:
+    BiasjaxError: there are not 16 classes.
+  """
+  _require(logits, len(synthetic.CATEGORIES), "a decision over the drawn categories")
   return logits
 
 
@@ -37,11 +53,7 @@ def sixteen_categories(logits: Logits) -> Scores:
   Raises:
     BiasjaxError: there are not 1,000 classes.
   """
-  if logits.shape[1] != 1000:
-    raise BiasjaxError(
-      f"a decision over the 16 categories needs a network of ImageNet's 1,000 classes; this one has "
-      f"{logits.shape[1]}"
-    )
+  _require(logits, 1000, "a decision over the 16 categories by ImageNet's classes")
   # As logarithms, so that no probability is too small for float32.
   return jnp.stack(
     [
@@ -50,6 +62,11 @@ def sixteen_categories(logits: Logits) -> Scores:
     ],
     axis=1,
   )
+
+
+def _require(logits: Logits, classes: int, what: str) -> None:
+  if logits.shape[1] != classes:
+    raise BiasjaxError(f"{what} needs a network of {classes:,} classes; this one has {logits.shape[1]:,}")
 
 
 @functools.cache  # one object for equal categories, so that a step is compiled once

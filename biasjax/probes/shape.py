@@ -16,7 +16,7 @@ from biasjax import trials
 from biasjax.data.classes import categories as all_categories
 from biasjax.data.classes import conflict_categories
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.decisions import all_classes, only, sixteen_categories
+from biasjax.probes.decisions import drawn_categories, only, sixteen_categories
 
 NAME = "shape"
 
@@ -77,5 +77,5 @@ def make(size: int = 224, *, categories: str = "") -> Probe:
     parameters={"categories": competing or all_categories()},
     decide={"cue_conflict": only(competing)}
     if competing
-    else {"cue_conflict": sixteen_categories, "synthetic_conflict": all_classes},
+    else {"cue_conflict": sixteen_categories, "synthetic_conflict": drawn_categories},
   )

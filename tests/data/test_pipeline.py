@@ -21,9 +21,9 @@ def numbered(length: int, damaged=(), missing=()) -> Source:
     if index in missing:
       raise FileNotFoundError(f"gone/{index}.png")
     content = b"damaged" if index in damaged else str(index).encode()
-    return Example(content, index % 7, f"folder/{index}.png")
+    return Example(content, index % 7, f"folder/{index}.png", () if index % 2 else (9,))
 
-  return Source("numbered", length, read, "fingerprint", "/somewhere")
+  return Source("numbered", length, read, "fingerprint", "/somewhere", crop=SIZE, most_labels=2)
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -31,9 +31,7 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def batches(source, chunks, batch_size):
-  return list(
-    pipeline.batches(source, chunks, batch_size=batch_size, preprocess=decode, size=SIZE, threads=3)
-  )
+  return list(pipeline.batches(source, chunks, batch_size=batch_size, preprocess=decode, threads=3))
 
 
 @settings(max_examples=15, deadline=None)
@@ -47,7 +45,8 @@ def test_every_example_comes_once_and_in_order(length, chunk, batch_size):
     values = batch.pixels[valid][:, 0, 0, 0]
     start, stop = batch.chunk
     assert ((values >= start) & (values < stop)).all()
-    np.testing.assert_array_equal(batch.labels[valid], values % 7)
+    np.testing.assert_array_equal(batch.labels[valid, 0], values % 7)
+    np.testing.assert_array_equal(batch.labels[valid, 1], np.where(values % 2, -1, 9))
     assert [name for name in batch.example_ids if name] == [f"folder/{value}.png" for value in values]
     seen.extend(values)
   assert seen == list(range(length))
@@ -56,7 +55,7 @@ def test_every_example_comes_once_and_in_order(length, chunk, batch_size):
 def test_padding_is_blank_and_labelled_as_no_example():
   (batch,) = batches(numbered(3), [(0, 3)], 5)
   np.testing.assert_array_equal(batch.valid, [True, True, True, False, False])
-  np.testing.assert_array_equal(batch.labels, [0, 1, 2, -1, -1])
+  np.testing.assert_array_equal(batch.labels, [[0, 9], [1, -1], [2, 9], [-1, -1], [-1, -1]])
   assert not batch.pixels[3:].any()
 
 

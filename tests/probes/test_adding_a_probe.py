@@ -49,8 +49,8 @@ def test_the_example_goes_through_the_pass(example, tmp_path):
   source = Source("made", 5, read, "five images", "memory")
   model = Model("seven", RESNET18, {"zero": jnp.zeros(())}, apply, "always class 7", {})
   store = results.Store(tmp_path / "out", 3)
-  evaluate.evaluate([model], [example], source, store, batch_size=2)
-  metrics = results.summarise(store, lambda name: example).metrics
+  evaluate.evaluate([model], [example], source, store, evaluate.Settings(batch_size=2))
+  metrics = results.summarise(store, lambda name, size: example).metrics
   assert list(metrics["value"]) == [40.0] * 4  # two of five
   assert list(metrics["metric"]) == [f"contrast/{c}" for c in (1.0, 0.3, 0.1, 0.03)]
 

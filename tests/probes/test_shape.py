@@ -96,8 +96,8 @@ def fixed(source: sources.Source, responses: dict[str, str]) -> Model:
 
 def shown(source, responses, workdir, names=("shape",)):
   store = results.Store(workdir, 4)
-  planned = probes.plan(names, {source.name: source.labels})[source.name]
-  evaluate.evaluate([fixed(source, responses)], planned, source, store, batch_size=4)
+  planned = probes.plan(names, [source])[source.name]
+  evaluate.evaluate([fixed(source, responses)], planned, source, store, evaluate.Settings(batch_size=4))
   return store
 
 
@@ -184,15 +184,21 @@ def test_stimuli_are_not_resized(tmp_path):
 # What is asked of which dataset
 
 
+def labelled(name: str, labels: str) -> sources.Source:
+  return sources.Source(name, 0, lambda index: sources.Example(b"", 0, ""), "", "memory", labels=labels)
+
+
+IMAGENET, CUE = labelled("imagenet", "imagenet"), labelled("cue", "cue_conflict")
+
+
 def test_each_probe_runs_on_the_datasets_whose_labels_fit():
-  labels = {"imagenet": "imagenet", "cue": "cue_conflict"}
-  planned = probes.plan(["shape", "spectral", "critical_band"], labels)
+  planned = probes.plan(["shape", "spectral", "critical_band"], [IMAGENET, CUE])
   names = {dataset: [probe.name for probe in of_dataset] for dataset, of_dataset in planned.items()}
   assert names == {"imagenet": ["accuracy", "spectral", "critical_band"], "cue": ["shape"]}
 
 
 def test_accuracy_can_be_over_16_categories():
-  planned = probes.plan(["spectral"], {"subset": "categories16"})
+  planned = probes.plan(["spectral"], [labelled("subset", "categories16")])
   decide = planned["subset"][1].decide["categories16"]
   assert jax.eval_shape(decide, jnp.zeros((2, 1000))).shape == (2, 16)
 
@@ -201,12 +207,12 @@ def test_a_probe_that_fits_no_dataset_is_refused():
   with pytest.raises(
     BiasjaxError, match="probe shape needs a dataset with labels cue_conflict, but imagenet"
   ):
-    probes.plan(["accuracy", "shape"], {"imagenet": "imagenet"})
+    probes.plan(["accuracy", "shape"], [IMAGENET])
 
 
 def test_a_dataset_that_fits_no_probe_is_refused():
   with pytest.raises(BiasjaxError, match="dataset cue has labels cue_conflict, which none of the probes"):
-    probes.plan(["accuracy"], {"imagenet": "imagenet", "cue": "cue_conflict"})
+    probes.plan(["accuracy"], [IMAGENET, CUE])
 
 
 @pytest.mark.parametrize(

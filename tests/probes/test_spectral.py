@@ -6,6 +6,7 @@ import pytest
 
 from biasjax import probes
 from biasjax.data import preprocess
+from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 from biasjax.probes import spectral
 from oracles import perturbed, published_band_pass
@@ -116,7 +117,8 @@ def test_a_variant_has_columns_of_its_own(name):
 
 
 def test_options_as_published_are_the_published_probe():
-  planned = probes.plan(["spectral", "spectral:mask=half-open:keep_mean=no"], {"imagenet": "imagenet"})
+  imagenet = Source("imagenet", 0, lambda index: Example(b"", 0, ""), "", "memory")
+  planned = probes.plan(["spectral", "spectral:mask=half-open:keep_mean=no"], [imagenet])
   assert [probe.name for probe in planned["imagenet"]] == ["accuracy", "spectral"]
 
 
