@@ -1,4 +1,4 @@
-"""What labels are indices into: ImageNet's 1,000 classes, or 16 categories: Geirhos et al.'s (2018), or drawn."""
+"""What labels are indices into: ImageNet's 1,000 classes, Geirhos et al.'s (2018) 16, the drawn 16."""
 
 import functools
 import importlib.resources

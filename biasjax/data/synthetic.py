@@ -5,7 +5,7 @@ position, size, orientation and form; textures in period, orientation, phase and
 colour and structure. Everything follows from a `numpy.random.Generator`, on any machine.
 """
 
-import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -200,9 +200,7 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator, float
   "gear": lambda u, v, rng, period: _wave(3 * _lattice(u / 2, v / 2)),  # targets
   "heart": _triangles,
   "hourglass": _speckle,
-  "ring": lambda u, v, rng, period: _step(
-    _wave(u + 1.2 * (_noise(rng, len(u), 6, 6) - 0.5) * 2)
-  ),  # wood
+  "ring": lambda u, v, rng, period: _step(_wave(u + 1.2 * (_noise(rng, len(u), 6, 6) - 0.5) * 2)),  # wood
   "square": _brushed,
   "star": _dashes,
   "triangle": lambda u, v, rng, period: _step(_lattice(u, v) * 1.12),  # honeycomb
@@ -223,7 +221,7 @@ def outline(rng: np.random.Generator, category: str, size: int) -> list[Points]:
   for points in OUTLINES[category]:
     closed = np.concatenate([points, points[:1]])
     # Straight sides bend too, once they are made of short ones.
-    dense = np.concatenate([np.linspace(a, b, 8, endpoint=False) for a, b in zip(closed, closed[1:])])
+    dense = np.concatenate([np.linspace(a, b, 8, endpoint=False) for a, b in itertools.pairwise(closed)])
     waves = bend * np.sin(2.2 * dense[:, :, None, None] * [[[1.0], [1.6]]] + phase)
     dense = dense + waves.sum((1, 2))
     placed.append((centre + radius * dense @ form.T) * size)
@@ -246,7 +244,9 @@ def edges(outlines: list[Points], size: int) -> Field:
   image = Image.new("L", (size * scale, size * scale))
   draw = ImageDraw.Draw(image)
   for points in outlines:
-    draw.line([tuple(point) for point in [*(points * scale), points[0] * scale]], 255, round(size * scale / 45))
+    draw.line(
+      [tuple(point) for point in [*(points * scale), points[0] * scale]], 255, round(size * scale / 45)
+    )
   return np.asarray(image.reduce(scale), np.float64) / 255
 
 

@@ -64,7 +64,7 @@ class SyntheticConflict(tfds.core.GeneratorBasedBuilder):
     }
     return tfds.core.DatasetInfo(
       builder=self,
-      description="Drawn shapes that wear textures, agreeing and in conflict, with renditions and corruptions.",
+      description="Drawn shapes that wear textures, in accord and in conflict, and made worse.",
       features=tfds.features.FeaturesDict(features),
       license="MIT",
     )

@@ -1,0 +1,183 @@
+"""One step of training: augmentation, attack, gradient, update. Pure; runs on every device of a partition."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from biasjax.models.load import flatten
+from biasjax.models.resnet import Architecture, ResNet
+from biasjax.ops.pixels import unit_interval
+from biasjax.partition import AXIS
+from biasjax.train.interventions.base import Intervention
+from biasjax.types import Images, Pixels, RandomKey, Variables
+
+State = dict[str, Any]  # "variables", "average" (of params and batch_stats), "optimizer", "step"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """How to train.
+
+  Attributes:
+    architecture: of the network.
+    interventions: in the order in which they act.
+    steps: of training, in all.
+    warmup_steps: over which the learning rate rises from 0; then it falls along a cosine to 0.
+    learning_rate: at its peak.
+    momentum: of Nesterov's gradient descent.
+    weight_decay: of kernels, added to the gradient; biases and BatchNorm have none.
+    label_smoothing: share of the target spread evenly over all classes.
+    average_decay: of the exponential moving average of weights and batch statistics, which is what is
+      kept; 0 keeps the last ones. At step t at most (1 + t) / (10 + t), so that the start is soon forgotten.
+    seed: of initialisation, order and augmentation.
+  """
+
+  architecture: Architecture
+  interventions: tuple[Intervention, ...]
+  steps: int
+  warmup_steps: int
+  learning_rate: float
+  momentum: float
+  weight_decay: float
+  label_smoothing: float
+  average_decay: float
+  seed: int
+
+
+def schedule(recipe: Recipe) -> optax.Schedule:
+  """The learning rate at each step."""
+  return optax.warmup_cosine_decay_schedule(
+    0.0 if recipe.warmup_steps else recipe.learning_rate,
+    recipe.learning_rate,
+    recipe.warmup_steps,
+    max(recipe.steps, recipe.warmup_steps + 1),
+  )
+
+
+def optimizer(recipe: Recipe) -> optax.GradientTransformation:
+  """SGD with Nesterov momentum, weight decay of kernels, and what interventions leave of the updates."""
+
+  def scale(updates):
+    flat = flatten(updates)
+    scales = dict.fromkeys(flat, 1.0)
+    for intervention in recipe.interventions:
+      if intervention.update_scale is not None:
+        scales = {path: s * intervention.update_scale(path, flat[path]) for path, s in scales.items()}
+    return jax.tree_util.tree_map_with_path(
+      lambda path, value: value * scales[tuple(key.key for key in path)], updates
+    )
+
+  return optax.chain(
+    optax.add_decayed_weights(recipe.weight_decay, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p)),
+    optax.sgd(schedule(recipe), momentum=recipe.momentum, nesterov=True),
+    optax.stateless(lambda updates, params: scale(updates)),
+  )
+
+
+def init(recipe: Recipe, variables: Variables) -> State:
+  """The state before the first step of training `variables`."""
+  learnt = {name: variables[name] for name in ("params", "batch_stats")}
+  return {
+    "variables": variables,
+    "average": learnt,
+    "optimizer": optimizer(recipe).init(variables["params"]),
+    "step": jnp.zeros((), jnp.int32),
+  }
+
+
+def fresh(recipe: Recipe) -> Variables:
+  """A network's variables before any training."""
+  images = jnp.zeros((1, 64, 64, 3))
+  return jax.jit(ResNet(recipe.architecture).init)(jax.random.key(recipe.seed), images)
+
+
+def augment(
+  key: RandomKey,
+  interventions: Sequence[Intervention],
+  indices: Int[Array, "b"],
+  images: Images,
+  targets: Float[Array, "b k"],
+  others: Images,
+  other_targets: Float[Array, "b k"],
+) -> tuple[Images, Float[Array, "b k"]]:
+  """What the interventions make of each example; its key is folded from its index and their names."""
+
+  def one(index, image, target, other, other_target):
+    of_example = jax.random.fold_in(key, index)
+    for intervention in interventions:
+      if intervention.augment is not None:
+        of_this = jax.random.fold_in(of_example, zlib.crc32(intervention.name.encode()))
+        image, target = intervention.augment(of_this, image, target, other, other_target)
+    return image, target
+
+  return jax.vmap(one)(indices, images, targets, others, other_targets)
+
+
+def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
+  """The step: (state, batch, others) -> (state, {"loss", "accuracy"} of the batch), for `Partition.compile`.
+
+  A batch is (pixels uint8 [b, h, w, 3], labels int32 [b], indices uint32 [b]); `others` are the images and
+  labels that examples may be mixed with, in the same form. Gradients and batch statistics are averaged over
+  the devices; BatchNorm normalises each device's rows by themselves.
+  """
+  network, update = ResNet(recipe.architecture), optimizer(recipe)
+  classes = recipe.architecture.num_classes
+
+  def targets_of(labels):
+    hard = jax.nn.one_hot(labels, classes)
+    return (1 - recipe.label_smoothing) * hard + recipe.label_smoothing / classes
+
+  def forward(params, state, images):
+    variables = state["variables"] | {"params": params}
+    return network.apply(variables, images, train=True, mutable=["batch_stats"])
+
+  def step(
+    state: State, pixels: Pixels, labels: Int[Array, "b"], indices, other_pixels: Pixels, other_labels
+  ):
+    key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
+    images, targets = augment(
+      key,
+      recipe.interventions,
+      indices,
+      unit_interval(pixels),
+      targets_of(labels),
+      unit_interval(other_pixels),
+      targets_of(other_labels),
+    )
+
+    def losses(x):
+      logits, _ = forward(state["variables"]["params"], state, x)
+      return optax.softmax_cross_entropy(logits, targets)
+
+    for intervention in recipe.interventions:
+      if intervention.attack is not None:
+        of_batch = jax.random.fold_in(jax.random.fold_in(key, jax.lax.axis_index(AXIS)), 1)
+        images = jax.lax.stop_gradient(intervention.attack(of_batch, losses, images))
+
+    def loss(params):
+      logits, changed = forward(params, state, images)
+      right = jnp.mean(jnp.argmax(logits, axis=1) == jnp.argmax(targets, axis=1))
+      return jnp.mean(optax.softmax_cross_entropy(logits, targets)), (changed["batch_stats"], right)
+
+    params = state["variables"]["params"]
+    (value, (statistics, right)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    value, right, statistics, gradient = jax.lax.pmean((value, right, statistics, gradient), AXIS)
+    updates, optimizer_state = update.update(gradient, state["optimizer"], params)
+    learnt = {"params": optax.apply_updates(params, updates), "batch_stats": statistics}
+    t = state["step"].astype(jnp.float32)
+    decay = jnp.minimum(recipe.average_decay, (1 + t) / (10 + t))
+    following = {
+      "variables": state["variables"] | learnt,
+      "average": jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state["average"], learnt),
+      "optimizer": optimizer_state,
+      "step": state["step"] + 1,
+    }
+    return following, {"loss": value, "accuracy": right}
+
+  return step
