@@ -201,10 +201,10 @@ def _architecture(settings: Settings, initial: load.Model | None, classes: int) 
 def _initial(recipe: step.Recipe, initial: load.Model | None) -> Variables:
   """The variables to begin with; a network of other classes keeps all but its classifier."""
   if initial is None:
-    return jax.tree.map(np.asarray, step.fresh(recipe))
+    return step.fresh(recipe.architecture, recipe.seed)
   if initial.architecture == recipe.architecture:
     return initial.variables
-  new = jax.tree.map(np.asarray, step.fresh(recipe))
+  new = step.fresh(recipe.architecture, recipe.seed)
   params = initial.variables["params"] | {"fc": new["params"]["fc"]}
   return initial.variables | {"params": params}
 

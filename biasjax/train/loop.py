@@ -130,7 +130,8 @@ def train(
   like = jax.tree.map(np.asarray, step.init(recipe, variables))
   found = states.latest(like)
   state, log = found or (like, [])
-  run = partition.compile(step.make(recipe), shared=1, batched_out=False)
+  run = partition.compile(step.make(recipe), shared=2, batched_out=False)
+  key = partition.share(np.asarray(jax.random.key_data(jax.random.key(recipe.seed))))
   shared, start = partition.share(state), int(state["step"])
   progress = tqdm.tqdm(
     total=recipe.steps, initial=start, unit=" steps", desc="training", disable=not sys.stderr.isatty()
@@ -140,7 +141,9 @@ def train(
     for batch in batches.batches(source, recipe.seed, batch_size, start, recipe.steps):
       # Examples come in random order, so the next one of the batch is any other one.
       others = (np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0))
-      shared, measured = run(shared, *partition.put((batch.pixels, batch.labels, batch.indices, *others)))
+      shared, measured = run(
+        shared, key, *partition.put((batch.pixels, batch.labels, batch.indices, *others))
+      )
       waiting.append(measured)
       if len(waiting) > IN_FLIGHT:
         jax.block_until_ready(waiting[-IN_FLIGHT])

@@ -1,17 +1,21 @@
 """One step of training: augmentation, attack, gradient, update. Pure; runs on every device of a partition."""
 
+import contextlib
 import dataclasses
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from biasjax.models.load import flatten
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.load import flatten, variable_shapes
+from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import AXIS
 from biasjax.train.interventions.base import Intervention
@@ -91,10 +95,41 @@ def init(recipe: Recipe, variables: Variables) -> State:
   }
 
 
-def fresh(recipe: Recipe) -> Variables:
-  """A network's variables before any training."""
-  images = jnp.zeros((1, 64, 64, 3))
-  return jax.jit(ResNet(recipe.architecture).init)(jax.random.key(recipe.seed), images)
+def fresh(architecture: Architecture, seed: int) -> Variables:
+  """A network's variables before any training, NumPy arrays: those of `ResNet.init` in distribution.
+
+  Kernels are N(0, 2 / fan out) (He et al. 2015), the classifier's N(0, 1 / fan in); the last BatchNorm scale
+  of a block is 0. Drawn by NumPy: compiling some fifty generators takes longer than a short training.
+  """
+
+  def draw(path, like):
+    name = "/".join(key.key for key in path)
+    if path[-1].key == "kernel":
+      rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
+      fan_out = math.prod(like.shape[:2]) * like.shape[3] if like.ndim == 4 else 0
+      variance = 2 / fan_out if fan_out else 1 / like.shape[0]
+      return rng.normal(0, math.sqrt(variance), like.shape).astype(np.float32)
+    if path[0].key == "normalization":
+      return np.array(IMAGENET_MEAN if path[-1].key == "mean" else IMAGENET_STD, np.float32)
+    last = f"bn{2 if architecture.block == 'basic' else 3}/scale"
+    ones = path[-1].key in ("var", "scale") and not name.endswith(last)
+    return np.full(like.shape, 1.0 if ones else 0.0, np.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, variable_shapes(architecture))
+
+
+def _pointwise(call, args, kwargs, context):
+  """1x1 convolutions as matrix products: the gradients of convolutions are slow in XLA's CPU backend."""
+  conv = context.module
+  if not isinstance(conv, nn.Conv) or tuple(conv.kernel_size) != (1, 1) or conv.is_initializing():
+    return call(*args, **kwargs)
+  (x,) = args
+  down, across = conv.strides
+  return jnp.einsum("bhwc,cd->bhwd", x[:, ::down, ::across], conv.get_variable("params", "kernel")[0, 0])
+
+
+def _intercepted():
+  return nn.intercept_methods(_pointwise) if jax.default_backend() == "cpu" else contextlib.nullcontext()
 
 
 def augment(
@@ -120,11 +155,11 @@ def augment(
 
 
 def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
-  """The step: (state, batch, others) -> (state, {"loss", "accuracy"} of the batch), for `Partition.compile`.
+  """(state, key, batch, others) -> (state, {"loss", "accuracy"} of the batch), for `Partition.compile`.
 
-  A batch is (pixels uint8 [b, h, w, 3], labels int32 [b], indices uint32 [b]); `others` are the images and
-  labels that examples may be mixed with, in the same form. Gradients and batch statistics are averaged over
-  the devices; BatchNorm normalises each device's rows by themselves.
+  `key` is the seed's, uint32 [2]. A batch is (pixels uint8 [b, h, w, 3], labels int32 [b], indices uint32
+  [b]); `others` are the images and labels that examples may be mixed with, in the same form. Gradients and
+  batch statistics are averaged over the devices; BatchNorm normalises each device's rows by themselves.
   """
   network, update = ResNet(recipe.architecture), optimizer(recipe)
   classes = recipe.architecture.num_classes
@@ -135,12 +170,19 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
 
   def forward(params, state, images):
     variables = state["variables"] | {"params": params}
-    return network.apply(variables, images, train=True, mutable=["batch_stats"])
+    with _intercepted():
+      return network.apply(variables, images, train=True, mutable=["batch_stats"])
 
   def step(
-    state: State, pixels: Pixels, labels: Int[Array, "b"], indices, other_pixels: Pixels, other_labels
+    state: State,
+    key: Array,
+    pixels: Pixels,
+    labels: Int[Array, "b"],
+    indices,
+    other_pixels: Pixels,
+    other_labels,
   ):
-    key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
+    key = jax.random.fold_in(jax.random.wrap_key_data(key), state["step"])
     images, targets = augment(
       key,
       recipe.interventions,
