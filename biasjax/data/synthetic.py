@@ -18,6 +18,7 @@ Field = Float[np.ndarray, "h w"]  # in [0, 1]
 Picture = UInt8[np.ndarray, "h w 3"]
 OVERSAMPLING = 2  # of textures and backgrounds, before they are averaged down
 OUTLINE_OVERSAMPLING = 4
+CLUTTER = 4  # things in a background, at most
 RENDITIONS = ("shape_only", "texture_only", "silhouette", "edges")
 # Severity 1, 2, 3 of each corruption.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
@@ -209,13 +210,13 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator, float
 
 def outline(rng: np.random.Generator, category: str, size: int) -> list[Points]:
   """The category's outlines in pixels, [n, 2] as (x, y), placed and deformed at random within the picture."""
-  radius = rng.uniform(0.3, 0.42)
-  centre = 0.5 + rng.uniform(-1, 1, 2) * (0.48 - radius)
-  angle = rng.uniform(-0.7, 0.7)
+  radius = rng.uniform(0.3, 0.44)
+  centre = 0.5 + rng.uniform(-1, 1, 2) * (0.54 - radius)
+  angle = rng.uniform(-math.pi, math.pi)
   turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-  stretch, shear = math.exp(rng.uniform(-0.16, 0.16)), rng.uniform(-0.15, 0.15)
+  stretch, shear = math.exp(rng.uniform(-0.25, 0.25)), rng.uniform(-0.3, 0.3)
   form = turn @ np.array([[stretch, shear], [0, 1 / stretch]])
-  bend = rng.uniform(-0.07, 0.07, (2, 2, 2))
+  bend = rng.uniform(-0.13, 0.13, (2, 2, 2))
   phase = rng.uniform(0, 2 * math.pi, (2, 2, 2))
   placed = []
   for points in OUTLINES[category]:
@@ -281,14 +282,23 @@ def colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def background(rng: np.random.Generator, colour: np.ndarray, size: int) -> np.ndarray:
-  """Clouds, a gradient or both around a colour, float [size, size, 3] around [0, 1]."""
+  """Clouds and a gradient around a colour, and things that lie about, float [size, size, 3] around [0, 1]."""
   cells = int(rng.choice([3, 5, 9, 17]))
   clouds = _noise(rng, size, cells, cells) - 0.5
   y, x = np.mgrid[:size, :size] / size - 0.5
   slope = rng.uniform(-0.25, 0.25, 2)
   light = rng.uniform(0.05, 0.35) * clouds + slope[0] * x + slope[1] * y
   tint = rng.uniform(0.6, 1.4, 3)
-  return colour + light[:, :, None] * tint
+  ground = colour + light[:, :, None] * tint
+  for _ in range(int(rng.integers(0, CLUTTER + 1))):
+    # Ovals and corners of about an object's size, so that not every edge belongs to one.
+    turn, corners = rng.uniform(0, 2 * math.pi), int(rng.choice([3, 4, 24]))
+    angle = turn + np.arange(corners) * (2 * math.pi / corners)
+    spread = rng.uniform(0.1, 0.35, 2)
+    points = rng.uniform(0, 1, 2) + np.stack([np.cos(angle), np.sin(angle)], axis=1) * spread
+    inside = rng.uniform(0.4, 0.9) * mask([points * size], size)[:, :, None]
+    ground = inside * rng.uniform(0.05, 0.95, 3) + (1 - inside) * ground
+  return ground
 
 
 def _finish(rng: np.random.Generator, picture: np.ndarray) -> Picture:
