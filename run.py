@@ -1,6 +1,7 @@
 """Measures how image classifiers are biased, and studies whether that explains how they generalise.
 
 python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
+python run.py --models=... --probes=... --dataset=... --dry_run         what that would do, and how long
 python run.py --summarise --workdir=out                                 the tables again, from what is stored
 python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
 python run.py --table=out/results.csv --categories=... --output=study   study many models
@@ -14,8 +15,6 @@ from ml_collections import config_flags
 
 from biasjax.errors import BiasjaxError
 
-DECODING_EXIT_CODE = 3
-
 flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints, comma-separated.")
 flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separated.")
 flags.DEFINE_list(
@@ -25,8 +24,28 @@ flags.DEFINE_list(
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
-flags.DEFINE_integer("batch_size", 64, "Images that the device sees at a time.", lower_bound=1)
-flags.DEFINE_integer("chunk_size", 256, "Images whose observations are written together.", lower_bound=1)
+flags.DEFINE_string("batch_size", "64", "Images that each device sees at a time, or auto: found by trying.")
+flags.DEFINE_integer(
+  "chunk_size",
+  None,
+  "Images whose observations are written together; by default 256, or four batches of all devices.",
+  lower_bound=1,
+)
+flags.DEFINE_enum(
+  "precision", "float32", ["float32", "tensorfloat32", "bfloat16"], "Of the networks' products."
+)
+flags.DEFINE_enum("partitioner", "shard_map", ["shard_map", "pmap"], "How a batch is split over devices.")
+flags.DEFINE_string("shard", None, "NUMBER/COUNT: this is one element of a job array, 1/8 to 8/8, say.")
+flags.DEFINE_boolean(
+  "distributed", None, "One of several processes that run together; found out on TPU pods and SLURM."
+)
+flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of them, elsewhere.")
+flags.DEFINE_integer("num_processes", None, "How many there are, elsewhere.", lower_bound=1)
+flags.DEFINE_integer("process_id", None, "Which one this is, from 0, elsewhere.", lower_bound=0)
+flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long it would take.")
+flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
+flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
+flags.DEFINE_boolean("tune_cpu", True, "Set options of XLA that were measured to be faster on CPUs.")
 flags.DEFINE_integer("seed", 0, "Of all noise and resampling.", lower_bound=0)
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
@@ -40,9 +59,10 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 
 SETTINGS = (
   *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
+  *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
+  *("dry_run", "benchmark", "profile", "tune_cpu"),
   *("summarise", "trials", "table", "categories", "compare", "output", "init"),
 )
-
 
 SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 
@@ -80,16 +100,19 @@ def run(asked: dict) -> int:
     return study_table(asked)
   if asked["trials"]:
     return score_trials(asked)
-  from biasjax import probes, results
+  from biasjax import launch
 
-  store = results.Store(asked["workdir"]) if asked["summarise"] else probe_models(asked)
-  summary = results.summarise(store, probes.get)
-  results.write_tables(store, summary)
-  print(results.text_table(summary.metrics))
-  print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  for sentence in summary.incomplete:
-    print(f"run.py: {sentence}", file=sys.stderr)
-  return _report_excluded(summary.excluded)
+  xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
+  from biasjax import commands, results
+
+  if asked["summarise"]:
+    return commands.tables(results.Store(asked["workdir"]))
+  command = commands.measure
+  if asked["benchmark"]:
+    command = commands.benchmark_machine
+  elif asked["dry_run"]:
+    command = commands.dry_run
+  return command(asked | {"xla_flags": xla_flags})
 
 
 def study_table(asked: dict) -> int:
@@ -114,45 +137,6 @@ def score_trials(asked: dict) -> int:
   print(results.score_trials(asked["trials"], asked["workdir"]))
   print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
   return 0
-
-
-def probe_models(asked: dict):
-  """Computes what is missing of what was asked; returns the store."""
-  for name in ("models", "dataset"):
-    if not asked[name]:
-      raise BiasjaxError(f"--{name} is needed: see python run.py --help")
-  import convert
-  from biasjax import evaluate, probes, results
-  from biasjax.data import sources
-  from biasjax.models.load import load
-
-  names = list(dict.fromkeys(asked["probes"]))
-  for name in names:
-    probes.get(name)
-  sources_ = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
-  _refuse_repeated("--dataset", [source.name for source in sources_])
-  planned = probes.plan(names, sources_)
-  models = [load(folder) for folder in convert.resolve(asked["models"], offline=asked["offline"])]
-  _refuse_repeated("--models", [model.name for model in models])
-  store = results.Store(asked["workdir"], asked["chunk_size"])
-  for source in sources_:
-    settings = evaluate.Settings(batch_size=asked["batch_size"], seed=asked["seed"])
-    evaluate.evaluate(models, planned[source.name], source, store, settings)
-  return store
-
-
-def _refuse_repeated(flag: str, names: list[str]) -> None:
-  repeated = sorted({name for name in names if names.count(name) > 1})
-  if repeated:
-    raise BiasjaxError(f"{flag}: {repeated[0]!r} is named twice; tables tell them apart by name")
-
-
-def _report_excluded(excluded: dict[str, dict[str, str]]) -> int:
-  for dataset, images in excluded.items():
-    for image, reason in sorted(images.items()):
-      print(f"run.py: {dataset}: {image} is excluded from all conditions: {reason}", file=sys.stderr)
-    print(f"run.py: {dataset}: {len(images)} image(s) excluded, see excluded.csv", file=sys.stderr)
-  return DECODING_EXIT_CODE if excluded else 0
 
 
 def main(argv: list[str]) -> int:

@@ -93,8 +93,8 @@ def ours(name: str, pixels: np.ndarray) -> Callable[[], int]:
   """All conditions of the batch, by the steps that the pass runs; returns how many."""
   probe, split = probes.get(name), partition.of_process()
   ids = split.put(np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))]))
-  prepare = split.compile(evaluate._prepare(probe.prepare))
-  perturb = split.compile(evaluate._perturb(probe.perturb), shared=2)
+  prepare = split.compile(evaluate.prepare_step(probe.prepare))
+  perturb = split.compile(evaluate.perturb_step(probe.perturb), shared=2)
 
   def run() -> int:
     prepared = prepare(split.put(pixels))

@@ -36,6 +36,8 @@ from biasjax.schedule import Chunk, Worker
 from biasjax.types import Images, Labels, Pixels, Variables
 from biasjax.version import __version__
 
+logger = logging.getLogger(__name__)
+
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
@@ -188,7 +190,7 @@ class _Pass:
     worker = self.settings.worker
     missing = [chunk for chunk in every if np.any(self.missing(chunk))]
     if not missing:
-      logging.info("%s: nothing is missing", self.source.name)
+      logger.info("%s: nothing is missing", self.source.name)
       return
     self.variables = [self.partition.share(model.variables) for model in self.models]
     self.conditions = {
@@ -216,7 +218,7 @@ class _Pass:
         if chunk is None:
           time.sleep(schedule.POLL_S)
         else:
-          logging.info("%s: examples %d to %d were left by another process", self.source.name, *chunk)
+          logger.info("%s: examples %d to %d were left by another process", self.source.name, *chunk)
           self.compute([chunk], progress)
 
   def stopping(self) -> bool:
@@ -258,7 +260,7 @@ class _Pass:
       self.write(chunk, missing, observed)
       took = time.monotonic() - started
       self.longest = max(self.longest, took)
-      logging.info(
+      logger.info(
         "%s: examples %d to %d are written: %d steps of %d images in %.1f s",
         *(self.source.name, *chunk, steps, chunk[1] - chunk[0], took),
       )
@@ -275,25 +277,27 @@ class _Pass:
         continue
       conditions = self.conditions[probe.name]
       decide = probe.decide[self.source.labels]
-      prepared = split.compile(_prepare(probe.prepare))(images)
+      prepared = split.compile(prepare_step(probe.prepare))(images)
       if probe.attack is None:
         for name, (key, condition) in conditions.items():
-          perturbed = split.compile(_perturb(probe.perturb), shared=2)(key, condition, ids, prepared)
+          perturbed = split.compile(perturb_step(probe.perturb), shared=2)(key, condition, ids, prepared)
           for m in wanted:
             yield p, m, name, self.observe(m, decide, perturbed, labels), {}
         continue
 
       def keys(name, conditions=conditions):
-        return split.compile(_example_keys, shared=1)(conditions[name][0], ids)
+        return split.compile(example_keys, shared=1)(conditions[name][0], ids)
 
       for m in wanted:
-        victim = Victim(_scores(self.models[m].apply, decide), self.variables[m], split)
+        victim = Victim(
+          scores_step(self.models[m].apply, decide, self.settings.precision), self.variables[m], split
+        )
         for name, attacked in probe.attack(victim, keys, prepared, labels):
           yield p, m, name, self.observe(m, decide, attacked.images, labels), attacked.columns
 
   def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
     """Observations of a batch by one model, in the partition's form."""
-    step = _observe(self.models[m].apply, decide, self.settings.precision)
+    step = observe_step(self.models[m].apply, decide, self.settings.precision)
     return self.partition.compile(step, shared=1)(self.variables[m], images, labels)
 
   def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
@@ -306,7 +310,7 @@ class _Pass:
         reason = _nonfinite(columns)
         if reason:
           self.outcome.stopped[unit.model] = reason
-          logging.error("model %s is left out from here on: %s", unit.model, reason)
+          logger.error("model %s is left out from here on: %s", unit.model, reason)
           continue
         self.store.write(unit, chunk, columns, observed.excluded)
 
@@ -364,7 +368,7 @@ def condition_key(seed: int, probe: str, condition: str) -> np.ndarray:
   return np.asarray(jax.random.key_data(jax.random.fold_in(key, zlib.crc32(condition.encode()))))
 
 
-def _example_keys(key: Array, ids: Array) -> Array:
+def example_keys(key: Array, ids: Array) -> Array:
   """Each example's own key, uint32 [b, 2], of a condition's key and its noise id."""
 
   def fold(noise_id):
@@ -375,7 +379,7 @@ def _example_keys(key: Array, ids: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=64)
-def _prepare(prepare: Callable) -> Callable:
+def prepare_step(prepare: Callable) -> Callable:
   """`prepare` of a probe over a batch."""
 
   def prepare_batch(pixels: Pixels):
@@ -386,11 +390,11 @@ def _prepare(prepare: Callable) -> Callable:
 
 
 @functools.lru_cache(maxsize=64)
-def _perturb(perturb: Callable) -> Callable:
+def perturb_step(perturb: Callable) -> Callable:
   """`perturb` of a probe over a batch."""
 
   def perturb_batch(key, condition, ids, prepared):
-    keys = jax.random.wrap_key_data(_example_keys(key, ids))
+    keys = jax.random.wrap_key_data(example_keys(key, ids))
     with jax.default_matmul_precision("float32"):
       return jax.vmap(perturb, in_axes=(0, 0, None))(keys, prepared, condition)
 
@@ -398,24 +402,23 @@ def _perturb(perturb: Callable) -> Callable:
 
 
 @functools.lru_cache(maxsize=64)
-def _scores(apply: Callable, decide: Decision) -> Callable[[Variables, Images], Scores]:
+def scores_step(apply: Callable, decide: Decision, precision: str) -> Callable[[Variables, Images], Scores]:
   """The network and the decision, one object for all networks that share `apply`."""
 
   def scores(variables: Variables, images: Images) -> Scores:
-    return decide(apply(variables, images))
+    # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
+    with jax.default_matmul_precision(precision):
+      return decide(apply(variables, images))
 
   return scores
 
 
 @functools.lru_cache(maxsize=64)
-def _observe(apply: Callable, decide: Decision, precision: str) -> Callable:
+def observe_step(apply: Callable, decide: Decision, precision: str) -> Callable:
   """The step of all networks that share `apply`: what is kept of each image's logits."""
 
   def step(variables: Variables, images: Float[Array, "b h w c"], labels: Labels):
-    # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-    with jax.default_matmul_precision(precision):
-      scores = _scores(apply, decide)(variables, images)
-    return observation(scores, labels)
+    return observation(scores_step(apply, decide, precision)(variables, images), labels)
 
   return step
 

@@ -9,10 +9,13 @@ Layout of a working directory (docs/results.md):
   trials.csv        shape bias of recorded decisions, a row for each file; error_consistency.csv beside it
 
 A chunk is written whole and renamed into place, so a file that is there is complete. What a chunk's numbers
-depend on is in the folder's name, so observations that were made differently never meet.
+depend on is in the folder's name, so observations that were made differently never meet. Names that begin
+with a dot are locks and what a killed process left; nothing reads them.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import io
 import itertools
@@ -20,7 +23,8 @@ import json
 import logging
 import os
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,8 @@ from etils import epath
 from biasjax import trials
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = pa.schema(
   [
@@ -78,34 +84,74 @@ class Store:
   Args:
     workdir: a local path or gs://; created if absent.
     chunk_size: examples in a chunk, fixed at the first run in this directory; None takes what is there.
+    default: the chunk size of a new directory, where `chunk_size` is None.
 
   Raises:
     BiasjaxError: the directory cannot be written, its run.json cannot be read, or it was started with another
       chunk size.
   """
 
-  def __init__(self, workdir: str | os.PathLike, chunk_size: int | None = None):
+  def __init__(
+    self, workdir: str | os.PathLike, chunk_size: int | None = None, *, default: int | None = None
+  ):
     self.workdir = epath.Path(workdir)
-    self.manifest: dict[str, Any] = {"format": FORMAT, "chunk_size": chunk_size, "datasets": {}, "units": []}
-    path = self.workdir / "run.json"
-    if path.exists():
-      try:
-        self.manifest = json.loads(path.read_text())
-        started_with, written_as = self.manifest["chunk_size"], self.manifest["format"]
-      except (ValueError, KeyError, TypeError) as error:
-        raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
-      if written_as != FORMAT:
+    size = chunk_size or default
+    self.manifest: dict[str, Any] = {"format": FORMAT, "chunk_size": size, "datasets": {}, "units": []}
+    found = self._read_manifest()
+    if found is not None:
+      self.manifest = found
+      if chunk_size not in (None, self.chunk_size):
         raise BiasjaxError(
-          f"{self.workdir} was written by another version of biasjax (format {written_as}, here {FORMAT}): "
-          "name another --workdir"
-        )
-      if chunk_size not in (None, started_with):
-        raise BiasjaxError(
-          f"{self.workdir} was started with --chunk_size={started_with}, not {chunk_size}: "
+          f"{self.workdir} was started with --chunk_size={self.chunk_size}, not {chunk_size}: "
           "keep that, or name another --workdir"
         )
-    elif chunk_size is None:
+    elif size is None:
       raise BiasjaxError(f"{self.workdir} holds no results (no run.json): check --workdir")
+
+  def _read_manifest(self) -> dict[str, Any] | None:
+    """What run.json says; None if there is none."""
+    path = self.workdir / "run.json"
+    if not path.exists():
+      return None
+    try:
+      manifest = json.loads(path.read_text())
+      written_as, _ = manifest["format"], manifest["chunk_size"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
+    if written_as != FORMAT:
+      raise BiasjaxError(
+        f"{self.workdir} was written by another version of biasjax (format {written_as}, here {FORMAT}): "
+        "name another --workdir"
+      )
+    return manifest
+
+  @contextlib.contextmanager
+  def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds `.lock-<name>` of a local working directory; the system lets go of it when a process dies.
+
+    Raises:
+      BiasjaxError: another process holds it and `wait` is false, or the directory cannot be written.
+    """
+    path = self.workdir / f".lock-{name}"
+    if "://" in str(self.workdir):  # buckets have no locks; writing twice writes the same
+      yield
+      return
+    try:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+      file = open(path, "a")  # noqa: SIM115
+    except OSError as error:
+      raise BiasjaxError(f"cannot write into {self.workdir}: {error}; name another --workdir") from error
+    with file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      except BlockingIOError as error:
+        raise BiasjaxError(
+          f"another run is at work in {self.workdir}: wait for it, name another --workdir, or divide the "
+          "work with --shard"
+        ) from error
+      except OSError as error:  # some network file systems
+        logger.warning("%s cannot be locked (%s): see that only one run uses it", path, error)
+      yield
 
   @property
   def chunk_size(self) -> int:
@@ -118,6 +164,11 @@ class Store:
     Raises:
       BiasjaxError: this directory holds results of other images under the same dataset name.
     """
+    with self.lock("manifest", wait=True):
+      self._register(source, units)
+
+  def _register(self, source, units: Iterable[Unit]) -> None:
+    self.manifest = self._read_manifest() or self.manifest  # other processes register theirs
     known = self.manifest["datasets"].get(source.name)
     if known and known["fingerprint"] != source.fingerprint:
       raise BiasjaxError(
@@ -134,7 +185,9 @@ class Store:
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
     self.manifest["units"] = [table[name] for name in sorted(table)]
     text = json.dumps(self.manifest, indent=1, sort_keys=True)
-    _write(self.workdir / "run.json", text.encode())
+    path = self.workdir / "run.json"
+    if not path.exists() or path.read_text() != text:
+      _write(path, text.encode())
 
   def units(self) -> list[Unit]:
     """What the tables are made of, sorted by model, dataset and probe."""
@@ -156,9 +209,10 @@ class Store:
     if not path.exists():
       return False
     try:
-      pq.read_metadata(io.BytesIO(path.read_bytes()))
+      with path.open("rb") as file:
+        pq.read_metadata(file)  # the end of the file only
     except (pa.ArrowInvalid, OSError) as error:
-      logging.warning("%s is damaged (%s): it will be computed again", path, error)
+      logger.warning("%s is damaged (%s): it will be computed again", path, error)
       return False
     return True
 
@@ -189,7 +243,8 @@ class Store:
     """All observations of `unit`, and {example id: reason} of its excluded images.
 
     Raises:
-      BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition.
+      BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition; what
+        is damaged is set aside, so that the next run computes it again.
     """
     length = self.manifest["datasets"][unit.dataset]["length"]
     tables, excluded = [], {}
@@ -199,7 +254,7 @@ class Store:
         table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = json.loads(table.schema.metadata[METADATA])
       except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-        raise BiasjaxError(f"{path} is damaged ({error}): delete it and start the run again") from error
+        raise BiasjaxError(f"{path} is damaged ({error}): {_set_aside(path)}") from error
       _check_counts(path, chunk, table, metadata["excluded"])
       tables.append(table)
       excluded |= metadata["excluded"]
@@ -213,9 +268,16 @@ def _check_counts(path, chunk: tuple[int, int], table: pa.Table, excluded: Mappi
   expected = chunk[1] - chunk[0] - len(excluded)
   distinct = len(set(zip(conditions, table["example_id"].to_pylist(), strict=True)))
   if (counts != expected).any() or distinct != len(conditions):
-    raise BiasjaxError(
-      f"{path} has not each of its {expected} examples once: delete it and start the run again"
-    )
+    raise BiasjaxError(f"{path} has not each of its {expected} examples once: {_set_aside(path)}")
+
+
+def _set_aside(path: epath.Path) -> str:
+  """Renames a damaged chunk, so that it counts as missing; says what to do."""
+  try:
+    path.rename(path.parent / f".{path.name}.damaged")
+  except OSError:
+    return "delete it and start the run again"
+  return "it was set aside, start the run again to compute it"
 
 
 def chunks(length: int, chunk_size: int) -> list[tuple[int, int]]:
@@ -229,12 +291,14 @@ def _chunk_name(chunk: tuple[int, int]) -> str:
 
 def _write(path: epath.Path, content: bytes) -> None:
   """Writes a file whole: what is cut short keeps a name that nothing reads."""
-  temporary = path.parent / f".{path.name}.{os.getpid()}"
+  temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"  # process ids repeat on other hosts
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_bytes(content)
     temporary.replace(path)
   except OSError as error:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
     raise BiasjaxError(f"cannot write {path}: {error}; what is computed is kept, start again") from error
 
 
@@ -278,9 +342,15 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
     observations = {}
     for other in wanted:
       unit = units[model, dataset, other]
-      observations[other], left_out = store.read(unit)
+      try:
+        observations[other], left_out = store.read(unit)
+      except BiasjaxError as error:
+        incomplete.append(f"{model}, {other} on {dataset}: {error}")
+        break
       observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
       excluded.setdefault(dataset, {}).update(left_out)
+    if len(observations) < len(wanted):
+      continue
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
     for metric in probe.summarise(observations):

@@ -13,3 +13,10 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list["epath.Path"
   from convert.resolving import resolve
 
   return resolve(specs, offline=offline)
+
+
+def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
+  """(what is at hand, what would have to be fetched); see `convert.resolving.not_fetched`."""
+  from convert.resolving import not_fetched
+
+  return not_fetched(specs)

@@ -53,6 +53,21 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
   return folders
 
 
+def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
+  """(what of `specs` is at hand, the names of the rows of the zoo that `resolve` would have to fetch).
+
+  Raises:
+    BiasjaxError: a spec stands for nothing.
+  """
+  present, absent = [], []
+  for spec in specs:
+    path = epath.Path(spec).expanduser()
+    names = [spec] if path.exists() or "/" in spec else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
+    for name in names:
+      (absent if name in zoo.ZOO and not is_current(zoo.ZOO[name]) else present).append(name)
+  return present, absent
+
+
 def _of_name(name: str, offline: bool) -> pathlib.Path:
   return of_row(zoo.ZOO[name], offline=offline) if name in zoo.ZOO else models_directory() / name
 

@@ -7,6 +7,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# The pass, and what it is made of.
+PASS = {
+  f"biasjax.{part}" for part in ("evaluate", "data", "models", "partition", "probes", "rates", "results")
+}
+PASS |= {"biasjax.rates", "biasjax.results", "biasjax.schedule"}
+
 # What each part may import of the project, besides itself, errors, version and types.
 ALLOWED = {
   "biasjax.types": set(),
@@ -39,6 +45,11 @@ ALLOWED = {
     "biasjax.results",
     "biasjax.schedule",
   },
+  "biasjax.launch": {"biasjax.schedule"},
+  "biasjax.rates": PASS,
+  "biasjax.plan": PASS,
+  "biasjax.benchmark": PASS,
+  "biasjax.commands": PASS | {"biasjax.launch", "biasjax.plan", "biasjax.benchmark", "convert"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -45,9 +46,17 @@ class Model:
 
 
 @functools.cache
-def apply_function(architecture: Architecture) -> Callable[[Variables, Images], Logits]:
-  """The compiled evaluation-mode network, one object for equal architectures."""
-  network = ResNet(architecture)
+def apply_function(
+  architecture: Architecture, precision: str = "float32"
+) -> Callable[[Variables, Images], Logits]:
+  """The compiled evaluation-mode network, one object for equal architectures and precisions.
+
+  Args:
+    architecture: its shape.
+    precision: "bfloat16" for features in bfloat16; otherwise products have the precision of the context
+      (`jax.default_matmul_precision`).
+  """
+  network = ResNet(architecture, jnp.bfloat16 if precision == "bfloat16" else None)
 
   def apply(variables: Variables, images: Images) -> Logits:
     return cast(Logits, network.apply(variables, images))
@@ -55,11 +64,12 @@ def apply_function(architecture: Architecture) -> Callable[[Variables, Images], 
   return jax.jit(apply)
 
 
-def load(spec: str | os.PathLike) -> Model:
+def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
   """Loads what `python -m convert` wrote.
 
   Args:
     spec: the folder, local or gs://.
+    precision: of the network's products, see `apply_function`.
 
   Raises:
     BiasjaxError: the folder is missing, is no converted checkpoint, is damaged, or holds values that are not
@@ -72,7 +82,7 @@ def load(spec: str | os.PathLike) -> Model:
     name=folder.name,
     architecture=architecture,
     variables=variables,
-    apply=apply_function(architecture),
+    apply=apply_function(architecture, precision),
     fingerprint=fingerprint(architecture, variables),
     certificate=certificate,
   )
@@ -111,7 +121,7 @@ def save(folder: epath.Path, architecture: Architecture, variables: Variables) -
     OSError: storage failed.
   """
   description = dataclasses.asdict(architecture)
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+  with _checkpointer() as checkpointer:
     checkpointer.save(
       (folder / CHECKPOINT).resolve(),
       args=ocp.args.Composite(
@@ -120,6 +130,16 @@ def save(folder: epath.Path, architecture: Architecture, variables: Variables) -
     )
   lines = [f"{digest}  {name}\n" for name, digest in _checksums(folder).items()]
   (folder / CHECKSUMS).write_text("".join(lines))
+
+
+def _checkpointer(*items: str) -> ocp.Checkpointer:
+  """Orbax for this process alone: among several it would wait for the others at every step."""
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=jax.process_index(), active_processes={jax.process_index()}
+  )
+  options = ocp.CompositeOptions(multiprocessing_options=alone)
+  handler = ocp.CompositeCheckpointHandler(*items, composite_options=options)
+  return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _checksums(folder: epath.Path) -> dict[str, str]:
@@ -155,7 +175,7 @@ def restore(folder: epath.Path) -> tuple[Architecture, Variables]:
   if found != expected:
     wrong = sorted(set(found) ^ set(expected))[0].split("  ")[-1]
     raise BiasjaxError(f"{damaged} ({wrong} is not what was written)")
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler("architecture", "variables")) as checkpointer:
+  with _checkpointer("architecture", "variables") as checkpointer:
 
     def item(**arguments):
       # Orbax and TensorStore raise many types for what is damaged, without a common base.

@@ -7,6 +7,7 @@ pads a strided convolution on one side only and shifts every feature map by a pi
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ RESNET101 = Architecture("bottleneck", (3, 4, 23, 3))
 RESNET152 = Architecture("bottleneck", (3, 8, 36, 3))
 
 
-def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
+def _conv(features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Conv:
   pad = size // 2
   return nn.Conv(
     features,
@@ -67,16 +68,18 @@ def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
     (stride, stride),
     padding=((pad, pad), (pad, pad)),
     use_bias=False,
+    dtype=dtype,
     kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     name=name,
   )
 
 
-def _batch_norm(train: bool, name: str, scale: float = 1.0) -> nn.BatchNorm:
+def _batch_norm(train: bool, name: str, dtype: Any, scale: float = 1.0) -> nn.BatchNorm:
   return nn.BatchNorm(
     use_running_average=not train,
     momentum=BATCH_NORM_MOMENTUM,
     epsilon=BATCH_NORM_EPSILON,
+    dtype=dtype,
     scale_init=nn.initializers.constant(scale),
     name=name,
   )
@@ -87,6 +90,7 @@ class Block(nn.Module):
 
   convolutions: Sequence[tuple[int, int, int]]
   project: bool
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, x, *, train: bool):
@@ -94,14 +98,14 @@ class Block(nn.Module):
     residual = x
     last = len(self.convolutions)
     for i, (channels, size, stride) in enumerate(self.convolutions, start=1):
-      x = _conv(channels, size, stride, f"conv{i}")(x)
+      x = _conv(channels, size, stride, f"conv{i}", self.dtype)(x)
       # The last scale starts at zero, so that a fresh block is the identity (Goyal et al. 2017).
-      x = _batch_norm(train, f"bn{i}", scale=0.0 if i == last else 1.0)(x)
+      x = _batch_norm(train, f"bn{i}", self.dtype, scale=0.0 if i == last else 1.0)(x)
       x = x if i == last else nn.relu(x)
     if self.project:
       channels, stride = self.convolutions[-1][0], max(c[2] for c in self.convolutions)
-      residual = _conv(channels, 1, stride, "downsample_conv")(residual)
-      residual = _batch_norm(train, "downsample_bn")(residual)
+      residual = _conv(channels, 1, stride, "downsample_conv", self.dtype)(residual)
+      residual = _batch_norm(train, "downsample_bn", self.dtype)(residual)
     return nn.relu(x + residual)
 
 
@@ -109,9 +113,15 @@ class ResNet(nn.Module):
   """Images in [0, 1] to logits; the checkpoint's own mean and std are variables, not constants.
 
   Collections: "params", "batch_stats", and "normalization" with "mean" and "std", float32 [3].
+
+  Attributes:
+    architecture: its shape.
+    dtype: of features and of products; None for that of images and variables. Parameters, normalisation,
+      statistics, pooling and classifier stay in float32 with bfloat16, too.
   """
 
   architecture: Architecture
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, images: Images, *, train: bool = False) -> Logits:
@@ -124,8 +134,8 @@ class ResNet(nn.Module):
     std = self.variable("normalization", "std", lambda: jnp.array(IMAGENET_STD)).value
     x = (images - mean[None, None, None]) / std[None, None, None]
 
-    x = _conv(arch.width, 7, 2, "conv1")(x)
-    x = nn.relu(_batch_norm(train, "bn1")(x))
+    x = _conv(arch.width, 7, 2, "conv1", self.dtype)(x)
+    x = nn.relu(_batch_norm(train, "bn1", self.dtype)(x))
     x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
 
     for stage, size in enumerate(arch.stage_sizes):
@@ -138,7 +148,7 @@ class ResNet(nn.Module):
         else:
           convolutions = ((inner, 1, 1), (inner, 3, stride), (channels, 1, 1))
         project = stride != 1 or x.shape[-1] != channels
-        x = Block(convolutions, project, name=f"layer{stage + 1}_{index}")(x, train=train)
+        x = Block(convolutions, project, self.dtype, name=f"layer{stage + 1}_{index}")(x, train=train)
 
-    x = jnp.mean(x, axis=(1, 2))
+    x = jnp.mean(x.astype(images.dtype), axis=(1, 2))
     return nn.Dense(arch.num_classes, name="fc")(x)

@@ -93,6 +93,7 @@ class Probe:
     decide: which classes compete, for each kind of labels that the probe can be asked about; it is not run on
       datasets of other kinds. Prediction, rank and confidence are about the competing classes.
     attack: for a perturbation that depends on the network; `perturb` is not called then.
+    forwards: what a condition costs for each image, in forward passes (a gradient is two more), for plans.
   """
 
   name: str
@@ -104,3 +105,4 @@ class Probe:
   needs: tuple[str, ...] = ()
   decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)
   attack: Attack | None = None
+  forwards: float = 1

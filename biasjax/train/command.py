@@ -98,12 +98,15 @@ def run(asked: Mapping[str, Any]) -> int:
 
   Args:
     asked: `dataset` (one), `data_dir`, `workdir`, `batch_size`, `seed`, `init` (a network to go on from, as
-      --models names it, or None), `offline`, and `train`, the settings.
+      --models names it, or None), `offline`, `partitioner`, and `train`, the settings.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
   """
   settings = parse(asked["train"])
+  if not str(asked["batch_size"]).isdigit() or not int(asked["batch_size"]):
+    raise BiasjaxError(f"--batch_size={asked['batch_size']}: training needs a number of images")
+  asked = {**asked, "batch_size": int(asked["batch_size"])}
   if not asked["dataset"] or len(asked["dataset"]) != 1:
     raise BiasjaxError("--dataset is needed: one dataset to train on")
   source = sources.open_source(asked["dataset"][0], asked["data_dir"])
@@ -176,7 +179,7 @@ def train(
     variables,
     source,
     loop.States(place / "states", identity),
-    partitions.of_process(),
+    partitions.of_process(asked["partitioner"]),
     batch_size=asked["batch_size"],
     save_every=settings.save_every,
     keep_every=keeping,

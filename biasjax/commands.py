@@ -1,0 +1,252 @@
+"""What run.py does with models and datasets: measure them, plan that, or measure the machine."""
+
+import contextlib
+import dataclasses
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+
+import convert
+from biasjax import benchmark, evaluate, launch, partition, plan, probes, rates, results
+from biasjax.data import sources
+from biasjax.data.sources import Source
+from biasjax.errors import BiasjaxError
+from biasjax.models.load import Model, load
+from biasjax.probes import Probe
+from biasjax.schedule import Worker
+
+logger = logging.getLogger(__name__)
+
+DECODING_EXIT_CODE = 3  # the tables are there, without some images
+INCOMPLETE_EXIT_CODE = 4  # a model was left out
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+AUTO = "auto"
+FEWEST_IN_CHUNK = 256
+BATCHES_IN_CHUNK = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What the flags of one run stand for."""
+
+  models: list[Model]
+  sources: list[Source]
+  planned: dict[str, list[Probe]]
+  settings: evaluate.Settings
+  store: results.Store
+
+
+def measure(asked: Mapping[str, Any]) -> int:
+  """Computes what is missing of what was asked, then makes the tables; returns the exit status.
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or storage failed.
+  """
+  _needed(asked)
+  worker = _worker(asked)
+  launch.log_to(asked["workdir"], worker)
+  stopping = launch.Stopping()
+  with stopping.listening():
+    opened = _opened(asked, worker)
+    opened = dataclasses.replace(
+      opened, settings=dataclasses.replace(opened.settings, told_to_stop=stopping, progress=worker.rank == 0)
+    )
+    split = partition.of_process(opened.settings.partitioner)
+    logger.info(
+      "%s: %d model(s), %s; %d x %s, batch size %d, %s, XLA_FLAGS %s",
+      *("start", len(opened.models), ", ".join(opened.planned)),
+      *(len(split.devices), split.devices[0].device_kind, opened.settings.batch_size),
+      *(opened.settings.precision, asked.get("xla_flags") or "as given"),
+    )
+    stopped: dict[str, str] = {}
+    interrupted = False
+    with opened.store.lock(f"{worker.rank}-of-{worker.count}"), _profile(asked["profile"]):
+      for source in opened.sources:
+        left = [model for model in opened.models if model.name not in stopped]
+        outcome = evaluate.evaluate(left, opened.planned[source.name], source, opened.store, opened.settings)
+        stopped |= outcome.stopped
+        interrupted = outcome.interrupted
+        if interrupted or not left:
+          break
+  for model, reason in stopped.items():
+    print(f"run.py: model {model} is left out: {reason}", file=sys.stderr)
+  if interrupted:
+    print("run.py: stopped as told; start the same command again to go on", file=sys.stderr)
+    return launch.INTERRUPTED_EXIT_CODE
+  others = _left_to_others(opened, stopped)
+  if others:
+    print(f"shard {worker.rank + 1}/{worker.count} is done; {others} chunk(s) are left to others")
+    return INCOMPLETE_EXIT_CODE if stopped else 0
+  if worker.rank and worker.helps:
+    return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
+  return tables(opened.store) or (INCOMPLETE_EXIT_CODE if stopped else 0)
+
+
+def tables(store: results.Store) -> int:
+  """Makes the tables from stored observations, prints the main one; returns the exit status."""
+  summary = results.summarise(store, probes.get)
+  results.write_tables(store, summary)
+  print(results.text_table(summary.metrics))
+  print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
+  for sentence in summary.incomplete:
+    print(f"run.py: {sentence}", file=sys.stderr)
+  for dataset, images in summary.excluded.items():
+    for image, reason in sorted(images.items()):
+      print(f"run.py: {dataset}: {image} is excluded from all conditions: {reason}", file=sys.stderr)
+    print(f"run.py: {dataset}: {len(images)} image(s) excluded, see excluded.csv", file=sys.stderr)
+  return DECODING_EXIT_CODE if summary.excluded else 0
+
+
+def dry_run(asked: Mapping[str, Any]) -> int:
+  """Prints what `measure` would do: what is there and what is missing, images, passes, time, memory, disk."""
+  _needed(asked)
+  worker = launch.parse_shard(asked["shard"])
+  found, absent = [], []
+  for spec in asked["dataset"]:
+    try:
+      found.append(sources.open_source(spec, asked["data_dir"]))
+      print(f"found    {found[-1].name}: {found[-1].length:,} images, {found[-1].location}")
+    except BiasjaxError as error:
+      absent.append(spec)
+      print(f"missing  {spec}: {error}")
+  present, to_fetch = convert.not_fetched(asked["models"])
+  models = _models(present, asked)
+  for model in models:
+    print(f"found    model {model.name}")
+  for name in to_fetch:
+    print(f"missing  model {name}: will be fetched and converted")
+    models.append(dataclasses.replace(benchmark.made_model(), name=name, fingerprint=name))
+  if not found:
+    return INCOMPLETE_EXIT_CODE
+  planned = probes.plan(_probe_names(asked), found)
+  settings = _settings(asked, models, planned, found, worker)
+  store = _store(asked, settings)
+  rows = plan.rows(models, planned, found, store, settings)
+  print()
+  print(plan.text(rows, models, found, settings, worker.count))
+  return INCOMPLETE_EXIT_CODE if absent else 0
+
+
+def benchmark_machine(asked: Mapping[str, Any]) -> int:
+  """Measures the parts of a pass and the whole on this machine; writes and prints benchmark.json.
+
+  Models and datasets are made where none are named.
+  """
+  _needed(asked, images=False)
+  worker = _worker(asked)
+  launch.log_to(asked["workdir"], worker)
+  found = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"] or ()]
+  found = found or [benchmark.made_source()]
+  models = _models(asked["models"], asked) if asked["models"] else [benchmark.made_model()]
+  planned = probes.plan(_probe_names(asked), found)
+  settings = _settings(asked, models, planned, found, worker)
+  store = _store(asked, settings)
+  with store.lock(f"{worker.rank}-of-{worker.count}"):
+    report = benchmark.measure(models, planned, found, settings)
+    name = "benchmark.json" if worker.count == 1 else f"benchmark-{worker.rank}-of-{worker.count}.json"
+    print(benchmark.write(report | {"xla_flags": asked.get("xla_flags", "")}, store.workdir / name))
+  return 0
+
+
+def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
+  """Everything that a run needs, what is wrong found before anything is downloaded or computed."""
+  names = _probe_names(asked)
+  found = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
+  _refuse_repeated("--dataset", [source.name for source in found])
+  planned = probes.plan(names, found)
+  models = _models(asked["models"], asked)
+  settings = _settings(asked, models, planned, found, worker)
+  return Asked(models, found, planned, settings, _store(asked, settings))
+
+
+def _needed(asked: Mapping[str, Any], *, images: bool = True) -> None:
+  size = str(asked["batch_size"])
+  if size != AUTO and not (size.isdigit() and int(size)):
+    raise BiasjaxError(f"--batch_size={size}: expected a number of images, or {AUTO}")
+  if asked["precision"] not in PRECISIONS:
+    raise BiasjaxError(f"--precision={asked['precision']}: expected one of {', '.join(PRECISIONS)}")
+  for name in ("models", "dataset") if images else ():
+    if not asked[name]:
+      raise BiasjaxError(f"--{name} is needed: see python run.py --help")
+
+
+def _probe_names(asked: Mapping[str, Any]) -> list[str]:
+  names = list(dict.fromkeys(asked["probes"]))
+  for name in names:
+    probes.get(name)
+  return names
+
+
+def _models(specs: Iterable[str], asked: Mapping[str, Any]) -> list[Model]:
+  folders = convert.resolve(list(specs), offline=asked["offline"])
+  models = [load(folder, asked["precision"]) for folder in folders]
+  _refuse_repeated("--models", [model.name for model in models])
+  return models
+
+
+def _refuse_repeated(flag: str, names: list[str]) -> None:
+  repeated = sorted({name for name in names if names.count(name) > 1})
+  if repeated:
+    raise BiasjaxError(f"{flag}: {repeated[0]!r} is named twice; tables tell them apart by name")
+
+
+def _worker(asked: Mapping[str, Any]) -> Worker:
+  if asked["shard"] and (asked["distributed"] or asked["coordinator"]):
+    raise BiasjaxError("--shard and --distributed both say who this process is: use one of them")
+  if asked["shard"]:
+    return launch.parse_shard(asked["shard"])
+  return launch.join(*(asked[n] for n in ("distributed", "coordinator", "num_processes", "process_id")))
+
+
+def _settings(
+  asked: Mapping[str, Any],
+  models: list[Model],
+  planned: Mapping[str, list[Probe]],
+  found: list[Source],
+  worker: Worker,
+) -> evaluate.Settings:
+  size = str(asked["batch_size"])
+  settings = evaluate.Settings(
+    batch_size=1 if size == AUTO else int(size),
+    seed=asked["seed"],
+    precision=asked["precision"],
+    partitioner=asked["partitioner"],
+    worker=worker,
+  )
+  if size != AUTO:
+    return settings
+  chosen = rates.batch_size(models, planned[found[0].name], found[0], settings)
+  logger.info("--batch_size=auto is %d", chosen)
+  return dataclasses.replace(settings, batch_size=chosen)
+
+
+def _store(asked: Mapping[str, Any], settings: evaluate.Settings) -> results.Store:
+  rows = settings.batch_size * len(partition.of_process(settings.partitioner).devices)
+  default = max(FEWEST_IN_CHUNK, BATCHES_IN_CHUNK * rows)
+  return results.Store(asked["workdir"], asked["chunk_size"], default=default)
+
+
+def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:
+  """Chunks that nobody has written, of models that were not stopped."""
+  units = [
+    unit
+    for source in opened.sources
+    for of_probe in evaluate.units(opened.models, opened.planned[source.name], source, opened.settings)
+    for unit in of_probe
+    if unit.model not in stopped
+  ]
+  return sum(len(opened.store.missing(unit)) for unit in units)
+
+
+@contextlib.contextmanager
+def _profile(folder: str | None):
+  """A profiler trace of everything inside, if a folder is named."""
+  if not folder:
+    yield
+    return
+  with jax.profiler.trace(folder):
+    yield
+  logger.info("the profiler's trace is in %s", folder)

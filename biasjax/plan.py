@@ -1,0 +1,115 @@
+"""What a run would do, without doing it: images, conditions, forward passes, time, memory, disk."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from biasjax import evaluate, partition, rates
+from biasjax.data.sources import Source
+from biasjax.evaluate import IN_FLIGHT, Settings
+from biasjax.models.load import Model
+from biasjax.probes.base import Probe
+from biasjax.results import Store, chunks
+
+# Of one observation in a Parquet file, compressed; 17 to 24 were measured (docs/performance.md).
+BYTES_PER_OBSERVATION = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One probe on one dataset, for all models.
+
+  Attributes:
+    dataset, probe: names.
+    images: of the dataset.
+    conditions: of the probe.
+    forwards: forward passes that are still to be computed by all processes, gradients counted as three.
+    seconds: for them, one process, at the measured rates.
+  """
+
+  dataset: str
+  probe: str
+  images: int
+  conditions: int
+  forwards: int
+  seconds: float
+
+
+def rows(
+  models: Sequence[Model],
+  planned: Mapping[str, Sequence[Probe]],
+  sources: Sequence[Source],
+  store: Store,
+  settings: Settings,
+) -> list[Row]:
+  """What is missing of each probe on each dataset, timed by a short measurement."""
+  found = []
+  architectures = {model.architecture: model for model in models}
+  for source in sources:
+    probes = planned[source.name]
+    evaluate.refuse_other_classes(models, probes, source)
+    work = evaluate.units(models, probes, source, settings)
+    every = chunks(source.length, store.chunk_size)
+    decode = 1 / rates.decoding(source)
+    forward = {
+      architecture: 1 / rates.forward(model, probes[0], source, settings).per_s
+      for architecture, model in architectures.items()
+    }
+    for probe, of_probe in zip(probes, work, strict=True):
+      missing = {
+        unit.model: sum(stop - start for start, stop in every if not store.has(unit, (start, stop)))
+        for unit in of_probe
+      }
+      cost = len(probe.conditions) * probe.forwards
+      perturb = 0.0 if probe.attack else 1 / rates.perturbation(probe, source.crop, settings).per_s
+      seconds = max(missing.values()) * (decode / len(probes) + len(probe.conditions) * perturb)
+      seconds += sum(missing[m.name] * cost * forward[m.architecture] for m in models)
+      forwards = round(cost * sum(missing.values()))
+      found.append(Row(source.name, probe.name, source.length, len(probe.conditions), forwards, seconds))
+  return found
+
+
+def text(
+  found: Sequence[Row], models: Sequence[Model], sources: Sequence[Source], settings: Settings, workers: int
+) -> str:
+  """The plan as a table for a terminal."""
+  header = ["dataset", "probe", "images", "conditions", "forward passes", "time"]
+  lines = [header] + [
+    [r.dataset, r.probe, f"{r.images:,}", str(r.conditions), f"{r.forwards:,}", duration(r.seconds)]
+    for r in found
+  ]
+  widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+  table = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+  split = partition.of_process(settings.partitioner)
+  forwards, seconds = sum(r.forwards for r in found), sum(r.seconds for r in found)
+  crop = max(source.crop for source in sources)
+  images = settings.batch_size * crop * crop * 3 * 4 * (IN_FLIGHT + 2)
+  weights = sum(np.asarray(leaf).nbytes for m in models for leaf in jax.tree.leaves(m.variables))
+  kind = split.devices[0].device_kind
+  table += [
+    "",
+    f"{len(models)} model(s), {forwards:,} forward passes: "
+    f"{duration(seconds)} on {len(split.devices)} x {kind}"
+    + (f", {duration(seconds / workers)} on {workers} such processes" if workers > 1 else ""),
+    f"{size(images + weights)} on each device for images and variables, besides the network's features; "
+    f"{size(forwards * BYTES_PER_OBSERVATION)} of observations on disk",
+  ]
+  return "\n".join(table)
+
+
+def duration(seconds: float) -> str:
+  """Seconds, minutes, hours or days."""
+  for unit, long in (("days", 86400), ("h", 3600), ("min", 60)):
+    if seconds >= 2 * long:
+      return f"{seconds / long:.1f} {unit}"
+  return f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+  """A number of bytes in decimal units."""
+  for unit, large in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+    if count >= large:
+      return f"{count / large:.1f} {unit}"
+  return f"{count / 1e3:.1f} kB"
