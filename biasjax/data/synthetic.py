@@ -42,7 +42,7 @@ def _star(points: int, inner: float) -> Points:
   return np.stack([radius * np.sin(angle), -radius * np.cos(angle)], axis=1)
 
 
-def _arc(x: float, y: float, radius: float, start: float, stop: float, n: int = 40) -> Points:
+def _arc(x: float, y: float, radius: float, start: int, stop: int, n: int = 40) -> Points:
   """Points on a circle from `start` to `stop` degrees, 0 to the right and 90 down."""
   angle = np.radians(np.linspace(start, stop, n))
   return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
@@ -56,11 +56,11 @@ def _heart() -> Points:
 
 
 def _crescent() -> Points:
-  return np.concatenate([_arc(0, 0, 1, 50, 310), _arc(0.55, 0, 0.77, 265, 95)])
+  return np.concatenate([_arc(0.0, 0.0, 1.0, 50, 310), _arc(0.55, 0.0, 0.77, 265, 95)])
 
 
 def _drop() -> Points:
-  return np.concatenate([_arc(0, 0.3, 0.7, -30, 210), [[0.0, -1.1]]])
+  return np.concatenate([_arc(0.0, 0.3, 0.7, -30, 210), [[0.0, -1.1]]])
 
 
 def _fish() -> Points:
@@ -73,9 +73,9 @@ def _arch() -> Points:
   return np.concatenate(
     [
       [[-0.9, 1.0]],
-      _arc(0, -0.05, 0.9, 180, 360),
+      _arc(0.0, -0.05, 0.9, 180, 360),
       [[0.9, 1.0], [0.42, 1.0]],
-      _arc(0, -0.05, 0.42, 360, 180),
+      _arc(0.0, -0.05, 0.42, 360, 180),
       [[-0.42, 1.0]],
     ]
   )

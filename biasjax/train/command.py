@@ -158,7 +158,7 @@ def train(
     average_decay=settings.average_decay,
     seed=asked["seed"],
   )
-  variables = _initial(recipe, initial)
+  variables = initial_variables(recipe, initial)
   identity = {
     "train": {k: v for k, v in dataclasses.asdict(settings).items() if k != "save_every"},
     "dataset": source.fingerprint,
@@ -201,7 +201,7 @@ def _architecture(settings: Settings, initial: load.Model | None, classes: int) 
   return dataclasses.replace(of_depth, width=settings.width, inner_width=settings.width, num_classes=classes)
 
 
-def _initial(recipe: step.Recipe, initial: load.Model | None) -> Variables:
+def initial_variables(recipe: step.Recipe, initial: load.Model | None) -> Variables:
   """The variables to begin with; a network of other classes keeps all but its classifier."""
   if initial is None:
     return step.fresh(recipe.architecture, recipe.seed)

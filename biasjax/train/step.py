@@ -128,7 +128,8 @@ def _pointwise(call, args, kwargs, context):
   return jnp.einsum("bhwc,cd->bhwd", x[:, ::down, ::across], conv.get_variable("params", "kernel")[0, 0])
 
 
-def _intercepted():
+def products_on_cpu():
+  """A context in which networks compute 1x1 convolutions as matrix products, if this is a CPU."""
   return nn.intercept_methods(_pointwise) if jax.default_backend() == "cpu" else contextlib.nullcontext()
 
 
@@ -170,7 +171,7 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
 
   def forward(params, state, images):
     variables = state["variables"] | {"params": params}
-    with _intercepted():
+    with products_on_cpu():
       return network.apply(variables, images, train=True, mutable=["batch_stats"])
 
   def step(
