@@ -124,7 +124,11 @@ def study_table(asked: dict) -> int:
 
 
 def train_networks(asked: dict) -> int:
-  """Trains one network, or a family of them."""
+  """Trains one network; or a family of them, which is then measured and studied."""
+  if asked["sweep"]:
+    from biasjax import sweep
+
+    return sweep.run(asked)
   from biasjax.train import command
 
   return command.run(asked)

@@ -50,6 +50,8 @@ ALLOWED = {
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS | {"biasjax.launch", "biasjax.plan", "biasjax.benchmark", "convert"},
+  "biasjax.train": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.partition", "convert"},
+  "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},

@@ -254,7 +254,7 @@ def edges(outlines: list[Points], size: int) -> Field:
 def texture(rng: np.random.Generator, category: str, size: int) -> Field:
   """A field of the category's texture, of random period, orientation and phase."""
   n = size * OVERSAMPLING
-  period = n * rng.uniform(0.085, 0.13)
+  period = n * rng.uniform(0.1, 0.15)
   angle = rng.uniform(0, 2 * math.pi)
   y, x = np.mgrid[:n, :n] / period
   offset = rng.uniform(0, 16, 2)

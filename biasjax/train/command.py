@@ -93,6 +93,17 @@ def parse(given: Mapping[str, Any]) -> Settings:
   return settings
 
 
+def rows(batch_size: str | int) -> int:
+  """--batch_size as a number; "auto" is for measuring.
+
+  Raises:
+    BiasjaxError: it is no positive whole number.
+  """
+  if not str(batch_size).isdecimal() or not int(batch_size):
+    raise BiasjaxError(f"--batch_size={batch_size}: training needs a number of images")
+  return int(batch_size)
+
+
 def run(asked: Mapping[str, Any]) -> int:
   """Trains one network and prints where it is; returns the exit status.
 
@@ -104,9 +115,7 @@ def run(asked: Mapping[str, Any]) -> int:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
   """
   settings = parse(asked["train"])
-  if not str(asked["batch_size"]).isdigit() or not int(asked["batch_size"]):
-    raise BiasjaxError(f"--batch_size={asked['batch_size']}: training needs a number of images")
-  asked = {**asked, "batch_size": int(asked["batch_size"])}
+  asked = {**asked, "batch_size": rows(asked["batch_size"])}
   if not asked["dataset"] or len(asked["dataset"]) != 1:
     raise BiasjaxError("--dataset is needed: one dataset to train on")
   source = sources.open_source(asked["dataset"][0], asked["data_dir"])

@@ -23,7 +23,7 @@ from convert import torchvision as names
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
-ARCHITECTURE = Architecture("bottleneck", (1, 1), width=4, inner_width=4, num_classes=16)
+ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
 RECIPE = step.Recipe(
   architecture=ARCHITECTURE,
   interventions=(),
@@ -71,7 +71,7 @@ def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
   from torch_networks import network
 
   shown = made_batches(4)
-  net = network(torchvision, stage_sizes=(1, 1), width=4, classes=16)
+  net = network(torchvision, stage_sizes=(1, 1, 1, 1), width=4, classes=16)
   variables = step.fresh(ARCHITECTURE, RECIPE.seed)
   flat = load.flatten(variables)
   entries = names.entries(ARCHITECTURE)
