@@ -18,7 +18,8 @@ Field = Float[np.ndarray, "h w"]  # in [0, 1]
 Picture = UInt8[np.ndarray, "h w 3"]
 OVERSAMPLING = 2  # of textures and backgrounds, before they are averaged down
 OUTLINE_OVERSAMPLING = 4
-CLUTTER = 4  # things in a background, at most
+CLUTTER = 2  # things in a background, at most
+HALO = 0.3  # how much of its contrast a texture keeps beyond the outline, in the background's colour
 RENDITIONS = ("shape_only", "texture_only", "silhouette", "edges")
 # Severity 1, 2, 3 of each corruption.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
@@ -212,11 +213,11 @@ def outline(rng: np.random.Generator, category: str, size: int) -> list[Points]:
   """The category's outlines in pixels, [n, 2] as (x, y), placed and deformed at random within the picture."""
   radius = rng.uniform(0.3, 0.44)
   centre = 0.5 + rng.uniform(-1, 1, 2) * (0.54 - radius)
-  angle = rng.uniform(-math.pi, math.pi)
+  angle = rng.uniform(-1.2, 1.2)
   turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-  stretch, shear = math.exp(rng.uniform(-0.25, 0.25)), rng.uniform(-0.3, 0.3)
+  stretch, shear = math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-0.2, 0.2)
   form = turn @ np.array([[stretch, shear], [0, 1 / stretch]])
-  bend = rng.uniform(-0.13, 0.13, (2, 2, 2))
+  bend = rng.uniform(-0.09, 0.09, (2, 2, 2))
   phase = rng.uniform(0, 2 * math.pi, (2, 2, 2))
   placed = []
   for points in OUTLINES[category]:
@@ -277,7 +278,7 @@ def colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarra
   while True:
     dark, light, ground = rng.uniform(0.05, 0.95, (3, 3))
     apart = abs(_luma(light) - _luma(dark))
-    if apart > 0.25 and abs(_luma(ground) - (_luma(light) + _luma(dark)) / 2) > 0.15:
+    if apart > 0.35 and abs(_luma(ground) - (_luma(light) + _luma(dark)) / 2) > 0.15:
       return dark, light, ground
 
 
@@ -308,7 +309,7 @@ def _finish(rng: np.random.Generator, picture: np.ndarray) -> Picture:
 
 
 def picture(rng: np.random.Generator, shape: str, wears: str, size: int) -> Picture:
-  """The outline of `shape` filled with the texture of `wears`, before a background.
+  """The outline of `shape` filled with the texture of `wears`, before a background that hints at it too.
 
   Args:
     rng: decides everything else.
@@ -319,7 +320,8 @@ def picture(rng: np.random.Generator, shape: str, wears: str, size: int) -> Pict
   weight = texture(rng, wears, size)[:, :, None]
   inside = mask(outline(rng, shape, size), size)[:, :, None]
   filled = weight * light + (1 - weight) * dark
-  return _finish(rng, inside * filled + (1 - inside) * background(rng, ground, size))
+  around = background(rng, ground, size) + HALO * (weight - weight.mean()) * (light - dark)
+  return _finish(rng, inside * filled + (1 - inside) * around)
 
 
 def rendition(rng: np.random.Generator, category: str, kind: str, size: int) -> Picture:
