@@ -337,13 +337,13 @@ def test_a_network_of_other_classes_keeps_all_but_its_classifier():
 @pytest.mark.reference
 def test_fine_tuning_on_photographs_lowers_the_loss(reference, tmp_path):
   root = tmp_path / "photographs"
-  for folder in sorted((reference / "imagenette_val").iterdir())[:4]:
+  for folder in sorted((reference / "data/imagenette_val").iterdir())[:4]:
     (root / folder.name).mkdir(parents=True)
     for path in sorted(folder.iterdir())[:8]:
       (root / folder.name / path.name).symlink_to(path)
   source = dataclasses.replace(sources.folder(root), crop=64, resize=64)
   settings = command.parse({"name": "tuned", "steps": 12, "learning_rate": 0.02, "warmup_epochs": 0})
-  checkpoint = reference / "checkpoints/resnet18_imagenette.pth.tar"
+  checkpoint = reference / "data/checkpoints/resnet18_imagenette.pth.tar"
   asked = {"init": str(checkpoint), "offline": True, "seed": 0, "batch_size": 16, "workdir": str(tmp_path)}
   _, log = command.train(settings, source, asked | {"partitioner": "shard_map"})
   losses = [loss for loss, _ in log]

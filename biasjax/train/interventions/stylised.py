@@ -16,8 +16,6 @@ from biasjax.types import Image, RandomKey
 
 NAME = "stylised"
 SIGMA = 0.045  # of the Gaussian between coarse and fine, of the side: 2 % of 10 cycles/image is left
-  0.035  # of the Gaussian between coarse and fine, of the side: it removes all but 9 % at 10 cycles/image
-)
 
 
 def blur(image: Image, sigma: float = SIGMA) -> Image:
