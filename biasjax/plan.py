@@ -99,7 +99,7 @@ def text(
   return "\n".join(table)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
   """Seconds, minutes, hours or days."""
   for unit, long in (("days", 86400), ("h", 3600), ("min", 60)):
     if seconds >= 2 * long:
@@ -107,7 +107,7 @@ def duration(seconds: float) -> str:
   return f"{seconds:.0f} s"
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
   """A number of bytes in decimal units."""
   for unit, large in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
     if count >= large:

@@ -129,7 +129,7 @@ def batch_size(models: Sequence[Model], probes: Sequence[Probe], source: Source,
     try:
       for probe in probes:
         if probe.attack is None:
-          perturbation(probe, source.crop, tried, seconds=0)
+          perturbation(probe, source.crop, tried, seconds=0.0)
       rate = forward(model, probes[0], source, tried).per_s
     except jax.errors.JaxRuntimeError as error:
       if "RESOURCE_EXHAUSTED" not in str(error):

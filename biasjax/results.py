@@ -254,7 +254,8 @@ class Store:
         table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
         metadata = json.loads(table.schema.metadata[METADATA])
       except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-        raise BiasjaxError(f"{path} is damaged ({error}): {_set_aside(path)}") from error
+        reason = " ".join(str(error).split())
+        raise BiasjaxError(f"{path} is damaged ({reason}): {_set_aside(path)}") from error
       _check_counts(path, chunk, table, metadata["excluded"])
       tables.append(table)
       excluded |= metadata["excluded"]

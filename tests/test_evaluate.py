@@ -1,11 +1,9 @@
 """The pass: right numbers, for any batch size and any number of interruptions."""
 
 import dataclasses
-import functools
 import json
 import logging
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -15,32 +13,11 @@ from biasjax import evaluate, probes, results
 from biasjax.data import preprocess, sources
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
-from biasjax.models.resnet import Architecture, ResNet
 from made_images import class_folder, encoded, pixels
+from made_models import ARCHITECTURE, made_model, network
 
 COUNTS = {"n01440764": 4, "n01443537": 3, "n15075141": 4}
 CONTINUOUS = ["confidence", "nll", "brier"]
-ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
-
-
-@functools.cache
-def network() -> ResNet:
-  return ResNet(ARCHITECTURE)
-
-
-def made_model(name: str, seed: int) -> Model:
-  """A small network with every variable drawn at random."""
-  variables = jax.eval_shape(network().init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-  rng = np.random.default_rng(seed)
-
-  def draw(path, leaf):
-    scale = np.float32(np.prod(leaf.shape[:-1])) ** -0.5 if leaf.ndim > 1 else 0.3
-    positive = path[-1].key in ("var", "scale", "std")
-    values = rng.normal(0, scale, leaf.shape)
-    return (0.5 + np.abs(values) if positive else values).astype(np.float32)
-
-  variables = jax.tree_util.tree_map_with_path(draw, variables)
-  return Model(name, ARCHITECTURE, variables, network().apply, f"made from seed {seed}", {})
 
 
 @pytest.fixture

@@ -105,4 +105,4 @@ class Probe:
   needs: tuple[str, ...] = ()
   decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)
   attack: Attack | None = None
-  forwards: float = 1
+  forwards: float = 1.0

@@ -1,0 +1,96 @@
+"""What a run would do, and what a machine makes of it."""
+
+import json
+
+import pytest
+
+from biasjax import benchmark, commands, evaluate, plan, probes, results
+from biasjax.data import sources
+from made_images import class_folder
+from made_models import made_checkpoint, made_model
+
+COUNTS = {"n01440764": 4, "n01443537": 3, "n15075141": 4}
+ASKED = {
+  "probes": ["accuracy", "spectral"],
+  "data_dir": None,
+  "batch_size": "4",
+  "chunk_size": 4,
+  "seed": 0,
+  "offline": True,
+  "precision": "float32",
+  "partitioner": "shard_map",
+  "shard": None,
+}
+
+
+@pytest.fixture
+def asked(tmp_path):
+  folder = class_folder(tmp_path / "images", COUNTS)
+  network = made_checkpoint(tmp_path / "net", 0)
+  dataset = [f"made=folder:{folder}"]
+  return ASKED | {"models": [str(network)], "dataset": dataset, "workdir": str(tmp_path / "out")}
+
+
+def test_a_plan_counts_what_is_missing(asked, tmp_path):
+  source = sources.open_source(asked["dataset"][0])
+  models = [made_model("a", 0), made_model("b", 1)]
+  planned, settings = probes.plan(asked["probes"], [source]), evaluate.Settings(batch_size=4)
+  store = results.Store(tmp_path / "out", 4)
+  rows = plan.rows(models, planned, [source], store, settings)
+  counted = [(row.probe, row.images, row.conditions, row.forwards) for row in rows]
+  assert counted == [("accuracy", 11, 1, 22), ("spectral", 11, 22, 484)]
+  evaluate.evaluate(models[:1], [probes.get("accuracy")], source, store, settings)
+  rows = plan.rows(models, planned, [source], store, settings)
+  assert [row.forwards for row in rows] == [11, 484]
+  assert all(row.seconds > 0 for row in rows)
+  text = plan.text(rows, models, [source], settings, 4)
+  assert "2 model(s), 495 forward passes" in text
+  assert "on 4 such processes" in text
+
+
+def test_a_dry_run_says_what_is_there_and_writes_nothing(asked, tmp_path, capsys):
+  more = {"dataset": [*asked["dataset"], "folder:/nowhere"], "models": [*asked["models"], "resnet50.a1_in1k"]}
+  assert commands.dry_run(asked | more) == commands.INCOMPLETE_EXIT_CODE
+  printed = capsys.readouterr().out
+  assert "found    made: 11 images" in printed
+  assert "missing  folder:/nowhere: /nowhere is not a folder" in printed
+  assert "found    model net" in printed
+  assert "missing  model resnet50.a1_in1k" in printed
+  assert "2 model(s), 506 forward passes" in printed
+  assert not (tmp_path / "out/observations").exists()
+
+
+@pytest.mark.parametrize(
+  ("seconds", "text"), [(3.4, "3 s"), (200, "3.3 min"), (7200, "2.0 h"), (864000, "10.0 days")]
+)
+def test_durations_are_readable(seconds, text):
+  assert plan.duration(seconds) == text
+
+
+def test_a_benchmark_measures_every_part(asked, tmp_path, capsys):
+  benchmark_of = asked | {"models": asked["models"], "distributed": None, "coordinator": None}
+  benchmark_of |= {"num_processes": None, "process_id": None, "xla_flags": ""}
+  assert commands.benchmark_machine(benchmark_of) == 0
+  report = json.loads((tmp_path / "out/benchmark.json").read_text())
+  assert json.loads(capsys.readouterr().out) == report
+  assert set(report["perturb_per_s"]) == {"accuracy", "spectral"}
+  assert set(report["compile_s"]) == {"accuracy", "spectral", "network"}
+  assert report["forward_per_s"]["total"] == report["forward_per_s"]["per_device"] > 0
+  assert report["pass_per_s"]["total"] > 0
+  assert report["decode_per_s"] > 0
+  assert report["peak_host_memory_bytes"] > 1e8
+
+
+def test_operations_are_those_of_a_resnet_50():
+  model = benchmark.made_model()
+  # torchvision's table of weights gives 4.09 GFLOPS for ResNet-50, counting a product and a sum as one, and
+  # products with the zeros of the padding, which XLA leaves out.
+  assert benchmark.flops(model, 224, 1) / 2 == pytest.approx(4.09e9, rel=0.04)
+
+
+def test_made_pictures_decode(tmp_path):
+  source = benchmark.made_source(70)
+  store = results.Store(tmp_path / "out", 70)
+  accuracy = [probes.get("accuracy")]
+  evaluate.evaluate([made_model("a", 0)], accuracy, source, store, evaluate.Settings(batch_size=35))
+  assert not results.summarise(store, probes.get).excluded.get("made")
