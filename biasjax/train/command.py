@@ -81,7 +81,7 @@ def parse(given: Mapping[str, Any]) -> Settings:
     least = {"width": 1, "save_every": 1, "learning_rate": 0, "epochs": 0, "steps": 0, "keep_epochs": 0}
     if name in least and not value >= least[name]:
       raise BiasjaxError(f"--config: train.{name} is {value!r}; expected at least {least[name]}")
-  settings = Settings(**given)
+  settings = Settings(**{k: type(known[k].default)(v) for k, v in given.items()})
   if settings.architecture not in ARCHITECTURES:
     raise BiasjaxError(
       f"--config: train.architecture is {settings.architecture!r}; expected one of {', '.join(ARCHITECTURES)}"

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from biasjax.models.load import flatten, variable_shapes
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
@@ -136,7 +136,7 @@ def products_on_cpu():
 def augment(
   key: RandomKey,
   interventions: Sequence[Intervention],
-  indices: Int[Array, "b"],
+  indices: Integer[Array, "b"],
   images: Images,
   targets: Float[Array, "b k"],
   others: Images,

@@ -141,11 +141,12 @@ def test_augmentation_belongs_to_the_example_not_to_its_row():
   acting = interventions.parse("flip=0.5+gaussian_noise=0.2+patch_shuffle=0.5")
   (batch,) = made_batches(1)
   images, targets = jnp.asarray(batch.pixels / np.float32(255)), jax.nn.one_hot(batch.labels, 16)
+  indices = jnp.asarray(batch.indices)
   key = jax.random.key(0)
-  whole, _ = step.augment(key, acting, batch.indices, images, targets, images, targets)
+  whole, _ = step.augment(key, acting, indices, images, targets, images, targets)
   order = np.array([5, 2, 7])
   some, _ = step.augment(
-    key, acting, batch.indices[order], images[order], targets[order], images[order], targets[order]
+    key, acting, indices[order], images[order], targets[order], images[order], targets[order]
   )
   np.testing.assert_allclose(some, np.asarray(whole)[order], atol=1e-6)
 
