@@ -18,8 +18,8 @@ Field = Float[np.ndarray, "h w"]  # in [0, 1]
 Picture = UInt8[np.ndarray, "h w 3"]
 OVERSAMPLING = 2  # of textures and backgrounds, before they are averaged down
 OUTLINE_OVERSAMPLING = 4
-CLUTTER = 2  # things in a background, at most
-HALO = 0.3  # how much of its contrast a texture keeps beyond the outline, in the background's colour
+CLUTTER = 1  # things in a background, at most
+HALO = 0.4  # how much of its contrast a texture keeps beyond the outline, in the background's colour
 RENDITIONS = ("shape_only", "texture_only", "silhouette", "edges")
 # Severity 1, 2, 3 of each corruption.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
@@ -213,11 +213,11 @@ def outline(rng: np.random.Generator, category: str, size: int) -> list[Points]:
   """The category's outlines in pixels, [n, 2] as (x, y), placed and deformed at random within the picture."""
   radius = rng.uniform(0.3, 0.44)
   centre = 0.5 + rng.uniform(-1, 1, 2) * (0.54 - radius)
-  angle = rng.uniform(-1.2, 1.2)
+  angle = rng.uniform(-0.8, 0.8)
   turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-  stretch, shear = math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-0.2, 0.2)
+  stretch, shear = math.exp(rng.uniform(-0.16, 0.16)), rng.uniform(-0.15, 0.15)
   form = turn @ np.array([[stretch, shear], [0, 1 / stretch]])
-  bend = rng.uniform(-0.09, 0.09, (2, 2, 2))
+  bend = rng.uniform(-0.08, 0.08, (2, 2, 2))
   phase = rng.uniform(0, 2 * math.pi, (2, 2, 2))
   placed = []
   for points in OUTLINES[category]:

@@ -123,7 +123,7 @@ def test_blurring_weighs_like_a_gaussian():
   from scipy.ndimage import gaussian_filter
 
   shown = np.asarray(image(3, 64), np.float64)
-  expected = gaussian_filter(shown, (0.045 * 64, 0.045 * 64, 0), mode="reflect", truncate=8)
+  expected = gaussian_filter(shown, (0.04 * 64, 0.04 * 64, 0), mode="reflect", truncate=8)
   np.testing.assert_allclose(stylised.blur(jnp.asarray(shown, jnp.float32)), expected, atol=1e-4)
 
 

@@ -23,7 +23,7 @@ from biasjax.data import synthetic
 
 SEED = 0
 TRAIN, VALIDATION, CONFLICT = "train", "validation", "conflict"
-PER_CATEGORY = {TRAIN: 320, VALIDATION: 20} | dict.fromkeys(synthetic.RENDITIONS, 10)
+PER_CATEGORY = {TRAIN: 320, VALIDATION: 15} | dict.fromkeys(synthetic.RENDITIONS, 10)
 PER_PAIR = 2  # pictures of each conflicting pair
 CORRUPTED_PER_CATEGORY = 10  # of the validation pictures
 SPLITS = (*PER_CATEGORY, CONFLICT)  # their positions are part of a picture's seed: append, do not reorder

@@ -15,7 +15,7 @@ from biasjax.train.interventions.base import Intervention, require_share
 from biasjax.types import Image, RandomKey
 
 NAME = "stylised"
-SIGMA = 0.045  # of the Gaussian between coarse and fine, of the side: 2 % of 10 cycles/image is left
+SIGMA = 0.04  # of the Gaussian between coarse and fine, of the side: 4 % of 10 cycles/image is left
 
 
 def blur(image: Image, sigma: float = SIGMA) -> Image:
