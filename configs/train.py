@@ -19,9 +19,9 @@ def get_config() -> ConfigDict:
   config.train.architecture = "resnet50"
   config.train.width = 8
   config.train.interventions = "flip=0.5"
-  config.train.epochs = 5.0
+  config.train.epochs = 10.0
   config.train.steps = 0  # if not 0, instead of the epochs
-  config.train.warmup_epochs = 0.4
+  config.train.warmup_epochs = 0.5
   config.train.learning_rate = 0.2
   config.train.weight_decay = 5e-4
   config.train.label_smoothing = 0.05

@@ -23,8 +23,8 @@ PLAIN = "flip=0.5"
 NETWORKS = {
   "baseline_seed0": ("baseline", PLAIN, 0),
   "baseline_seed1": ("baseline", PLAIN, 1),
-  "stylised_seed0": ("stylised", f"{PLAIN}+stylised=1", 0),
-  "stylised_seed1": ("stylised", f"{PLAIN}+stylised=1", 1),
+  "stylised_seed0": ("stylised", f"{PLAIN}+stylised=0.75", 0),
+  "stylised_seed1": ("stylised", f"{PLAIN}+stylised=0.75", 1),
   "low_pass": ("filtered", f"{PLAIN}+low_pass=1", 0),
   "high_pass": ("filtered", f"{PLAIN}+high_pass=1", 0),
   "gaussian_noise": ("noise", f"{PLAIN}+gaussian_noise=0.3", 0),
