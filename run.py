@@ -2,6 +2,7 @@
 
 python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
 python run.py --models=... --probes=... --dataset=... --dry_run         what that would do, and how long
+python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...     a benchmark as a TFDS dataset
 python run.py --summarise --workdir=out                                 the tables again, from what is stored
 python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
 python run.py --table=out/results.csv --categories=... --output=study   study many models
@@ -20,9 +21,17 @@ flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separa
 flags.DEFINE_list(
   "dataset",
   None,
-  "[NAME=]KIND:PATH (KIND: folder, cue_conflict, categories16) or [NAME=]tfds:DATASET[@SPLIT]; a list.",
+  "[NAME=]BENCHMARK[:PATH], [NAME=]KIND:PATH (folder, cue_conflict, categories16) or "
+  "[NAME=]tfds:DATASET[@SPLIT]; a list.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
+flags.DEFINE_string(
+  "manual_dir", None, "Where archives or folders of benchmarks lie as they are distributed."
+)
+flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
+flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
+flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
+flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized: see docs/datasets.md.")
 flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
 flags.DEFINE_string("batch_size", "64", "Images that each device sees at a time, or auto: found by trying.")
 flags.DEFINE_integer(
@@ -59,6 +68,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 
 SETTINGS = (
   *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
+  *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
   *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
   *("dry_run", "benchmark", "profile", "tune_cpu"),
   *("summarise", "trials", "table", "categories", "compare", "output", "init"),
@@ -100,6 +110,8 @@ def run(asked: dict) -> int:
     return study_table(asked)
   if asked["trials"]:
     return score_trials(asked)
+  if asked["prepare"]:
+    return prepare(asked)
   from biasjax import launch
 
   xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
@@ -136,10 +148,20 @@ def train_networks(asked: dict) -> int:
 
 def score_trials(asked: dict) -> int:
   """Scores recorded decisions, writes the tables, prints the main one."""
-  from biasjax import results
+  from biasjax import scoring
 
-  print(results.score_trials(asked["trials"], asked["workdir"]))
-  print(f"{asked['workdir']}: trials.csv, error_consistency.csv")
+  print(scoring.score_trials(asked["trials"], asked["workdir"]))
+  print(f"{asked['workdir']}: trials.csv, error_consistency.csv (people.csv, ...)")
+  return 0
+
+
+def prepare(asked: dict) -> int:
+  """Prepares a benchmark; started again, it goes on."""
+  from biasjax.data import builders
+
+  allow = asked["allow_incomplete"]
+  folder = builders.prepare(asked["prepare"], asked["manual_dir"], asked["data_dir"], allow_incomplete=allow)
+  print(f"{asked['prepare']} is prepared: {folder}")
   return 0
 
 

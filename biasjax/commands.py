@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 import convert
-from biasjax import benchmark, evaluate, launch, partition, plan, probes, rates, results
-from biasjax.data import sources
+from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results
+from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model, load
@@ -30,10 +30,10 @@ BATCHES_IN_CHUNK = 4
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-  """What the flags of one run stand for."""
+  """What the flags of one run stand for; `passes` holds which models see which source together."""
 
   models: list[Model]
-  sources: list[Source]
+  passes: list[tuple[list[Model], Source]]
   planned: dict[str, list[Probe]]
   settings: evaluate.Settings
   store: results.Store
@@ -64,12 +64,14 @@ def measure(asked: Mapping[str, Any]) -> int:
     stopped: dict[str, str] = {}
     interrupted = False
     with opened.store.lock(f"{worker.rank}-of-{worker.count}"), _profile(asked["profile"]):
-      for source in opened.sources:
-        left = [model for model in opened.models if model.name not in stopped]
+      for members, source in opened.passes:
+        left = [model for model in members if model.name not in stopped]
+        if not left:
+          continue
         outcome = evaluate.evaluate(left, opened.planned[source.name], source, opened.store, opened.settings)
         stopped |= outcome.stopped
         interrupted = outcome.interrupted
-        if interrupted or not left:
+        if interrupted:
           break
   for model, reason in stopped.items():
     print(f"run.py: model {model} is left out: {reason}", file=sys.stderr)
@@ -91,7 +93,7 @@ def tables(store: results.Store) -> int:
   results.write_tables(store, summary)
   print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  for sentence in summary.incomplete:
+  for sentence in (*summary.notes, *summary.incomplete):
     print(f"run.py: {sentence}", file=sys.stderr)
   for dataset, images in summary.excluded.items():
     for image, reason in sorted(images.items()):
@@ -107,7 +109,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   found, absent = [], []
   for spec in asked["dataset"]:
     try:
-      found.append(sources.open_source(spec, asked["data_dir"]))
+      found.append(opening.open_asked(spec, asked))
       print(f"found    {found[-1].name}: {found[-1].length:,} images, {found[-1].location}")
     except BiasjaxError as error:
       absent.append(spec)
@@ -121,10 +123,14 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     models.append(dataclasses.replace(benchmark.made_model(), name=name, fingerprint=name))
   if not found:
     return INCOMPLETE_EXIT_CODE
-  planned = probes.plan(_probe_names(asked), found)
+  planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked, settings)
-  rows = plan.rows(models, planned, found, store, settings)
+  rows = [
+    row
+    for members, source in _passes(asked, models, found)
+    for row in plan.rows(members, planned, [source], store, settings)
+  ]
   print()
   print(plan.text(rows, models, found, settings, worker.count))
   return INCOMPLETE_EXIT_CODE if absent else 0
@@ -138,7 +144,7 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   _needed(asked, images=False)
   worker = _worker(asked)
   launch.log_to(asked["workdir"], worker)
-  found = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"] or ()]
+  found = [opening.open_asked(spec, asked) for spec in asked["dataset"] or ()]
   found = found or [benchmark.made_source()]
   models = _models(asked["models"], asked) if asked["models"] else [benchmark.made_model()]
   planned = probes.plan(_probe_names(asked), found)
@@ -154,12 +160,19 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
 def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   """Everything that a run needs, what is wrong found before anything is downloaded or computed."""
   names = _probe_names(asked)
-  found = [sources.open_source(spec, asked["data_dir"]) for spec in asked["dataset"]]
+  found = [opening.open_asked(spec, asked) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in found])
   planned = probes.plan(names, found)
   models = _models(asked["models"], asked)
   settings = _settings(asked, models, planned, found, worker)
-  return Asked(models, found, planned, settings, _store(asked, settings))
+  split = _passes(asked, models, found)
+  return Asked(models, split, planned, settings, _store(asked, settings))
+
+
+def _passes(
+  asked: Mapping[str, Any], models: list[Model], found: list[Source]
+) -> list[tuple[list[Model], Source]]:
+  return [one for source in found for one in passes.split(models, source, asked["preprocess"])]
 
 
 def _needed(asked: Mapping[str, Any], *, images: bool = True) -> None:
@@ -176,7 +189,7 @@ def _needed(asked: Mapping[str, Any], *, images: bool = True) -> None:
 def _probe_names(asked: Mapping[str, Any]) -> list[str]:
   names = list(dict.fromkeys(asked["probes"]))
   for name in names:
-    probes.get(name)
+    probes.get(probes.located(name)[0])
   return names
 
 
@@ -233,8 +246,8 @@ def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:
   """Chunks that nobody has written, of models that were not stopped."""
   units = [
     unit
-    for source in opened.sources
-    for of_probe in evaluate.units(opened.models, opened.planned[source.name], source, opened.settings)
+    for members, source in opened.passes
+    for of_probe in evaluate.units(members, opened.planned[source.name], source, opened.settings)
     for unit in of_probe
     if unit.model not in stopped
   ]

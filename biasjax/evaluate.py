@@ -94,7 +94,7 @@ def units(
           "biasjax": __version__,
           "model": model.fingerprint,
           "dataset": source.fingerprint,
-          "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": "bilinear"},
+          "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": source.interpolation},
           "labels": source.labels,
           "probe": probe.name,
           "conditions": list(probe.conditions),
@@ -240,7 +240,10 @@ class _Pass:
       wanted,
       batch_size=self.rows,
       preprocess=functools.partial(
-        preprocess.preprocess, short_side=self.source.resize, crop=self.source.crop
+        preprocess.preprocess,
+        short_side=self.source.resize,
+        crop=self.source.crop,
+        interpolation=self.source.interpolation,
       ),
     )
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):

@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from biasjax import trials
+from biasjax import across
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -180,6 +180,7 @@ class Store:
       "fingerprint": source.fingerprint,
       "length": source.length,
       "location": source.location,
+      "notes": list(source.notes),
     }
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
@@ -187,7 +188,7 @@ class Store:
     text = json.dumps(self.manifest, indent=1, sort_keys=True)
     path = self.workdir / "run.json"
     if not path.exists() or path.read_text() != text:
-      _write(path, text.encode())
+      write_file(path, text.encode())
 
   def units(self) -> list[Unit]:
     """What the tables are made of, sorted by model, dataset and probe."""
@@ -237,7 +238,7 @@ class Store:
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    _write(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
+    write_file(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.
@@ -290,7 +291,7 @@ def _chunk_name(chunk: tuple[int, int]) -> str:
   return f"{chunk[0]:08d}-{chunk[1]:08d}.parquet"
 
 
-def _write(path: epath.Path, content: bytes) -> None:
+def write_file(path: epath.Path, content: bytes) -> None:
   """Writes a file whole: what is cut short keeps a name that nothing reads."""
   temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"  # process ids repeat on other hosts
   try:
@@ -311,11 +312,13 @@ class Summary:
     metrics: columns model, dataset, probe, metric, value, low, high, n, detail; sorted by model and dataset.
     excluded: {dataset: {example id: reason}} of the images that could not be decoded.
     incomplete: what is left out because chunks are missing, a sentence each.
+    notes: what numbers of a dataset should be read with, a sentence each.
   """
 
   metrics: pd.DataFrame
   excluded: dict[str, dict[str, str]]
   incomplete: list[str]
+  notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
@@ -361,7 +364,14 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  return Summary(pd.DataFrame(rows, columns=columns), {k: v for k, v in excluded.items() if v}, incomplete)
+  metrics = pd.DataFrame(rows, columns=columns)
+  metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
+  notes = [
+    f"{dataset}: {note}"
+    for dataset, known in sorted(store.manifest["datasets"].items())
+    for note in known.get("notes", ())
+  ]
+  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
 
 
 def wide(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -395,7 +405,7 @@ def write_tables(store: Store, summary: Summary) -> None:
     "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
   }
   for name, table in tables.items():
-    _write(store.workdir / name, table.to_csv(index=False).encode())
+    write_file(store.workdir / name, table.to_csv(index=False).encode())
 
 
 def text_table(metrics: pd.DataFrame) -> str:
@@ -405,14 +415,15 @@ def text_table(metrics: pd.DataFrame) -> str:
   for dataset, of_dataset in main.groupby("dataset", sort=False):
     columns = list(dict.fromkeys(of_dataset["metric"]))
     fields = zip(*(of_dataset[field] for field in ("model", "metric", "value", "low", "high")), strict=True)
-    cells = {(model, metric): _cell(*interval) for model, metric, *interval in fields}
+    cells = {(model, metric): cell(*interval) for model, metric, *interval in fields}
     models = list(dict.fromkeys(of_dataset["model"]))
     rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
-    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", _aligned(rows), ""]
+    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", aligned(rows), ""]
   return "\n".join(lines)
 
 
-def _cell(value: float, low: float, high: float) -> str:
+def cell(value: float, low: float, high: float) -> str:
+  """A number with its interval, if it has one."""
   if np.isnan(value):
     return "undetermined"
   digits = 1 if abs(value) >= 10 else 3
@@ -420,44 +431,7 @@ def _cell(value: float, low: float, high: float) -> str:
   return f"{value:.{digits}f}{interval}"
 
 
-def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
-  """Shape bias of recorded decisions, and who errs on the same stimuli as whom; as text, for a terminal.
-
-  Writes trials.csv and error_consistency.csv into `workdir`. The networks whose shape bias has been probed
-  there are compared with the recorded observers.
-
-  Raises:
-    BiasjaxError: no file matches, one is no table of trials, or the folder cannot be written.
-  """
-  recorded = trials.read_all(pattern)
-  table = trials.summarise(recorded)
-  pairs = trials.consistency({**recorded, **_probed_decisions(epath.Path(workdir))})
-  people = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
-  _write(epath.Path(workdir) / "trials.csv", table.to_csv(index=False).encode())
-  _write(epath.Path(workdir) / "error_consistency.csv", pairs.to_csv(index=False).encode())
-  rows = [["file", "n_conflict", "n_shape", "n_texture", "shape bias"]]
-  for r in table.itertuples():
-    rows.append(
-      [r.file, str(r.n_conflict), str(r.n_shape), str(r.n_texture), _cell(r.shape_bias, r.low, r.high)]
-    )
-  if people:
-    rows += [[], ["observer", "error consistency with people (mean kappa)"]]
-    rows += [
-      [r.observer, _cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, people).itertuples()
-    ]
-  return _aligned(rows)
-
-
-def _probed_decisions(workdir: epath.Path) -> dict[str, pd.DataFrame]:
-  """Model (on dataset) -> its decisions about cue-conflict stimuli, of what is complete in `workdir`."""
-  if not (workdir / "run.json").exists():
-    return {}
-  store = Store(workdir)
-  units = [unit for unit in store.units() if unit.probe == "shape" and not store.missing(unit)]
-  return {f"{u.model} ({u.dataset})": trials.from_observations(store.read(u)[0]) for u in units}
-
-
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
   """Left-aligned columns; a row that is empty starts a table of its own."""
   lines = []
   for filled, of_table in itertools.groupby(rows, key=bool):

@@ -119,3 +119,71 @@ def error_consistency(
 
   drawn = np.random.default_rng(0).multinomial(n, cells / n, size=resamples)
   return float(kappa(cells[None])[0]), *percentile_interval(kappa(drawn), confidence)
+
+
+def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+  """The mean of `values` [n] with Student's t interval; NaN for n = 0, no interval for n = 1.
+
+  Where all values are equal there is no variance to see. Zeros or ones are then counts, and have Wilson's
+  interval; others have none.
+  """
+  n = len(values)
+  if n == 0:
+    return math.nan, math.nan, math.nan
+  average = float(np.mean(values, dtype=float))
+  spread = float(np.std(values, ddof=1, dtype=float)) if n > 1 else 0.0
+  if n > 1 and spread > 1e-12 * max(1.0, abs(average)):
+    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, n - 1)) * spread / math.sqrt(n)
+    return average, average - half, average + half
+  if average in (0.0, 1.0):
+    return average, *wilson(round(average * n), n, confidence)
+  return average, math.nan, math.nan
+
+
+def calibration_error(
+  confidence_of: np.ndarray, right: np.ndarray, bins: int = 15
+) -> tuple[float, float, float]:
+  """Expected calibration error (Guo et al. 2017): |confidence - accuracy| in bins of equal width, by size.
+
+  The interval is the delta method's: the error is the mean of (confidence - right) with its bin's sign.
+  It takes the signs as known, so it is too narrow, and the error too large, where bins are nearly calibrated.
+
+  Args:
+    confidence_of: float [n], of each prediction, in (0, 1].
+    right: bool [n], whether it is right.
+    bins: how many.
+
+  Returns:
+    (error, low, high), low not below 0; NaN for n = 0.
+  """
+  if not len(right):
+    return math.nan, math.nan, math.nan
+  # Bins are (0, 1/15], (1/15, 2/15], ...
+  which = np.clip(np.ceil(confidence_of.astype(float) * bins).astype(int) - 1, 0, bins - 1)
+  gap = confidence_of.astype(float) - right
+  sign = np.sign(np.bincount(which, gap, bins))
+  value, low, high = mean(sign[which] * gap)
+  return value, max(low, 0.0), high
+
+
+def spread_of_classes(right: np.ndarray, n: np.ndarray) -> tuple[float, float, float]:
+  """Standard deviation of accuracy between classes, without what sampling adds to it, with an interval.
+
+  Args:
+    right: int [classes], right decisions.
+    n: int [classes], decisions; classes with fewer than two are left out.
+
+  Returns:
+    (sd, low, high) as fractions: the square roots of the unbiased variance, and of its interval over classes
+    (normal). 0 where sampling alone explains the differences; NaN for fewer than two classes.
+  """
+  counted = n > 1
+  p, n = right[counted] / n[counted], n[counted]
+  k = len(p)
+  if k < 2:
+    return math.nan, math.nan, math.nan
+  # The variance of p around its mean, less the binomial variance of each p.
+  terms = (p - p.mean()) ** 2 * k / (k - 1) - p * (1 - p) / (n - 1)
+  value, low, high = mean(terms)
+  value, low, high = (math.sqrt(max(edge, 0.0)) for edge in (value, low, high))
+  return value, low, high

@@ -119,15 +119,24 @@ def read(path: str | pathlib.Path) -> pd.DataFrame:
   return decisions
 
 
-def read_all(pattern: str) -> dict[str, pd.DataFrame]:
-  """File name -> decisions, of every file that matches.
+def matching(pattern: str) -> list[pathlib.Path]:
+  """The files that match, sorted.
 
   Raises:
-    BiasjaxError: none does, or one cannot be read.
+    BiasjaxError: none does.
   """
   paths = sorted(pathlib.Path(path) for path in glob.glob(pattern))
   if not paths:
     raise BiasjaxError(f"--trials={pattern}: no file matches")
+  return paths
+
+
+def read_all(paths: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
+  """File name -> decisions.
+
+  Raises:
+    BiasjaxError: one cannot be read.
+  """
   return {path.name: read(path) for path in paths}
 
 

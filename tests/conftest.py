@@ -1,11 +1,12 @@
 """Fixtures and the strictness under which every test runs."""
 
-import contextlib
 import os
 import pathlib
 
 import jax
 import pytest
+
+import cpu_torchvision
 
 # Shapes that broadcast by accident are how wrong numbers come about.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -32,24 +33,11 @@ def reference() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def torchvision():
   """torchvision, which beside a CPU build of torch registers operators that do not exist there."""
-  torch = pytest.importorskip("torch", reason="parity tests need torch")
-  register = torch.library.register_fake
-
-  def tolerant(*args, **kwargs):
-    decorate = register(*args, **kwargs)
-
-    def apply(function):
-      with contextlib.suppress(RuntimeError):
-        return decorate(function)
-      return function
-
-    return apply
-
-  torch.library.register_fake = tolerant
+  pytest.importorskip("torch", reason="parity tests need torch")
   try:
-    return pytest.importorskip("torchvision", reason="parity tests need torchvision")
-  finally:
-    torch.library.register_fake = register
+    return cpu_torchvision.load()
+  except ImportError as error:
+    pytest.skip(f"parity tests need torchvision: {error}")
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ COUNTS = {"n01440764": 4, "n01443537": 3, "n15075141": 4}
 ASKED = {
   "probes": ["accuracy", "spectral"],
   "data_dir": None,
+  "manual_dir": None,
+  "limit": None,
+  "allow_incomplete": False,
+  "preprocess": "paper",
   "batch_size": "4",
   "chunk_size": 4,
   "seed": 0,

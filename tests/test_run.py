@@ -59,7 +59,9 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
     "top1_acc/imagenet",
     "top5_acc/imagenet",
   ]
-  assert {"model", "LPP", "HPP", "spectral-bias", *bands, *accuracies} == set(table.columns)
+  beside = {f"{name}/imagenet" for name in ("ece", "brier", "nll")}
+  beside |= {f"class_acc/imagenet/{name}" for name in ("worst", "worst_class", "mean", "sd")}
+  assert {"model", "LPP", "HPP", "spectral-bias", *bands, *accuracies, *beside} == set(table.columns)
   assert list(table["model"]) == ["narrow"]
   observations = pd.read_parquet(tmp_path / "out/observations")
   columns = [
@@ -127,11 +129,23 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
     "run.py", f"--config={config}", f"--dataset=mine=folder:{pictures}", f"--workdir={tmp_path / 'out'}"
   )
   assert done.returncode == 0, done.stderr
-  assert list(pd.read_csv(tmp_path / "out/results.csv").columns) == [
-    "model",
-    "top1_acc/mine",
-    "top5_acc/mine",
-  ]
+  columns = list(pd.read_csv(tmp_path / "out/results.csv").columns)
+  assert columns[:3] == ["model", "top1_acc/mine", "top5_acc/mine"]
+  assert all("/mine" in name for name in columns[1:])
+
+
+def test_a_benchmark_is_prepared_and_measured(tmp_path, network, pictures):
+  where = [f"--data_dir={tmp_path / 'tfds'}", "--allow_incomplete"]
+  prepared = python("run.py", "--prepare=imagenet", f"--manual_dir={pictures}", *where)
+  assert prepared.returncode == 0, prepared.stderr
+  assert prepared.stdout.splitlines()[-1].endswith("biasjax_imagenet/1.0.0")
+  flags = [f"--models={network}", "--dataset=imagenet", "--probes=accuracy", f"--workdir={tmp_path / 'out'}"]
+  done = python("run.py", *flags, *where, "--limit=6")
+  assert done.returncode == 0, done.stderr
+  assert "imagenet: 6 images, 95 % intervals" in done.stdout
+  differs, subset = done.stderr.splitlines()
+  assert "imagenet: it is not what its authors published: 10 images instead of 50,000" in differs
+  assert "a class-balanced subset, 6 of 10 images" in subset
 
 
 @pytest.mark.parametrize(
@@ -146,6 +160,9 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
     (["--modles=x"], "Unknown command line flag 'modles'. Did you mean: models"),
     (["--batch_size=0"], "batch_size"),
     (["--config=nowhere.py"], "nowhere.py"),
+    (["--prepare=imagenet_a"], "needs --manual_dir, a folder with imagenet-a.tar (0.69 GB) from https://"),
+    (["--models={network}", "--dataset=imagenet_v3"], "did you mean imagenet_v2"),
+    (["--models={network}", "--dataset=imagenet_a:{pictures}"], "but none belongs to imagenet_a"),
     (["stray"], "unexpected argument 'stray'"),
     (["--models={network},{namesake}", "--dataset=folder:{pictures}"], "'narrow' is named twice"),
   ],

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from biasjax import statistics
 
@@ -68,3 +69,24 @@ def test_a_filter_that_changes_nothing_still_has_an_interval():
 
 def test_a_ratio_to_nothing_is_undetermined():
   assert all(map(math.isnan, statistics.ratio_of_means(np.ones(3), np.zeros(3))))
+
+
+def test_the_mean_has_students_interval():
+  values = np.random.default_rng(0).normal(3, 2, 30)
+  expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+  assert statistics.mean(values) == pytest.approx((values.mean(), expected.low, expected.high))
+
+
+def test_the_mean_of_equal_values_has_wilsons_interval_or_none():
+  assert statistics.mean(np.zeros(20)) == (0.0, *statistics.wilson(0, 20))
+  assert statistics.mean(np.ones(20)) == (1.0, *statistics.wilson(20, 20))
+  value, low, high = statistics.mean(np.full(20, 0.3))
+  assert value == pytest.approx(0.3)
+  assert np.isnan([low, high]).all()
+  assert np.isnan(statistics.mean(np.array([]))).all()
+
+
+def test_calibration_is_perfect_where_confidence_is_the_accuracy_of_its_bin():
+  confidence, right = np.repeat([0.5, 0.75], [4, 4]), np.array([1, 1, 0, 0, 1, 1, 1, 0], bool)
+  assert statistics.calibration_error(confidence, right)[0] == pytest.approx(0)
+  assert statistics.calibration_error(confidence, ~right)[0] == pytest.approx((0 + 0.5) / 2)

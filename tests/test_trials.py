@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import results, trials
+from biasjax import scoring, trials
 from biasjax.errors import BiasjaxError
 from biasjax.statistics import error_consistency, ratio_of_totals
 
@@ -49,7 +49,7 @@ def test_decisions_are_counted_where_shape_and_texture_differ(tmp_path):
 @pytest.mark.reference
 def test_recorded_trials_give_the_exact_counts(reference):
   golden = json.loads((reference / "reference/golden_trials.json").read_text())
-  recorded = trials.read_all(str(reference / "data/trials/cue_conflict/*.csv"))
+  recorded = trials.read_all(trials.matching(str(reference / "data/trials/cue_conflict/*.csv")))
   assert set(recorded) == set(golden["cue_conflict_trials"])
   assert len(recorded) == 21
   table = trials.summarise(recorded).set_index("file")
@@ -73,7 +73,9 @@ def test_recorded_trials_give_the_exact_counts(reference):
 @pytest.mark.reference
 def test_recorded_trials_give_the_exact_counts_of_each_category(reference):
   golden = json.loads((reference / "reference/golden_trials.json").read_text())["cue_conflict_trials"]
-  for name, decisions in trials.read_all(str(reference / "data/trials/cue_conflict/*.csv")).items():
+  for name, decisions in trials.read_all(
+    trials.matching(str(reference / "data/trials/cue_conflict/*.csv"))
+  ).items():
     for category, (shape, texture, _) in golden[name]["per_shape_category"].items():
       counts = trials.count(decisions[decisions["shape"] == category])
       assert (counts.n_shape, counts.n_texture) == (shape, texture)
@@ -82,7 +84,7 @@ def test_recorded_trials_give_the_exact_counts_of_each_category(reference):
 @pytest.mark.reference
 def test_people_agree_more_with_each_other_than_networks_with_them(reference):
   """Geirhos et al. 2020: ResNet-50's kappa with people is below 0.1 on cue conflict, people's about 0.3."""
-  recorded = trials.read_all(str(reference / "data/trials/cue_conflict/*.csv"))
+  recorded = trials.read_all(trials.matching(str(reference / "data/trials/cue_conflict/*.csv")))
   people = [name for name, decisions in recorded.items() if trials.is_person(decisions)]
   mean = trials.with_people(trials.consistency(recorded), people).set_index("observer")
   assert mean.loc["style-transfer-512-nomask-experiment_resnet50_session-1.csv", "kappa"] < 0.1
@@ -93,7 +95,7 @@ def test_people_agree_more_with_each_other_than_networks_with_them(reference):
 def test_tables_are_written(tmp_path):
   trial_file(tmp_path / "a.csv", ROWS)
   trial_file(tmp_path / "b.csv", [(name, "cat") for name, _ in ROWS], subject="subject-02")
-  text = results.score_trials(str(tmp_path / "*.csv"), tmp_path / "out")
+  text = scoring.score_trials(str(tmp_path / "*.csv"), tmp_path / "out")
   table = pd.read_csv(tmp_path / "out/trials.csv")
   assert list(table.columns) == ["file", "n_conflict", "n_shape", "n_texture", "shape_bias", "low", "high"]
   assert list(table["file"]) == ["a.csv", "b.csv", "people"]
@@ -163,5 +165,5 @@ def test_what_is_no_table_of_trials_is_refused_in_one_line(tmp_path, name):
   if content is not None:
     (tmp_path / "a.csv").write_text(content)
   with pytest.raises(BiasjaxError, match=message) as refused:
-    results.score_trials(str(tmp_path / pattern), tmp_path / "out")
+    scoring.score_trials(str(tmp_path / pattern), tmp_path / "out")
   assert "\n" not in str(refused.value)

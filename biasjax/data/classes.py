@@ -1,4 +1,7 @@
-"""What labels are indices into: ImageNet's 1,000 classes, Geirhos et al.'s (2018) 16, the drawn 16."""
+"""What labels are indices into: ImageNet's 1,000 classes, the 16 of Geirhos et al. (2018), the drawn 16.
+
+And the classes that compete where a benchmark holds only some of the 1,000.
+"""
 
 import functools
 import importlib.resources
@@ -23,6 +26,20 @@ def wordnet_ids() -> tuple[str, ...]:
 def class_index() -> dict[str, int]:
   """WordNet id -> class index, 0..999."""
   return {wnid: index for index, wnid in enumerate(wordnet_ids())}
+
+
+# Benchmarks that hold some of the 1,000 classes: the file of their WordNet ids.
+SUBSETS = ("imagenet_a", "imagenet_r", "imagenette")
+
+
+@functools.cache
+def subset(name: str) -> tuple[int, ...]:
+  """The classes of one of `SUBSETS`, ascending indices: 200 in ImageNet-A and in -R, 10 in imagenette.
+
+  Hendrycks et al. 2021a (A), 2021b (R); Howard 2019 (imagenette).
+  """
+  text = importlib.resources.files("biasjax.data").joinpath(f"info/{name}.txt").read_text()
+  return tuple(sorted(class_index()[wnid] for wnid in text.split()))
 
 
 @functools.cache

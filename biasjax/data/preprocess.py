@@ -27,8 +27,11 @@ def decode(encoded: bytes) -> Image.Image:
     raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {error}") from error
 
 
-def resize(image: Image.Image, short_side: int) -> Image.Image:
-  """`image` with its short side at `short_side`, bilinear with antialiasing (torchvision `Resize`).
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def resize(image: Image.Image, short_side: int, interpolation: str = "bilinear") -> Image.Image:
+  """`image` with its short side at `short_side`, with antialiasing (torchvision `Resize`).
 
   The long side is truncated, not rounded, as in torchvision.
   """
@@ -38,7 +41,7 @@ def resize(image: Image.Image, short_side: int) -> Image.Image:
     return image
   long = int(short_side * long / short)
   size = (short_side, long) if width <= height else (long, short_side)
-  return image.resize(size, Image.Resampling.BILINEAR)
+  return image.resize(size, INTERPOLATIONS[interpolation])
 
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
@@ -48,13 +51,16 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
   return image.crop((left, top, left + size, top + size))
 
 
-def preprocess(encoded: bytes, *, short_side: int | None = RESIZE, crop: int = CROP) -> np.ndarray:
-  """Pixels, uint8 [crop, crop, 3] in 0..255: decode, resize, crop, as the paper does for every model.
+def preprocess(
+  encoded: bytes, *, short_side: int | None = RESIZE, crop: int = CROP, interpolation: str = "bilinear"
+) -> np.ndarray:
+  """Pixels, uint8 [crop, crop, 3] in 0..255: decode, resize, crop; by default as the paper for every model.
 
   Args:
     encoded: the file's bytes.
     short_side: pixels; None for stimuli that are shown as they are, which must be crop x crop.
     crop: pixels of a side.
+    interpolation: one of `INTERPOLATIONS`.
 
   Raises:
     ValueError: the bytes cannot be decoded, or a stimulus is of another size.
@@ -64,4 +70,4 @@ def preprocess(encoded: bytes, *, short_side: int | None = RESIZE, crop: int = C
     if image.size != (crop, crop):
       raise ValueError(f"{image.width}x{image.height} pixels, but these stimuli are {crop}x{crop}")
     return np.asarray(image)
-  return np.asarray(center_crop(resize(image, short_side), crop))
+  return np.asarray(center_crop(resize(image, short_side, interpolation), crop))

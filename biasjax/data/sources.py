@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from biasjax.data import synthetic
+from biasjax.data import datasets, synthetic
 from biasjax.data.classes import category_index, class_index, cues
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
@@ -64,7 +64,9 @@ class Source:
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
     crop: pixels of a side, as networks see them.
+    interpolation: of the resizing, "bilinear" or "bicubic".
     most_labels: the largest number of classes that are right for one example.
+    notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
   """
 
   name: str
@@ -75,7 +77,9 @@ class Source:
   labels: str = "imagenet"
   resize: int | None = RESIZE
   crop: int = CROP
+  interpolation: str = "bilinear"
   most_labels: int = 1
+  notes: tuple[str, ...] = ()
 
 
 def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
@@ -266,7 +270,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   import tensorflow_datasets as tfds_lib
 
   dataset, _, split = spec.partition("@")
-  builder = _tfds_builder(tfds_lib, dataset, data_dir)
+  builder = tfds_builder(tfds_lib, dataset, data_dir)
   info, features = builder.info, dict(builder.info.features or {})
   if not split:
     usual = [known for known in ("validation", "test") if known in info.splits]
@@ -307,7 +311,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   return Source(table_name, len(records), read, fingerprint, location, **of_source)
 
 
-def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
+def tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
   """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
   file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
   try:
@@ -317,13 +321,16 @@ def _tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
       builder = tfds_lib.builder(dataset, data_dir=data_dir)
   except tfds_lib.core.DatasetNotFoundError as error:
     raise BiasjaxError(f"no TFDS dataset {dataset!r}: check the name, or --data_dir={data_dir}") from error
-  except (FileNotFoundError, ValueError, AssertionError) as error:
+  except (OSError, ValueError, AssertionError) as error:
     reason = " ".join(str(error).split())
     raise BiasjaxError(f"TFDS dataset {dataset!r} cannot be opened: {reason}") from error
   if not builder.info.splits:
+    here = [row.name for row in datasets.ROWS if row.stock and row.stock[0].split("/")[0] == builder.name]
+    without = f"run.py --prepare={here[0]}, or " if here else ""
     raise BiasjaxError(
-      f"TFDS dataset {dataset!r} is not prepared in {builder.data_dir}: prepare it with "
-      f"tfds.builder({dataset!r}, file_format='array_record').download_and_prepare(), or check --data_dir"
+      f"TFDS dataset {dataset!r} is not prepared in {builder.data_dir}: prepare it with {without}"
+      f"tfds.builder({dataset!r}, file_format='array_record').download_and_prepare(), which may need "
+      "TensorFlow (pip install tensorflow; reading never does); or check --data_dir"
     )
   if builder.info.file_format != file_format:
     raise BiasjaxError(

@@ -36,6 +36,7 @@ class Checkpoint:
     mean: that the network subtracts from images in [0, 1].
     std: that it divides by.
     top1: on ImageNet's validation set in percent, as its authors report it (with their own preprocessing).
+    native: (short side, interpolation) that its authors bring images to before the central 224 x 224.
     unverified: facts of this row that nobody could check.
     notes: what to know when reading this network's numbers.
   """
@@ -53,10 +54,13 @@ class Checkpoint:
   mean: tuple[float, float, float] = IMAGENET_MEAN
   std: tuple[float, float, float] = IMAGENET_STD
   top1: float | None = None
+  native: tuple[int, str] = (256, "bilinear")
   unverified: str = ""
   notes: str = ""
 
 
+# timm's usual: a crop of 0.95 of the short side, so 224 of floor(224 / 0.95).
+TIMM = (235, "bicubic")
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # no normalisation
 
 
@@ -86,7 +90,8 @@ def _recipe(recipe: str, title: str, top1: float, sha256: str | None = None) -> 
     sha256=sha256,
     megabytes=102,
     top1=top1,
-    notes="its authors evaluate with bicubic interpolation and a crop of 0.95",
+    native=(224, "bicubic") if recipe == "a1h" else TIMM,
+    notes="its authors evaluate with bicubic interpolation and a crop of 0.95 (a1h: of 1)",
   )
 
 
@@ -173,6 +178,7 @@ ROWS = (
     citation="Vryniotis 2021, torchvision",
     licence="BSD-3-Clause",
     top1=80.858,
+    native=(232, "bilinear"),
     notes="its authors resize to 232",
   ),
   _recipe("a1", "A1", 80.2, "773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb"),
@@ -384,6 +390,7 @@ ROWS = (
     "Wightman, Touvron & Jégou 2021, arXiv:2110.00476",
     "see its page",
     repository="resnet18.a1_in1k",
+    native=TIMM,
   ),
   _timm(
     "resnet34",
@@ -391,6 +398,7 @@ ROWS = (
     "Wightman, Touvron & Jégou 2021, arXiv:2110.00476",
     "see its page",
     repository="resnet34.a1_in1k",
+    native=TIMM,
   ),
   _timm(
     "resnet101",
@@ -398,6 +406,7 @@ ROWS = (
     "Wightman, Touvron & Jégou 2021, arXiv:2110.00476",
     "see its page",
     repository="resnet101.a1h_in1k",
+    native=TIMM,
   ),
   _timm(
     "resnet152",
@@ -405,6 +414,7 @@ ROWS = (
     "Wightman, Touvron & Jégou 2021, arXiv:2110.00476",
     "see its page",
     repository="resnet152.a1h_in1k",
+    native=TIMM,
   ),
   _timm(
     "ssl_resnet50",

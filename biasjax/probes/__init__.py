@@ -48,19 +48,49 @@ def get(name: str, size: int = 224) -> Probe:
   return make(size, **options)
 
 
+def located(spec: str) -> tuple[str, str]:
+  """(name, datasets) of a probe as it is asked for: "name@dataset+dataset"; no datasets means all."""
+  name, _, where = spec.partition("@")
+  return name, where
+
+
+def asked_of(wanted: Sequence[str], sources: Sequence[Source]) -> list[str]:
+  """Those of `wanted` that can be asked of some of `sources`: for a plan where not all datasets are there."""
+  kept = []
+  for spec in wanted:
+    name, where = located(spec)
+    wanted_there = {part.replace("_", "-") for part in where.split("+")}
+    there = [s for s in sources if not where or s.name.replace("_", "-") in wanted_there]
+    if any(source.labels in get(name, source.crop).decide for source in there):
+      kept.append("@".join([name, "+".join(s.name for s in there)]) if where else name)
+  return kept
+
+
+def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
+  known = {source.name.replace("_", "-"): source.name for source in sources}
+  if not where:
+    return set(known.values())
+  for name in where.split("+"):
+    if name.replace("_", "-") not in known:
+      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for, only {', '.join(known.values())}")
+  return {known[name.replace("_", "-")] for name in where.split("+")}
+
+
 def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Probe]]:
   """Which probes each dataset is asked, those that others need included: all whose decision fits its labels.
 
   Args:
-    wanted: names of probes.
+    wanted: names of probes; "name@dataset+dataset" is asked of these datasets only.
     sources: with distinct names.
 
   Raises:
-    BiasjaxError: an unknown probe; a probe that fits no dataset, or a dataset that fits no probe.
+    BiasjaxError: an unknown probe or dataset; a probe that fits no dataset, or a dataset that fits no probe.
   """
   found: dict[str, list[Probe]] = {}
+  places = [(name, _datasets(where, sources)) for name, where in map(located, wanted)]
+  wanted = list(dict.fromkeys(name for name, _ in places))
   for source in sources:
-    asked = [get(name, source.crop) for name in wanted]
+    asked = [get(name, source.crop) for name, where in places if source.name in where]
     needed = [get(need, source.crop) for probe in asked for need in (*probe.needs, probe.name)]
     found[source.name] = list({p.name: p for p in needed if source.labels in p.decide}.values())
   for name in wanted:

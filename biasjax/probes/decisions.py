@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from biasjax.data import synthetic
-from biasjax.data.classes import categories, category_classes
+from biasjax.data.classes import categories, category_classes, subset
 from biasjax.errors import BiasjaxError
 from biasjax.types import Logits
 
@@ -67,6 +67,18 @@ def sixteen_categories(logits: Logits) -> Scores:
 def _require(logits: Logits, classes: int, what: str) -> None:
   if logits.shape[1] != classes:
     raise BiasjaxError(f"{what} needs a network of {classes:,} classes; this one has {logits.shape[1]:,}")
+
+
+@functools.cache  # one object for equal names, so that a step is compiled once
+def only_classes_of(benchmark: str) -> Decision:
+  """The decision over the classes of ImageNet-A or -R or imagenette (`classes.SUBSETS`); others never win."""
+  competing = np.zeros(1000, bool)
+  competing[list(subset(benchmark))] = True
+
+  def decide(logits: Logits) -> Scores:
+    return jnp.where(competing[None], all_classes(logits), -jnp.inf)
+
+  return decide
 
 
 @functools.cache  # one object for equal categories, so that a step is compiled once

@@ -192,7 +192,9 @@ def test_an_absent_tfds_dataset_is_refused(tmp_path):
 
 
 def test_a_tfds_dataset_that_is_not_prepared_is_refused(tmp_path):
-  with pytest.raises(BiasjaxError, match="is not prepared in"):
+  with pytest.raises(
+    BiasjaxError, match=r"is not prepared in .*run.py --prepare=imagenet_v2, or .*pip install tensorflow"
+  ):
     sources.tfds("imagenet_v2", data_dir=str(tmp_path))
 
 

@@ -13,6 +13,7 @@ class Images:
 
   def __init__(self, name, length):
     self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"
+    self.notes = ()
 
 
 def write(folder, decisions, dataset="drawn", probe="accuracy"):
@@ -36,6 +37,7 @@ def write(folder, decisions, dataset="drawn", probe="accuracy"):
           )
           for name, value in zip(rows, values, strict=True):
             rows[name].append(value)
+      rows |= {name: [0.0] * len(rows["label"]) for name in ("nll", "brier")}  # nobody here asks for them
       store.write(unit, (start, stop), rows, {})
   assert json.loads((folder / "run.json").read_text())["units"]
 

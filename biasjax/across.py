@@ -1,0 +1,173 @@
+"""Numbers that need several datasets or several models: axes, relative mCE, effective robustness.
+
+From a table of metrics (`results.Summary.metrics`) to further rows of it; neither jax nor images are needed.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import scipy.special
+import scipy.stats
+
+from biasjax.data.layouts import ALEXNET, ALEXNET_CLEAN, SEVERITIES
+from biasjax.statistics import CONFIDENCE
+
+NAME = "benchmarks"  # what stands for a dataset and a probe in rows that belong to several
+CLEAN = "top1_acc/imagenet"
+# As Gavrikov & Keuper 2024 average them; the same columns define the axes in configs/study.py.
+AXES = {
+  "ID": (CLEAN, "top1_acc/imagenet-v2", "top1_acc/imagenet-real"),
+  "Robustness": ("top1_acc/imagenet-a", "top1_acc/imagenet-c", "top1_acc/imagenet-cbar"),
+  "Concepts": ("top1_acc/imagenet-sketch", "top1_acc/imagenet-r", "top1_acc/stylized"),
+  "Adversarial": ("top1_acc/PGD-40/low",),
+}
+# Made of ImageNet's validation images: what chance adds to one of them it adds to the others.
+SAME_IMAGES = frozenset(
+  (CLEAN, "top1_acc/imagenet-real", "top1_acc/imagenet-c", "top1_acc/imagenet-cbar", "top1_acc/PGD-40/low")
+)
+SHIFTED = (*AXES["ID"][1:], *AXES["Robustness"], *AXES["Concepts"], "top1_acc/ood_mean")
+FEWEST_OTHERS = 4  # models that a line of effective robustness is drawn through
+
+
+def derive(metrics: pd.DataFrame) -> pd.DataFrame:
+  """The rows that follow from rows of several datasets or models.
+
+  Args:
+    metrics: columns model, dataset, probe, metric, value, low, high, n, detail.
+
+  Returns:
+    Rows with the same columns; none where what they need is not there. Intervals hold sampling error of
+    images, and for effective robustness also that of the line.
+  """
+  # Of a metric that several datasets give, that of imagenet, as in results.csv.
+  order = metrics.assign(other=metrics["dataset"] != "imagenet").sort_values(["other", "dataset"])
+  first = order.drop_duplicates(["model", "metric"])
+  tables = {
+    name: first.pivot(index="model", columns="metric", values=name) for name in ("value", "low", "high", "n")
+  }
+  value, half = tables["value"], (tables["high"] - tables["low"]) / 2
+  rows = [
+    *axes(value, half, tables["n"]),
+    *relative_mce(value, half, tables["n"]),
+    *effective_robustness(value, half),
+  ]
+  models = list(dict.fromkeys(metrics["model"]))
+  kept = sorted(rows, key=lambda row: models.index(row["model"]))
+  named = [{"dataset": NAME, "probe": NAME, **row} for row in kept]
+  return pd.DataFrame(named, columns=list(metrics.columns)) if named else metrics.iloc[:0]
+
+
+def axes(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
+  """The plain mean of each axis' accuracies, and the mean of their z-scores over the models ("<axis>/z").
+
+  Intervals add the errors of benchmarks that are made of the same images, as if they moved together, and
+  those of others as independent.
+  """
+  rows = []
+  for axis, columns in AXES.items():
+    if not set(columns) <= set(value.columns):
+      continue
+    wanted = list(columns)
+    complete = value[wanted].dropna()
+    for model, accuracies in complete.iterrows():
+      error = _combined(half.loc[model, wanted]) / len(wanted)
+      count = int(n.loc[model, wanted].sum())
+      rows.append(_row(str(model), axis, float(accuracies.mean()), error, count))
+    spread = complete.std()
+    if len(complete) > 2 and (spread > 0).all():
+      scores = ((complete - complete.mean()) / spread).mean(axis=1)
+      for model, score in scores.items():
+        error = _combined(half.loc[model, wanted] / spread) / len(wanted)
+        rows.append(_row(str(model), f"{axis}/z", float(score), error, len(complete), detail=True))
+  return rows
+
+
+def _combined(half: pd.Series) -> float:
+  together = sum(width for name, width in half.items() if name in SAME_IMAGES)
+  return math.sqrt(together**2 + sum(w**2 for name, w in half.items() if name not in SAME_IMAGES))
+
+
+def relative_mce(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
+  """How much the corruptions of ImageNet-C cost beyond the clean error, over what they cost AlexNet.
+
+  Hendrycks & Dietterich 2019: the mean over 15 corruptions of (error - clean error) of the model over that of
+  AlexNet, in per cent. The interval takes all corruptions as moving together, and so is wide.
+  """
+  by_corruption = {c: [f"top1_acc/{c}_{s}" for s in SEVERITIES] for c in ALEXNET}
+  wanted = [CLEAN, *(column for columns in by_corruption.values() for column in columns)]
+  if not set(wanted) <= set(value.columns):
+    return []
+  rows = []
+  for model, accuracies in value[wanted].dropna().iterrows():
+    total = weights = width = 0.0
+    for corruption, columns in by_corruption.items():
+      weight = 1 / (ALEXNET[corruption] - ALEXNET_CLEAN) / len(ALEXNET)
+      total += weight * (accuracies[CLEAN] - accuracies[columns].mean())
+      weights += weight
+      width += weight * half.loc[model, columns].mean()
+    error = math.hypot(width, weights * half.loc[model, CLEAN])
+    count = int(n.loc[model, CLEAN])
+    rows.append(_row(str(model), "relative_mCE", 100 * float(total), 100 * error, count))
+  return rows
+
+
+def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
+  """Accuracy under a shift beyond what in-distribution accuracy predicts, in percentage points.
+
+  Taori et al. 2020: the prediction is a line in logits of accuracy through the other models of the table, so
+  it says how a model stands among these. `n` is how many they are.
+  """
+  rows = []
+  for column in SHIFTED:
+    if column not in value.columns or CLEAN not in value.columns:
+      continue
+    both = value[[CLEAN, column]].dropna()
+    x, y = (_logit(both[name].to_numpy()) for name in (CLEAN, column))
+    for i, model in enumerate(both.index):
+      others = np.arange(len(both)) != i
+      found = _predict(x[others], y[others], x[i])
+      if found is None:
+        continue
+      at, slope, error = found
+      predicted = float(scipy.special.expit(at))
+      # d accuracy / d logit; the model's own errors come in through both accuracies.
+      steep = 100 * predicted * (1 - predicted)
+      clean = both[CLEAN].iloc[i] / 100
+      own = half.loc[model, CLEAN] / 100 / max(clean * (1 - clean), 1e-9)
+      width = math.sqrt(half.loc[model, column] ** 2 + (steep * slope * own) ** 2 + (steep * error) ** 2)
+      name = f"effective_robustness/{column.removeprefix('top1_acc/')}"
+      gain = float(both[column].iloc[i]) - 100 * predicted
+      rows.append(_row(str(model), name, gain, width, int(others.sum()), detail=True))
+  return rows
+
+
+def _predict(x: np.ndarray, y: np.ndarray, at: float) -> tuple[float, float, float] | None:
+  """(prediction at `at`, slope, half its 95 % interval) of a least-squares line; None if there is none."""
+  n = len(x)
+  if n < FEWEST_OTHERS or np.ptp(x) < 1e-9:
+    return None
+  slope, intercept = (float(number) for number in np.polyfit(x, y, 1))
+  residuals = y - intercept - slope * x
+  variance = residuals @ residuals / (n - 2)
+  error = math.sqrt(variance * (1 / n + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
+  return intercept + slope * at, slope, float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 2)) * error
+
+
+def _logit(percent: np.ndarray) -> np.ndarray:
+  """Logit of accuracies in per cent; those of 0 and 100 as if by half an image in 10,000."""
+  return scipy.special.logit(np.clip(percent / 100, 0.5e-4, 1 - 0.5e-4))
+
+
+def _row(
+  model: str, metric: str, value: float, half: float, n: int, *, detail: bool = False
+) -> dict[str, object]:
+  return {
+    "model": model,
+    "metric": metric,
+    "value": value,
+    "low": value - half,
+    "high": value + half,
+    "n": n,
+    "detail": detail,
+  }

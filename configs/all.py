@@ -1,0 +1,17 @@
+"""Every benchmark and every probe, for the paper's 48 networks; add --models for others."""
+
+from ml_collections import ConfigDict
+
+from configs import paper
+
+
+def get_config() -> ConfigDict:
+  config = paper.get_config()
+  config.dataset = [
+    *paper.DATASETS,
+    *("imagenet_v2_threshold", "imagenet_v2_top_images"),
+    *("imagenet_a_unmasked", "imagenet_r_unmasked"),
+    *("stylized_imagenet", "imagenette", "imagenette_10"),
+  ]
+  config.workdir = "out/all"
+  return config

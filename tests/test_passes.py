@@ -1,0 +1,101 @@
+"""Which models share a pass, and what native preprocessing is."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biasjax import passes, probes
+from biasjax.data import preprocess
+from biasjax.data.sources import Example, Source
+from biasjax.errors import BiasjaxError
+from biasjax.models import zoo
+from biasjax.models.load import Model
+from biasjax.models.resnet import Architecture
+from made_images import encoded, pixels
+
+SOURCE = Source("imagenet", 1, lambda i: Example(b"", 0, "x"), "f", "/somewhere")
+
+
+def models(*names: str) -> list[Model]:
+  architecture = Architecture("basic", (2, 2, 2, 2))
+  return [Model(name, architecture, {}, lambda v, x: x, name, {}) for name in names]
+
+
+def test_the_papers_preprocessing_is_one_pass():
+  given = models("tv_resnet50", "resnet50.a1_in1k")
+  assert passes.split(given, SOURCE) == [(given, SOURCE)]
+
+
+def test_native_preprocessing_is_a_pass_for_each_recipe():
+  given = models("tv_resnet50", "resnet50.a1_in1k", "mine", "resnet50.a2_in1k", "tv2_resnet50")
+  found = passes.split(given, SOURCE, "native")
+  assert [([m.name for m in members], s.resize, s.interpolation) for members, s in found] == [
+    (["tv_resnet50", "mine"], 256, "bilinear"),
+    (["resnet50.a1_in1k", "resnet50.a2_in1k"], 235, "bicubic"),
+    (["tv2_resnet50"], 232, "bilinear"),
+  ]
+
+
+def test_stimuli_stay_as_they_are():
+  given = models("resnet50.a1_in1k")
+  source = dataclasses.replace(SOURCE, resize=None)
+  assert passes.split(given, source, "native") == [(given, source)]
+
+
+def test_native_recipes_are_timms(torchvision):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  checked = 0
+  for row in zoo.ROWS:
+    if not row.source.startswith("hf:timm/"):
+      continue
+    config = timm.models.get_pretrained_cfg(row.source.split("/")[1])
+    # Networks trained at fewer than 224 pixels are tested at 224.
+    at_224 = config.input_size[-1] == 224
+    crop = config.crop_pct if at_224 else config.test_crop_pct
+    assert at_224 or config.test_input_size[-1] == 224
+    assert row.native == (int(224 / crop), config.interpolation), row.name
+    checked += 1
+  assert checked > 10
+
+
+def test_native_recipe_of_torchvisions_second_weights(torchvision):
+  transforms = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.transforms()
+  assert zoo.ZOO["tv2_resnet50"].native == (transforms.resize_size[0], transforms.interpolation.value)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (500, 260), (224, 224)])
+def test_bicubic_resizing_equals_torchvision(torchvision, size):
+  content = encoded(pixels(*size))
+  from torchvision import transforms
+
+  theirs = transforms.Compose(
+    [
+      transforms.Resize(235, interpolation=transforms.InterpolationMode.BICUBIC),
+      transforms.CenterCrop(224),
+    ]
+  )(Image.open(io.BytesIO(content)).convert("RGB"))
+  ours = preprocess.preprocess(content, short_side=235, interpolation="bicubic")
+  np.testing.assert_array_equal(ours, np.asarray(theirs))
+
+
+# Which datasets a probe is asked of.
+
+
+def planned(wanted: list[str]) -> dict[str, list[str]]:
+  sources = [SOURCE, dataclasses.replace(SOURCE, name="imagenet-v2")]
+  return {name: [p.name for p in of] for name, of in probes.plan(wanted, sources).items()}
+
+
+def test_a_probe_can_be_asked_of_one_dataset():
+  expected = {"imagenet": ["accuracy", "spectral"], "imagenet-v2": ["accuracy"]}
+  assert planned(["accuracy", "spectral@imagenet"]) == expected
+  assert planned(["accuracy@imagenet_v2", "spectral@imagenet"]) == expected
+  assert planned(["accuracy", "spectral@imagenet+imagenet-v2"])["imagenet-v2"] == ["accuracy", "spectral"]
+
+
+def test_an_unknown_dataset_of_a_probe_is_refused():
+  with pytest.raises(BiasjaxError, match="no dataset 'imagenet-a' is asked for, only imagenet, imagenet-v2"):
+    planned(["accuracy", "spectral@imagenet-a"])
