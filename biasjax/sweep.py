@@ -8,7 +8,7 @@ from typing import Any
 from etils import epath
 
 from biasjax import commands
-from biasjax.data import sources
+from biasjax.data import opening
 from biasjax.errors import BiasjaxError
 from biasjax.report import command as report
 from biasjax.train import command as training
@@ -94,7 +94,7 @@ def run(asked: Mapping[str, Any]) -> int:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
   """
   planned = members(asked["sweep"])
-  source = sources.open_source(asked["sweep"]["dataset"], asked["data_dir"])
+  source = opening.open_asked(asked["sweep"]["dataset"], asked)
   workdir = epath.Path(asked["workdir"])
   shared = asked["train"] or {}
   folders = []

@@ -50,7 +50,12 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     BiasjaxError: an image cannot be read or decoded.
   """
   per_epoch = steps_per_epoch(source, batch_size)
-  shown = functools.partial(preprocess.preprocess, short_side=source.resize, crop=source.crop)
+  shown = functools.partial(
+    preprocess.preprocess,
+    short_side=source.resize,
+    crop=source.crop,
+    interpolation=source.interpolation,
+  )
   orders = functools.lru_cache(maxsize=2)(functools.partial(order, source.length, seed))
 
   def load(position):

@@ -13,15 +13,18 @@ from etils import epath
 
 import convert
 from biasjax import partition as partitions
-from biasjax.data import sources, synthetic
-from biasjax.data.classes import wordnet_ids
+from biasjax.data import opening, sources, synthetic
+from biasjax.data.classes import SUBSETS, wordnet_ids
 from biasjax.errors import BiasjaxError
 from biasjax.models import load, resnet
 from biasjax.train import batches, interventions, loop, step
 from biasjax.types import Variables
 from convert import conversion, export, torchvision
 
-CLASSES = {"imagenet": len(wordnet_ids()), "synthetic": len(synthetic.CATEGORIES)}
+CLASSES = {  # of a network, for each kind of labels that it can be trained on
+  **dict.fromkeys(("imagenet", *SUBSETS), len(wordnet_ids())),
+  "synthetic": len(synthetic.CATEGORIES),
+}
 ARCHITECTURES = {
   "resnet18": resnet.RESNET18,
   "resnet34": resnet.RESNET34,
@@ -108,7 +111,7 @@ def run(asked: Mapping[str, Any]) -> int:
   """Trains one network and prints where it is; returns the exit status.
 
   Args:
-    asked: `dataset` (one), `data_dir`, `workdir`, `batch_size`, `seed`, `init` (a network to go on from, as
+    asked: `dataset` (one), what `opening.open_asked` needs, `workdir`, `batch_size`, `seed`, `init` (a network to go on from, as
       --models names it, or None), `offline`, `partitioner`, and `train`, the settings.
 
   Raises:
@@ -118,7 +121,7 @@ def run(asked: Mapping[str, Any]) -> int:
   asked = {**asked, "batch_size": rows(asked["batch_size"])}
   if not asked["dataset"] or len(asked["dataset"]) != 1:
     raise BiasjaxError("--dataset is needed: one dataset to train on")
-  source = sources.open_source(asked["dataset"][0], asked["data_dir"])
+  source = opening.open_asked(asked["dataset"][0], asked)
   folder, log = train(settings, source, asked)
   loss, accuracy = np.mean(log[-20:], axis=0)
   print(
