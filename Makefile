@@ -1,18 +1,21 @@
-# make demo: the main job on drawn pictures, in two minutes. make test: the tests. make lint: style and types.
+# make demo: the whole study in miniature, in three minutes. make test: the tests. make lint: style and types.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo/out
+DRAWN = tfds:$(DEMO)/data/synthetic_conflict/64px_0/1.0.0
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.runtime
 	rm -rf $(DEMO)
-	$(BIN)/python -m demo.draw --output=$(DEMO)/pictures
-	$(BIN)/python -m convert --checkpoint=demo/narrow_resnet50.pth --output=$(DEMO)/narrow_resnet50
-	$(BIN)/python run.py --models=$(DEMO)/narrow_resnet50 --probes=accuracy,spectral \
-	  --dataset=drawn=folder:$(DEMO)/pictures --workdir=$(DEMO)/results
+	$(BIN)/python -m biasjax.data.builders.synthetic_conflict --data_dir=$(DEMO)/data --per_category=0
+	BIASJAX_CACHE=$(DEMO)/cache $(BIN)/python run.py --config=configs/demo.py
+	BIASJAX_CACHE=$(DEMO)/cache $(BIN)/python run.py --config=configs/demo.py \
+	  --probes=accuracy,spectral,critical_band --dataset=drawn=$(DRAWN)@validation
+	$(BIN)/python run.py --config=configs/miniature.py --table=$(DEMO)/results/results.csv \
+	  --categories=demo/zoo/categories.json --output=$(DEMO)/study
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest

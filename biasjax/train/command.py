@@ -111,8 +111,8 @@ def run(asked: Mapping[str, Any]) -> int:
   """Trains one network and prints where it is; returns the exit status.
 
   Args:
-    asked: `dataset` (one), what `opening.open_asked` needs, `workdir`, `batch_size`, `seed`, `init` (a network to go on from, as
-      --models names it, or None), `offline`, `partitioner`, and `train`, the settings.
+    asked: `dataset` (one), what `opening.open_asked` needs, `workdir`, `batch_size`, `seed`, `init` (one
+      network to go on from, as in --models, or None), `offline`, `partitioner`, and `train`, the settings.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
