@@ -23,7 +23,8 @@ TARGET, OTHER_TARGET = jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0])
 def many(spec: str, n: int = 64, shown=None, other=None):
   """(images [n, h, w, 3], targets [n, 3]) of n keys."""
   (intervention,) = interventions.parse(spec)
-  shown, other = image(0) if shown is None else shown, image(1) if other is None else other
+  shown = jnp.asarray(image(0) if shown is None else shown)
+  other = jnp.asarray(image(1) if other is None else other)
   keys = jax.random.split(jax.random.key(0), n)
   augment = jax.jit(jax.vmap(lambda key: intervention.augment(key, shown, TARGET, other, OTHER_TARGET)))
   return tuple(map(np.asarray, augment(keys)))
@@ -129,7 +130,7 @@ def test_blurring_weighs_like_a_gaussian():
 
 def test_shuffled_patches_are_the_same_patches():
   shown = image(0)
-  mixed = np.asarray(patch_shuffle.shuffle(jax.random.key(1), shown, 4))
+  mixed = np.asarray(patch_shuffle.shuffle(jax.random.key(1), jnp.asarray(shown), 4))
 
   def patches(x):
     blocks = np.asarray(x).reshape(4, 8, 4, 8, 3).swapaxes(1, 2).reshape(16, -1)
@@ -137,7 +138,7 @@ def test_shuffled_patches_are_the_same_patches():
 
   np.testing.assert_array_equal(patches(mixed), patches(shown))
   with pytest.raises(BiasjaxError, match="does not divide images of 32x32"):
-    patch_shuffle.shuffle(jax.random.key(0), shown, 5)
+    patch_shuffle.shuffle(jax.random.key(0), jnp.asarray(shown), 5)
 
 
 def test_mixup_is_the_average_that_its_target_says():
@@ -176,9 +177,9 @@ def test_diffusion_noise_keeps_variance_and_the_published_formula_does_not(alpha
 
 def test_an_affine_map_that_does_nothing_returns_the_image_and_a_shift_moves_it():
   shown = image(0)
-  same = augmix.affine(shown, jnp.eye(2), jnp.zeros(2))
+  same = augmix.affine(jnp.asarray(shown), jnp.eye(2), jnp.zeros(2))
   np.testing.assert_allclose(same, shown, atol=1e-6)
-  moved = augmix.affine(shown, jnp.eye(2), jnp.array([4 / SIZE, 0.0]))
+  moved = augmix.affine(jnp.asarray(shown), jnp.eye(2), jnp.array([4 / SIZE, 0.0]))
   np.testing.assert_allclose(moved[4:], shown[:-4], atol=1e-6)
 
 
@@ -200,7 +201,7 @@ def test_an_attack_stays_in_its_ball_and_raises_the_loss(spec, norm):
   def losses(images):
     return jnp.sum(images * weights[None], axis=(1, 2, 3))
 
-  images = jnp.stack([image(0), image(1)])
+  images = jnp.asarray(np.stack([image(0), image(1)]))
   attacked = intervention.attack(jax.random.key(0), losses, images)
   change = np.asarray(attacked - images, np.float64)
   sizes = np.abs(change).max((1, 2, 3)) if norm == np.inf else np.sqrt((change**2).sum((1, 2, 3)))
