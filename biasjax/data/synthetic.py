@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-Points = Float[np.ndarray, "n 2"]
+Points = Float[np.ndarray, "_ 2"]
 Field = Float[np.ndarray, "h w"]  # in [0, 1]
 Picture = UInt8[np.ndarray, "h w 3"]
 OVERSAMPLING = 2  # of textures and backgrounds, before they are averaged down
@@ -28,7 +28,7 @@ CORRUPTIONS: dict[str, tuple[float, ...]] = {
   "defocus_blur": (0.012, 0.022, 0.035),  # radius, of the side
   "fog": (0.3, 0.5, 0.7),  # share of the fog
   "contrast": (0.5, 0.3, 0.15),  # what is left of it
-  "pixelate": (2, 3, 4),  # pixels that become one
+  "pixelate": (2, 4, 8),  # pixels that become one
 }
 
 

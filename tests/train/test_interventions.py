@@ -111,7 +111,7 @@ def test_stylising_keeps_what_is_coarse_and_takes_what_is_fine():
   fine = flat + 0.2 * jnp.sin(jnp.arange(64) * 2 * jnp.pi * 16 / 64)[:, None, None]
   keys = jax.random.split(jax.random.key(0), 32)
   keep = jax.vmap(lambda key: stylised.stylise(key, coarse, flat))(keys)
-  np.testing.assert_allclose(keep, np.broadcast_to(coarse, keep.shape), atol=0.03)
+  np.testing.assert_allclose(keep, np.broadcast_to(coarse, keep.shape), atol=0.04)  # edges are mirrored
   taken = np.asarray(jax.vmap(lambda key: stylised.stylise(key, fine, fine))(keys)) - 0.5
   # The image's own grating is gone; the other's is there, in either orientation.
   upright = np.abs(np.fft.fft(taken.mean(2), axis=1))[:, 16, 0].round(3)
