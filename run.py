@@ -56,6 +56,9 @@ flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile t
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
 flags.DEFINE_boolean("tune_cpu", True, "Set options of XLA that were measured to be faster on CPUs.")
 flags.DEFINE_integer("seed", 0, "Of all noise and resampling.", lower_bound=0)
+flags.DEFINE_integer(
+  "keep_adversarial", 0, "Of so many of the first images, keep what attacks made of them.", lower_bound=0
+)
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
@@ -70,7 +73,7 @@ SETTINGS = (
   *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
   *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
   *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
-  *("dry_run", "benchmark", "profile", "tune_cpu"),
+  *("dry_run", "benchmark", "profile", "tune_cpu", "keep_adversarial"),
   *("summarise", "trials", "table", "categories", "compare", "output", "init"),
 )
 

@@ -93,6 +93,11 @@ def tables(store: results.Store) -> int:
   results.write_tables(store, summary)
   print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
+  if (store.workdir / "adversarial").exists():
+    from biasjax.report import adversarial  # only here: matplotlib takes its time
+
+    for path in adversarial.draw_all(store.workdir):
+      print(path)
   for sentence in (*summary.notes, *summary.incomplete):
     print(f"run.py: {sentence}", file=sys.stderr)
   for dataset, images in summary.excluded.items():
@@ -228,6 +233,7 @@ def _settings(
     precision=asked["precision"],
     partitioner=asked["partitioner"],
     worker=worker,
+    keep_adversarial=asked["keep_adversarial"],
   )
   if size != AUTO:
     return settings

@@ -69,6 +69,7 @@ class Settings:
     worker: which share of the chunks is this process'.
     told_to_stop: asked after each chunk.
     progress: whether to show a bar, where there is a terminal.
+    keep_adversarial: of how many of the first examples the adversarial images are kept.
   """
 
   batch_size: int = 64
@@ -78,6 +79,7 @@ class Settings:
   worker: Worker = dataclasses.field(default_factory=Worker)
   told_to_stop: Callable[[], bool] = lambda: False
   progress: bool = True
+  keep_adversarial: int = 0
 
 
 def units(
@@ -256,7 +258,7 @@ class _Pass:
         continue
       observed = _Observed(self.partition)
       for batch in of_chunk:
-        for p, m, condition, step, columns in self.steps(batch, missing):
+        for p, m, condition, step, columns in self.steps(batch, missing, observed):
           observed.add((p, m), condition, step, columns)
           progress.update(batch.count / steps)
         observed.end_batch(batch)
@@ -269,7 +271,7 @@ class _Pass:
       )
 
   def steps(
-    self, batch: pipeline.Batch, missing: list[list[bool]]
+    self, batch: pipeline.Batch, missing: list[list[bool]], observed: "_Observed"
   ) -> Iterator[tuple[int, int, str, Any, Mapping[str, Any]]]:
     """(probe, model, condition, what is observed, further columns), dispatched but not waited for."""
     split = self.partition
@@ -296,6 +298,8 @@ class _Pass:
           scores_step(self.models[m].apply, decide, self.settings.precision), self.variables[m], split
         )
         for name, attacked in probe.attack(victim, keys, prepared, labels):
+          if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
+            observed.keep((p, m), name, split.get(attacked.images))
           yield p, m, name, self.observe(m, decide, attacked.images, labels), attacked.columns
 
   def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
@@ -315,6 +319,9 @@ class _Pass:
           self.outcome.stopped[unit.model] = reason
           logger.error("model %s is left out from here on: %s", unit.model, reason)
           continue
+        kept = observed.kept((p, m), self.settings.keep_adversarial - chunk[0])
+        if kept:  # first, so that what the chunk's presence promises is there
+          self.store.write_adversarial(unit, chunk, kept)
         self.store.write(unit, chunk, columns, observed.excluded)
 
 
@@ -327,6 +334,29 @@ class _Observed:
     self._steps: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
     self._in_flight: collections.deque = collections.deque()
     self._batches: list[pipeline.Batch] = []
+    self._kept: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
+
+  @property
+  def examples(self) -> int:
+    """How many are in the batches that have ended."""
+    return sum(batch.count for batch in self._batches)
+
+  def keep(self, key: tuple[int, int], condition: str, images: np.ndarray) -> None:
+    """Keeps a batch's adversarial images, float32 [b, h, w, 3]."""
+    self._kept[key].setdefault(condition, []).append(images)
+
+  def kept(self, key: tuple[int, int], count: int) -> dict[str, np.ndarray]:
+    """Of the chunk's first `count` examples that could be decoded: `example_id`, `clean` (uint8) and, by
+    "adversarial/<condition>", the adversarial images; empty where none are kept."""
+    conditions = self._kept[key]
+    if not conditions:
+      return {}
+    batches = self._batches[: len(next(iter(conditions.values())))]
+    rows = np.flatnonzero(np.concatenate([batch.valid for batch in batches])[:count])
+    ids = np.concatenate([np.array(batch.example_ids) for batch in batches])
+    clean = np.concatenate([batch.pixels for batch in batches])
+    images = {f"adversarial/{name}": np.concatenate(parts)[rows] for name, parts in conditions.items()}
+    return {"example_id": ids[rows], "clean": clean[rows]} | images
 
   def add(self, key: tuple[int, int], condition: str, step: Any, further: Mapping[str, Any]) -> None:
     self._steps[key].setdefault(condition, []).append((step, further))

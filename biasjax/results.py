@@ -4,6 +4,7 @@ Layout of a working directory (docs/results.md):
 
   run.json          what it holds: datasets, and the key of each (model, dataset, probe)
   observations/<dataset>/<probe>/<model>/<key>/<start>-<stop>.parquet
+  adversarial/<dataset>/<probe>/<model>/<key>/<start>-<stop>.npz   where asked for (--keep_adversarial)
   results.csv       a row for each model, a column for each metric, in the paper's naming
   metrics.csv       a row for each number, with its interval and count
   trials.csv        shape bias of recorded decisions, a row for each file; error_consistency.csv beside it
@@ -239,6 +240,19 @@ class Store:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     write_file(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
+
+  def write_adversarial(self, unit: Unit, chunk: tuple[int, int], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes adversarial images of one chunk beside the observations, atomically.
+
+    Args:
+      unit: whose they are.
+      chunk: (start, stop), indices of examples.
+      arrays: example_id [n], clean uint8 [n, h, w, 3], and adversarial/<condition> float32 [n, h, w, 3].
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
+    folder = self.workdir / "adversarial" / self.folder(unit).relative_to(self.workdir / "observations")
+    write_file(folder / _chunk_name(chunk).replace(".parquet", ".npz"), buffer.getvalue())
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.

@@ -13,5 +13,6 @@ def get_config() -> ConfigDict:
     *("imagenet_a_unmasked", "imagenet_r_unmasked"),
     *("stylized_imagenet", "imagenette", "imagenette_10"),
   ]
+  config.probes = [*config.probes, "fgsm@imagenet", "autoattack@imagenet"]
   config.workdir = "out/all"
   return config

@@ -21,7 +21,7 @@ DATASETS = (
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.models = list(STUDY)
-  config.probes = ["accuracy", "shape", "spectral@imagenet", "critical_band@imagenet"]
+  config.probes = ["accuracy", "shape", "spectral@imagenet", "critical_band@imagenet", "pgd@imagenet"]
   config.dataset = list(DATASETS)
   config.batch_size = "auto"
   config.chunk_size = 2048

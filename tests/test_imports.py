@@ -59,7 +59,7 @@ ALLOWED = {
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS
-  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "convert"},
+  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
   "biasjax.train": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.partition", "convert"},
   "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
