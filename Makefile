@@ -13,7 +13,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/python -m biasjax.data.builders.synthetic_conflict --data_dir=$(DEMO)/data --per_category=0
 	BIASJAX_CACHE=$(DEMO)/cache $(BIN)/python run.py --config=configs/demo.py
 	BIASJAX_CACHE=$(DEMO)/cache $(BIN)/python run.py --config=configs/demo.py \
-	  --probes=accuracy,spectral,critical_band --dataset=drawn=$(DRAWN)@validation
+	  --probes=accuracy,spectral,critical_band,pgd:eps=1:steps=10 --dataset=drawn=$(DRAWN)@validation
 	$(BIN)/python run.py --config=configs/miniature.py --table=$(DEMO)/results/results.csv \
 	  --categories=demo/zoo/categories.json --output=$(DEMO)/study
 

@@ -10,7 +10,7 @@ CLEAN = "top1_acc/drawn"
 CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")
 BAND = "criticalband/continuous"
-PGD = "top1_acc/PGD-10/eps=1"
+PGD = "top1_acc/PGD-10:eps=1/eps=1"
 
 
 def get_config() -> ConfigDict:

@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
       ],
     },
     {
-      "probes": ["accuracy", "spectral", "critical_band"],
+      "probes": ["accuracy", "spectral", "critical_band", "pgd:eps=1:steps=10"],
       "dataset": [f"drawn={DRAWN}@validation"],
     },
   ]
