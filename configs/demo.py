@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 DRAWN = "tfds:demo/out/data/synthetic_conflict/64px_0/1.0.0"
 ZOO = (
   *("baseline_seed0", "baseline_seed1", "stylised_seed0", "stylised_seed1", "low_pass", "high_pass"),
-  *("gaussian_noise", "patch_shuffle", "linf_eps2", "l2_eps0.5", "mixup", "frozen_filters"),
+  *("gaussian_noise", "patch_shuffle", "linf_eps2", "mixup", "frozen_filters"),
 )
 RENDITIONS = ("shape_only", "texture_only", "silhouette", "edges")
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")

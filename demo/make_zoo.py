@@ -30,7 +30,6 @@ NETWORKS = {
   "gaussian_noise": ("noise", f"{PLAIN}+gaussian_noise=0.3", 0),
   "patch_shuffle": ("scrambled", f"{PLAIN}+patch_shuffle=1", 0),
   "linf_eps2": ("adversarial_training", f"{PLAIN}+linf_adversarial:steps=2=2", 0),
-  "l2_eps0.5": ("adversarial_training", f"{PLAIN}+l2_adversarial:steps=2=0.5", 0),
   "mixup": ("mixing", f"{PLAIN}+mixup=0.4", 0),
   "frozen_filters": ("freezing", f"{PLAIN}+frozen_filters=1", 0),
 }
