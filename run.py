@@ -6,6 +6,7 @@ python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...     a benchm
 python run.py --summarise --workdir=out                                 the tables again, from what is stored
 python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
 python run.py --table=out/results.csv --categories=... --output=study   study many models
+python run.py --config=configs/train.py --dataset=... --workdir=out     train, or go on with --init=...
 """
 
 import sys
@@ -65,6 +66,7 @@ flags.DEFINE_string("table", None, "Study this CSV of results (a row for each mo
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
 flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
 flags.DEFINE_string("output", "study", "Where the study goes.")
+flags.DEFINE_string("init", None, "The network that training goes on from, as --models names one.")
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
 SETTINGS = (
@@ -72,14 +74,16 @@ SETTINGS = (
   *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
   *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
   *("dry_run", "benchmark", "profile", "tune_cpu", "keep_adversarial"),
-  *("summarise", "trials", "table", "categories", "compare", "output"),
+  *("summarise", "trials", "table", "categories", "compare", "output", "init"),
 )
+
+SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 
 
 def settings(values: flags.FlagValues) -> dict:
   """What was asked: the command line before the config before the defaults.
 
-  A config may hold the definitions of a study beside flags, under `study`.
+  A config may hold sections beside flags, `SECTIONS`.
 
   Raises:
     BiasjaxError: the config is not there, or sets something that is no flag.
@@ -88,12 +92,12 @@ def settings(values: flags.FlagValues) -> dict:
     config = values.config.to_dict() if values.config else {}
   except OSError as error:
     raise BiasjaxError(f"--config cannot be loaded: {' '.join(str(error).split())}") from error
-  study = config.pop("study", None)
+  sections = {name: config.pop(name, None) for name in SECTIONS}
   unknown = sorted(set(config) - set(SETTINGS))
   if unknown:
     raise BiasjaxError(f"--config sets {unknown[0]!r}, which is none of {', '.join(SETTINGS)}")
   asked = {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
-  return asked | {"study": study}
+  return asked | sections
 
 
 def run(asked: dict) -> int:
@@ -103,6 +107,8 @@ def run(asked: dict) -> int:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
+  if asked["train"] or asked["sweep"]:
+    return train_networks(asked)
   if asked["table"] or asked["study"]:
     return study_table(asked)
   if asked["trials"]:
@@ -130,6 +136,17 @@ def study_table(asked: dict) -> int:
   from configs import study
 
   return command.run(asked | {"study": asked["study"] or study.get_config().to_dict()["study"]})
+
+
+def train_networks(asked: dict) -> int:
+  """Trains one network; or a family of them, which is then measured and studied."""
+  if asked["sweep"]:
+    from biasjax import sweep
+
+    return sweep.run(asked)
+  from biasjax.train import command
+
+  return command.run(asked)
 
 
 def score_trials(asked: dict) -> int:

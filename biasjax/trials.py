@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from biasjax.data.classes import categories, cues
+from biasjax.data.classes import conflict_categories, cues
 from biasjax.errors import BiasjaxError
 from biasjax.statistics import error_consistency, ratio_of_totals, wilson
 
@@ -62,13 +62,14 @@ def count(decisions: pd.DataFrame) -> CueConflict:
 
 def from_observations(observations: pd.DataFrame) -> pd.DataFrame:
   """The decisions of one network, from the observations of the shape probe."""
-  shape, texture = zip(*map(cues, observations["example_id"]), strict=True)
+  names = conflict_categories(observations.attrs.get("labels", "cue_conflict"))
+  shape, texture = zip(*(cues(name, names) for name in observations["example_id"]), strict=True)
   return pd.DataFrame(
     {
       "image": [pathlib.PurePosixPath(name).name for name in observations["example_id"]],
       "shape": shape,
       "texture": texture,
-      "response": np.array(categories())[observations["prediction"].to_numpy()],
+      "response": np.array(names)[observations["prediction"].to_numpy()],
     }
   )
 

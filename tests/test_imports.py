@@ -60,6 +60,8 @@ ALLOWED = {
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS
   | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
+  "biasjax.train": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.partition", "convert"},
+  "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},

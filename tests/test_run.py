@@ -10,11 +10,15 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
+from biasjax.models.load import flatten
+from biasjax.models.resnet import Architecture
+from biasjax.train import step
+from convert import torchvision
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[1]
-CHECKPOINT = ROOT / "demo/narrow_resnet50.pth"
 COUNTS = {"n02391049": 3, "n04548280": 4, "n07747607": 3}
 
 
@@ -30,9 +34,17 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> pathlib.Path:
-  """The demo's network, converted."""
-  output = tmp_path_factory.mktemp("converted") / "narrow"
-  done = python("-m", "convert", f"--checkpoint={CHECKPOINT}", f"--output={output}")
+  """A narrow network that nobody trained, saved under torchvision's names and converted."""
+  folder = tmp_path_factory.mktemp("converted")
+  architecture = Architecture("bottleneck", (3, 4, 6, 3), width=8, inner_width=8)
+  variables = flatten(step.fresh(architecture, 0))
+  named = torchvision.entries(architecture).items()
+  tensors = {name: torchvision.to_torch(variables[entry.path]) for name, entry in named}
+  # A block's last scale is 0 before training, and so would most of the network be.
+  tensors = {n: t + 0.3 if n.endswith("bn3.weight") else t for n, t in tensors.items()}
+  save_file(tensors, folder / "narrow.safetensors")
+  output = folder / "narrow"
+  done = python("-m", "convert", f"--checkpoint={folder / 'narrow.safetensors'}", f"--output={output}")
   assert done.returncode == 0, done.stderr
   return output
 

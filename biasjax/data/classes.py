@@ -1,4 +1,4 @@
-"""What labels are indices into: ImageNet's 1,000 classes, or the 16 categories of Geirhos et al. (2018).
+"""What labels are indices into: ImageNet's 1,000 classes, the 16 of Geirhos et al. (2018), the drawn 16.
 
 And the classes that compete where a benchmark holds only some of the 1,000.
 """
@@ -7,7 +7,9 @@ import functools
 import importlib.resources
 import pathlib
 import re
+from collections.abc import Collection
 
+from biasjax.data import synthetic
 from biasjax.errors import BiasjaxError
 
 CUE = re.compile(r"([a-z]+)\d*-([a-z]+)\d*")
@@ -59,18 +61,28 @@ def category_index() -> dict[str, int]:
   return {category: i for i, category in enumerate(categories())}
 
 
-def cues(example_id: str) -> tuple[str, str]:
+def conflict_categories(labels: str) -> tuple[str, ...]:
+  """The categories whose cues are in conflict, by the kind of labels: drawn ones, or Geirhos et al.'s."""
+  return synthetic.CATEGORIES if labels == "synthetic_conflict" else categories()
+
+
+def cues(example_id: str, known: Collection[str] | None = None) -> tuple[str, str]:
   """(shape, texture) of a cue-conflict stimulus, from its file name: <shape>N-<texture>M.png.
 
   Names with anything before that, up to the last underscore, as in recorded trials, are understood too.
 
+  Args:
+    example_id: the file name.
+    known: the categories there are; Geirhos et al.'s 16 by default.
+
   Raises:
-    BiasjaxError: it is not so named, or names something that is none of the 16 categories.
+    BiasjaxError: it is not so named, or names something that is none of the categories.
   """
+  known = known or categories()
   match = CUE.fullmatch(pathlib.PurePosixPath(example_id).stem.rpartition("_")[2])
-  if not match or not set(match.groups()) <= set(categories()):
+  if not match or not set(match.groups()) <= set(known):
     raise BiasjaxError(
       f"{example_id}: expected a cue-conflict stimulus <shape>N-<texture>M.png of the categories "
-      + ", ".join(categories())
+      + ", ".join(known)
     )
   return match[1], match[2]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from biasjax.data import datasets
+from biasjax.data import datasets, synthetic
 from biasjax.data.classes import category_index, class_index, cues
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
@@ -60,7 +60,7 @@ class Source:
     location: where it is, for messages.
     labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "categories16" (the 16
       categories of Geirhos et al.) or "cue_conflict" (the same, of the shape; the file name tells the
-      texture).
+      texture); "synthetic" and "synthetic_conflict" likewise with the drawn categories.
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
     crop: pixels of a side, as networks see them.
@@ -279,11 +279,13 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     raise BiasjaxError(
       f"{spec}: no split {split!r}; there are {', '.join(info.splits)}: name one as {dataset}@SPLIT"
     )
+  drawn = tuple(getattr(features.get("shape_label"), "names", ())) == synthetic.CATEGORIES
   cue_conflict = {"image", "shape_label", "texture_label", "file_name"} <= set(features)
   if not cue_conflict and not {"image", "label"} <= set(features):
     raise BiasjaxError(f"{spec}: expected the features image and label, found {', '.join(features)}")
   label = "shape_label" if cue_conflict else "label"
-  labels = _tfds_labels(spec, features[label], category_index() if cue_conflict else class_index())
+  index = synthetic.CATEGORY_INDEX if drawn else category_index() if cue_conflict else class_index()
+  labels = _tfds_labels(spec, features[label], index)
   records = builder.as_data_source(split=split, decoders={"image": tfds_lib.decode.SkipDecoding()})
 
   def read(index: int) -> Example:
@@ -302,7 +304,10 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
   table_name = name or {"imagenet2012": "imagenet"}.get(builder.name) or str(builder.name)
   location = f"{info.full_name}@{split} in {builder.data_dir}"
-  of_source = {"labels": "cue_conflict", "resize": None} if cue_conflict else {}
+  of_source: dict[str, Any] = {"labels": "cue_conflict", "resize": None} if cue_conflict else {}
+  if drawn:
+    of_source |= {"labels": "synthetic_conflict" if split == "conflict" else "synthetic"}
+    of_source |= {"crop": features["image"].shape[0]}
   return Source(table_name, len(records), read, fingerprint, location, **of_source)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 import pandas as pd
 
 from biasjax.partition import Partition
-from biasjax.probes.decisions import Decision, Scores, all_classes, only_classes_of, sixteen_categories
+from biasjax.probes.decisions import (
+  Decision,
+  Scores,
+  all_classes,
+  drawn_categories,
+  only_classes_of,
+  sixteen_categories,
+)
 from biasjax.types import Image, Images, RandomKey, Variables
 
 # A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
@@ -18,6 +25,7 @@ DECISIONS = {
   "imagenet_r": only_classes_of("imagenet_r"),
   "imagenette": only_classes_of("imagenette"),
   "categories16": sixteen_categories,
+  "synthetic": drawn_categories,
 }
 
 

@@ -30,7 +30,7 @@ MARGIN = 0.1  # of a repaired pixel to 0 or 1, likewise
 CLEAN = "clean"
 RESAMPLES = 1000  # of the images, for the intervals of the published estimate
 FEWEST_BANDS = 4  # a Gaussian has three parameters
-CHANCE = {"imagenet": 1 / 1000, "categories16": 1 / 16}
+CHANCE = {"imagenet": 1 / 1000, "categories16": 1 / 16, "synthetic": 1 / 16}
 PROPERTIES = ("bw", "cf", "pns")
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from biasjax.data import synthetic
 from biasjax.data.classes import categories, category_classes, subset
 from biasjax.errors import BiasjaxError
 from biasjax.types import Logits
@@ -27,6 +28,16 @@ def all_classes(logits: Logits) -> Scores:
     BiasjaxError: there are not 1,000 classes.
   """
   _require(logits, 1000, "a decision over ImageNet's 1,000 classes")
+  return logits
+
+
+def drawn_categories(logits: Logits) -> Scores:
+  """Every one of the 16 drawn categories (`data/synthetic.py`) competes.
+
+  Raises:
+    BiasjaxError: there are not 16 classes.
+  """
+  _require(logits, len(synthetic.CATEGORIES), "a decision over the drawn categories")
   return logits
 
 

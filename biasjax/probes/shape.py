@@ -14,14 +14,15 @@ import pandas as pd
 
 from biasjax import trials
 from biasjax.data.classes import categories as all_categories
+from biasjax.data.classes import conflict_categories
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.decisions import only, sixteen_categories
+from biasjax.probes.decisions import drawn_categories, only, sixteen_categories
 
 NAME = "shape"
 
 
 def summarise(
-  observations: Mapping[str, pd.DataFrame], *, name: str, competing: tuple[str, ...]
+  observations: Mapping[str, pd.DataFrame], *, name: str, competing: tuple[str, ...] | None
 ) -> list[Metric]:
   """Shape bias, overall and for each shape category, and cue accuracy, with Wilson's 95 % intervals.
 
@@ -29,6 +30,7 @@ def summarise(
   decisions that a bias rests on, and the stimuli for accuracies.
   """
   decisions = trials.from_observations(observations[name])
+  competing = competing or conflict_categories(observations[name].attrs.get("labels", "cue_conflict"))
   decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
   variant = name.removeprefix(NAME)
   # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
@@ -65,13 +67,15 @@ def make(size: int = 224, *, categories: str = "") -> Probe:
     BiasjaxError: an unknown category, or fewer than two.
   """
   del size  # nothing here depends on it
-  competing = tuple(sorted(set(categories.split("+")))) if categories else all_categories()
+  competing = tuple(sorted(set(categories.split("+")))) if categories else None
   name = f"{NAME}:categories={categories}" if categories else NAME
   return Probe(
     name=name,
     conditions={"cue-conflict": np.zeros((), np.int32)},
     perturb=lambda key, image, condition: image,
     summarise=functools.partial(summarise, name=name, competing=competing),
-    parameters={"categories": competing},
-    decide={"cue_conflict": only(competing) if categories else sixteen_categories},
+    parameters={"categories": competing or all_categories()},
+    decide={"cue_conflict": only(competing)}
+    if competing
+    else {"cue_conflict": sixteen_categories, "synthetic_conflict": drawn_categories},
   )

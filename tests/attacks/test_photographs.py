@@ -24,6 +24,7 @@ SIZE = 32
 def network(torchvision, tmp_path_factory):
   """A narrow ResNet in PyTorch for images in [0, 1], and converted."""
   import torch
+
   import torch_networks
 
   torch.set_num_threads(1)

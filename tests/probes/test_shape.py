@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from biasjax import evaluate, probes, results, trials
-from biasjax.data import preprocess, sources
+from biasjax.data import preprocess, sources, synthetic
 from biasjax.data.classes import categories, category_classes
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
@@ -268,3 +268,30 @@ def test_what_a_number_depends_on_includes_the_labels(tmp_path):
   keys = [unit.key for unit in store.units()]
   assert [key["labels"] for key in keys] == ["cue_conflict"] * 2
   assert len({json.dumps(key) for key in keys}) == 2
+
+
+def test_drawn_stimuli_are_scored_by_their_own_categories():
+  names = ("star0-fish0", "star1-ring1", "gear0-star0", "heart0-arch0")
+  table = pd.DataFrame(
+    {
+      "example_id": [f"{name}.png" for name in names],
+      # star, ring, arch, arch: for the shape, the texture, neither, the texture
+      "prediction": [synthetic.CATEGORIES.index(c) for c in ("star", "ring", "arch", "arch")],
+    }
+  )
+  table.attrs["labels"] = "synthetic_conflict"
+  found = {m.name: m for m in probes.get("shape").summarise({"shape": table})}
+  assert found["shape-bias"].value == 1 / 3
+  assert found["cue-conflict/accuracy"].value == 3 / 4
+  assert {name.removeprefix("shape-bias/") for name in found if name.startswith("shape-bias/")} == set(
+    synthetic.CATEGORIES
+  )
+
+
+def test_a_network_of_other_classes_is_refused_for_drawn_stimuli():
+  decide = probes.get("shape").decide["synthetic_conflict"]
+  assert decide(jnp.zeros((2, 16))).shape == (2, 16)
+  with pytest.raises(
+    BiasjaxError, match="the drawn categories needs a network of 16 classes; this one has 1,000"
+  ):
+    decide(jnp.zeros((2, 1000)))

@@ -1,0 +1,117 @@
+"""A family of networks along an intervention's strength: trained, measured, and studied as a series."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from biasjax import commands
+from biasjax.data import opening
+from biasjax.errors import BiasjaxError
+from biasjax.report import command as report
+from biasjax.train import command as training
+
+BASELINE = "baseline"  # strength 0, which all families share
+SETTINGS = ("dataset", "seeds", "families", "measure")
+PLACE = "{strength}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+  """One network of a sweep.
+
+  Attributes:
+    name: "<family>_x<strength>_seed<seed>", or "baseline_seed<seed>".
+    family: which intervention is swept.
+    interventions: the spec it is trained under.
+    seed: of its training.
+  """
+
+  name: str
+  family: str
+  interventions: str
+  seed: int
+
+
+def members(asked: Mapping[str, Any]) -> list[Member]:
+  """The networks of the section `sweep` of a config; strength 0 is trained once for all families.
+
+  Args:
+    asked: `dataset` to train on, `seeds`, and `families`, each with a `name`, `interventions` (a spec with
+      "{strength}" in it), `strengths`, and `baseline`, the spec at strength 0.
+
+  Raises:
+    BiasjaxError: something is missing or of another form.
+  """
+  unknown = sorted(set(asked) - set(SETTINGS))
+  missing = [name for name in SETTINGS if not asked.get(name)]
+  if unknown or missing:
+    wrong = (
+      f"sweep.{unknown[0]} is none of {', '.join(SETTINGS)}" if unknown else f"sweep.{missing[0]} is needed"
+    )
+    raise BiasjaxError(f"--config: {wrong}")
+  found: dict[str, Member] = {}
+  for family in asked["families"]:
+    lacking = [key for key in ("name", "interventions", "strengths") if not family.get(key)]
+    if lacking or PLACE not in family["interventions"]:
+      raise BiasjaxError(
+        f"--config: sweep.families: {family!r} needs name, strengths, and interventions with {PLACE} in it"
+      )
+    for strength in family["strengths"]:
+      for seed in asked["seeds"]:
+        spec = family["interventions"].replace(PLACE, f"{strength:g}")
+        one = Member(f"{family['name']}_x{strength:g}_seed{seed}", family["name"], spec, seed)
+        if not strength:
+          one = Member(f"{BASELINE}_seed{seed}", BASELINE, family.get("baseline", "none"), seed)
+        if found.setdefault(one.name, one) != one:
+          raise BiasjaxError(f"--config: sweep.families: {one.name} is trained in two ways")
+  return list(found.values())
+
+
+def series(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """The series of a study along each family, strength 0 included."""
+  return [
+    {
+      "name": family["name"],
+      "pattern": rf"{family['name']}_x(?P<x>[\d.e-]+)_seed\d+",
+      "factor": f"strength of {family['name']}",
+      "extra": [[f"{BASELINE}_seed{seed}", 0.0] for seed in asked["seeds"] if 0 in family["strengths"]],
+    }
+    for family in asked["families"]
+  ]
+
+
+def run(asked: Mapping[str, Any]) -> int:
+  """Trains what is not trained yet, measures it, and writes the study; returns the exit status.
+
+  Args:
+    asked: what `train.command.run`, `commands.measure` and `report.command.run` need, and `sweep`, see
+      `members`; `measure` there is a list of {"probes", "dataset"}, measured in turn.
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or something cannot be read or written.
+  """
+  planned = members(asked["sweep"])
+  source = opening.open_asked(asked["sweep"]["dataset"], asked)
+  workdir = epath.Path(asked["workdir"])
+  shared = asked["train"] or {}
+  folders = []
+  for at, member in enumerate(planned, 1):
+    print(f"{at}/{len(planned)}: {member.name}, {member.interventions}", flush=True)
+    settings = training.parse(shared | {"name": member.name, "interventions": member.interventions})
+    to_train = {**asked, "seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
+    folders.append(str(training.train(settings, source, to_train)[0]))
+  for part in asked["sweep"]["measure"]:
+    status = commands.measure({**asked, "models": folders, **part})
+    if status:
+      return status
+  categories: dict[str, list[str]] = {}
+  for member in planned:
+    categories.setdefault(member.family, []).append(member.name)
+  path = workdir / "categories.json"
+  path.write_text(json.dumps(categories, indent=1) + "\n")
+  study = {**asked["study"], "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
+  table = {"table": str(workdir / "results.csv"), "categories": str(path), "compare": None}
+  return report.run({**asked, **table, "output": str(workdir / "study"), "study": study})

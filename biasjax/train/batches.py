@@ -1,0 +1,81 @@
+"""Batches to train on: each example once an epoch, in an order that the seed and the epoch decide."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from biasjax.data import preprocess
+from biasjax.data.sources import Source
+from biasjax.errors import BiasjaxError
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """One step's examples.
+
+  Attributes:
+    pixels: uint8 [b, h, w, 3].
+    labels: int32 [b].
+    indices: uint32 [b], of the examples in the source.
+  """
+
+  pixels: np.ndarray
+  labels: np.ndarray
+  indices: np.ndarray
+
+
+def steps_per_epoch(source: Source, batch_size: int) -> int:
+  """Whole batches in an epoch; what is left over waits for another epoch's order.
+
+  Raises:
+    BiasjaxError: there is not even one.
+  """
+  if source.length < batch_size:
+    raise BiasjaxError(f"{source.location}: {source.length} images are less than --batch_size={batch_size}")
+  return source.length // batch_size
+
+
+def order(length: int, seed: int, epoch: int) -> np.ndarray:
+  """The indices of an epoch in its order."""
+  return np.random.default_rng((seed, epoch)).permutation(length)
+
+
+def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
+  """The batches of steps `start` to `stop`, decoded ahead in threads; any start gives the same batches.
+
+  Raises:
+    BiasjaxError: an image cannot be read or decoded.
+  """
+  per_epoch = steps_per_epoch(source, batch_size)
+  shown = functools.partial(
+    preprocess.preprocess,
+    short_side=source.resize,
+    crop=source.crop,
+    interpolation=source.interpolation,
+  )
+  orders = functools.lru_cache(maxsize=2)(functools.partial(order, source.length, seed))
+
+  def load(position):
+    step, row = divmod(int(position) + start * batch_size, batch_size)
+    epoch, within = divmod(step, per_epoch)
+    index = orders(epoch)[within * batch_size + row]
+    try:
+      example = source.read(int(index))
+      return shown(example.encoded), example.label, index
+    except (OSError, ValueError) as error:
+      reason = " ".join(str(error).split())
+      raise BiasjaxError(
+        f"{source.location}: example {index} cannot be read ({reason}): mend or remove it"
+      ) from error
+
+  examples = iter(
+    grain.MapDataset.range((stop - start) * batch_size)
+    .map(load)
+    .to_iter_dataset(grain.ReadOptions(num_threads=8, prefetch_buffer_size=4 * batch_size))
+  )
+  for _ in range(start, stop):
+    pixels, labels, indices = zip(*(next(examples) for _ in range(batch_size)), strict=True)
+    yield Batch(np.stack(pixels), np.array(labels, np.int32), np.array(indices, np.uint32))

@@ -1,0 +1,261 @@
+"""From what was asked on the command line to a trained network, exported and converted like anybody's."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+import convert
+from biasjax import partition as partitions
+from biasjax.data import opening, sources, synthetic
+from biasjax.data.classes import SUBSETS, wordnet_ids
+from biasjax.errors import BiasjaxError
+from biasjax.models import load, resnet
+from biasjax.train import batches, interventions, loop, step
+from biasjax.types import Variables
+from convert import conversion, export, torchvision
+
+CLASSES = {  # of a network, for each kind of labels that it can be trained on
+  **dict.fromkeys(("imagenet", *SUBSETS), len(wordnet_ids())),
+  "synthetic": len(synthetic.CATEGORIES),
+}
+ARCHITECTURES = {
+  "resnet18": resnet.RESNET18,
+  "resnet34": resnet.RESNET34,
+  "resnet50": resnet.RESNET50,
+  "resnet101": resnet.RESNET101,
+  "resnet152": resnet.RESNET152,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The section `train` of a config; see configs/train.py.
+
+  Attributes:
+    name: of the network, and of its folder.
+    architecture: one of `ARCHITECTURES`; --init brings its own.
+    width: channels after the stem, 64 as published; likewise.
+    interventions: a spec, see `interventions.parse`.
+    epochs: of training; `steps`, if not 0, instead.
+    warmup_epochs, learning_rate, momentum, weight_decay, label_smoothing, average_decay: see `step.Recipe`.
+    save_every: steps from one state on disk to the next.
+    keep_epochs: a network is kept after every so many epochs, as NAME_epochE; 0 for none.
+    dtype: of the exported weights, "float32" or "float16".
+  """
+
+  name: str = "network"
+  architecture: str = "resnet50"
+  width: int = 64
+  interventions: str = interventions.NONE
+  epochs: float = 90.0
+  steps: int = 0
+  warmup_epochs: float = 5.0
+  learning_rate: float = 0.1
+  momentum: float = 0.9
+  weight_decay: float = 1e-4
+  label_smoothing: float = 0.0
+  average_decay: float = 0.0
+  save_every: int = 500
+  keep_epochs: int = 0
+  dtype: str = "float32"
+
+
+def parse(given: Mapping[str, Any]) -> Settings:
+  """The settings that a config's section `train` gives.
+
+  Raises:
+    BiasjaxError: an unknown setting, or a value of another type or out of range.
+  """
+  known = {field.name: field for field in dataclasses.fields(Settings)}
+  for name, value in given.items():
+    if name not in known:
+      raise BiasjaxError(f"--config: train.{name} is none of {', '.join(known)}")
+    expected = type(known[name].default)
+    fine = isinstance(value, expected) or (expected is float and isinstance(value, int))
+    if not fine or isinstance(value, bool):
+      raise BiasjaxError(f"--config: train.{name} is {value!r}; expected {expected.__name__}")
+    least = {"width": 1, "save_every": 1, "learning_rate": 0, "epochs": 0, "steps": 0, "keep_epochs": 0}
+    if name in least and not value >= least[name]:
+      raise BiasjaxError(f"--config: train.{name} is {value!r}; expected at least {least[name]}")
+  typed: dict[str, Any] = {name: type(getattr(Settings, name))(value) for name, value in given.items()}
+  settings = Settings(**typed)
+  if settings.architecture not in ARCHITECTURES:
+    raise BiasjaxError(
+      f"--config: train.architecture is {settings.architecture!r}; expected one of {', '.join(ARCHITECTURES)}"
+    )
+  if settings.dtype not in ("float32", "float16"):
+    raise BiasjaxError(f"--config: train.dtype is {settings.dtype!r}; expected float32 or float16")
+  if not settings.name or set(settings.name) & set("/\\") or settings.name.startswith("."):
+    raise BiasjaxError(f"--config: train.name is {settings.name!r}; expected the name of a folder")
+  return settings
+
+
+def rows(batch_size: str | int) -> int:
+  """--batch_size as a number; "auto" is for measuring.
+
+  Raises:
+    BiasjaxError: it is no positive whole number.
+  """
+  if not str(batch_size).isdecimal() or not int(batch_size):
+    raise BiasjaxError(f"--batch_size={batch_size}: training needs a number of images")
+  return int(batch_size)
+
+
+def run(asked: Mapping[str, Any]) -> int:
+  """Trains one network and prints where it is; returns the exit status.
+
+  Args:
+    asked: `dataset` (one), what `opening.open_asked` needs, `workdir`, `batch_size`, `seed`, `init` (one
+      network to go on from, as in --models, or None), `offline`, `partitioner`, and `train`, the settings.
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or something cannot be read or written.
+  """
+  settings = parse(asked["train"])
+  asked = {**asked, "batch_size": rows(asked["batch_size"])}
+  if not asked["dataset"] or len(asked["dataset"]) != 1:
+    raise BiasjaxError("--dataset is needed: one dataset to train on")
+  source = opening.open_asked(asked["dataset"][0], asked)
+  folder, log = train(settings, source, asked)
+  loss, accuracy = np.mean(log[-20:], axis=0)
+  print(
+    f"{settings.name}: {len(log)} steps on {source.length} images; over the last {len(log[-20:])}: "
+    f"loss {loss:.3f}, {accuracy:.1%} of the training examples right as they were shown"
+  )
+  print(
+    f"{folder} (name it in --models); weights, log and settings are in {folder.parent.parent / settings.name}"
+  )
+  return 0
+
+
+def train(
+  settings: Settings, source: sources.Source, asked: Mapping[str, Any]
+) -> tuple[epath.Path, loop.Log]:
+  """Trains, exports and converts one network; what is there already is not done again.
+
+  Returns:
+    The folder of the converted network, and loss and accuracy of each step.
+
+  Raises:
+    BiasjaxError: as in `run`.
+  """
+  if source.labels not in CLASSES:
+    raise BiasjaxError(
+      f"{source.location} has labels {source.labels}; networks are trained on {' or '.join(CLASSES)}"
+    )
+  acting = interventions.parse(settings.interventions)
+  initial = None
+  if asked["init"]:
+    (folder, *more) = convert.resolve([asked["init"]], offline=asked["offline"])
+    if more:
+      raise BiasjaxError(f"--init={asked['init']}: names {1 + len(more)} networks; one is needed")
+    initial = load.load(folder)
+  per_epoch = batches.steps_per_epoch(source, asked["batch_size"])
+  steps = settings.steps or round(settings.epochs * per_epoch)
+  recipe = step.Recipe(
+    architecture=_architecture(settings, initial, CLASSES[source.labels]),
+    interventions=acting,
+    steps=steps,
+    warmup_steps=min(round(settings.warmup_epochs * per_epoch), steps),
+    learning_rate=settings.learning_rate,
+    momentum=settings.momentum,
+    weight_decay=settings.weight_decay,
+    label_smoothing=settings.label_smoothing,
+    average_decay=settings.average_decay,
+    seed=asked["seed"],
+  )
+  variables = initial_variables(recipe, initial)
+  identity = {
+    "train": {k: v for k, v in dataclasses.asdict(settings).items() if k != "save_every"},
+    "dataset": source.fingerprint,
+    "init": initial.fingerprint if initial else None,
+    "batch_size": asked["batch_size"],
+    "seed": asked["seed"],
+  }
+  workdir = epath.Path(asked["workdir"])
+  place = workdir / settings.name
+  keeping = settings.keep_epochs * per_epoch
+
+  def keep(at: int, trained: Variables) -> None:
+    name = f"{settings.name}_epoch{round(at / per_epoch):04d}"
+    _export(workdir, name, recipe, trained, settings.dtype)
+
+  trained, log = loop.train(
+    recipe,
+    variables,
+    source,
+    loop.States(place / "states", identity),
+    partitions.of_process(asked["partitioner"]),
+    batch_size=asked["batch_size"],
+    save_every=settings.save_every,
+    keep_every=keeping,
+    keep=keep,
+  )
+  _write(place / "settings.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(["step", "loss", "accuracy"])
+  writer.writerows([at, f"{loss:.7g}", f"{accuracy:.7g}"] for at, (loss, accuracy) in enumerate(log, 1))
+  _write(place / "log.csv", text.getvalue())
+  return _export(workdir, settings.name, recipe, trained, settings.dtype), log
+
+
+def _architecture(settings: Settings, initial: load.Model | None, classes: int) -> resnet.Architecture:
+  if initial:
+    return dataclasses.replace(initial.architecture, num_classes=classes)
+  of_depth = ARCHITECTURES[settings.architecture]
+  return dataclasses.replace(of_depth, width=settings.width, inner_width=settings.width, num_classes=classes)
+
+
+def initial_variables(recipe: step.Recipe, initial: load.Model | None) -> Variables:
+  """The variables to begin with; a network of other classes keeps all but its classifier."""
+  if initial is None:
+    return step.fresh(recipe.architecture, recipe.seed)
+  if initial.architecture == recipe.architecture:
+    return initial.variables
+  new = step.fresh(recipe.architecture, recipe.seed)
+  params = initial.variables["params"] | {"fc": new["params"]["fc"]}
+  return initial.variables | {"params": params}
+
+
+def _export(
+  workdir: epath.Path, name: str, recipe: step.Recipe, variables: Variables, dtype: str
+) -> epath.Path:
+  """Writes <workdir>/<name>/<name>.safetensors and converts it into <workdir>/models/<name>."""
+  place = workdir / name
+  path = place / f"{name}.safetensors"
+  variables = jax.tree.map(np.asarray, variables)
+  tensors = {entry: {"dtype": dtype} for entry in torchvision.entries(recipe.architecture)}
+  model = load.Model(
+    name=name,
+    architecture=recipe.architecture,
+    variables=variables,
+    apply=load.apply_function(recipe.architecture),
+    fingerprint=load.fingerprint(recipe.architecture, variables),
+    certificate={"tensors": tensors},
+  )
+  try:
+    path.unlink(missing_ok=True)  # of a training that was killed before it was converted
+  except OSError as error:
+    raise BiasjaxError(f"cannot write {path}: {error}") from error
+  export.write(model, path)
+  mean, std = (tuple(map(float, variables["normalization"][key])) for key in ("mean", "std"))
+  normalization = conversion.Normalization(mean, std, "of the network before training")
+  folder = workdir / "models" / name
+  conversion.write(conversion.convert(path, normalization=normalization), folder)
+  return folder
+
+
+def _write(path: epath.Path, text: str) -> None:
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+  except OSError as error:
+    raise BiasjaxError(f"cannot write {path}: {error}") from error

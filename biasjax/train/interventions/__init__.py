@@ -1,0 +1,65 @@
+"""One file an intervention, found by its name: a module here with a function `make(strength, **options)`."""
+
+import difflib
+import functools
+import importlib
+import inspect
+import math
+import pkgutil
+
+from biasjax.errors import BiasjaxError
+from biasjax.train.interventions.base import Intervention
+
+__all__ = ["Intervention", "names", "parse"]
+NONE = "none"
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+  """The names of all interventions, sorted."""
+  modules = [info.name for info in pkgutil.iter_modules(__path__)]
+  return tuple(
+    sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "make"))
+  )
+
+
+def parse(spec: str) -> tuple[Intervention, ...]:
+  """The interventions that a spec names, in the order in which they act.
+
+  Args:
+    spec: "NAME[:OPTION=VALUE...]=STRENGTH" joined by "+", such as "stylised=0.5+gaussian_noise=0.1"; "none"
+      for no intervention.
+
+  Raises:
+    BiasjaxError: an unknown intervention or option, a strength that is no number from 0, or one named twice.
+  """
+  if spec == NONE:
+    return ()
+  found = tuple(_one(part) for part in spec.split("+"))
+  repeated = sorted({i.name for i in found if [j.name for j in found].count(i.name) > 1})
+  if repeated:
+    raise BiasjaxError(f"interventions {spec!r}: {repeated[0]} is named twice")
+  return found
+
+
+def _one(part: str) -> Intervention:
+  described, _, number = part.rpartition("=")
+  name, *given = described.split(":")
+  if name not in names():
+    near = difflib.get_close_matches(name or part, names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {NONE} and {', '.join(names())}"
+    raise BiasjaxError(f"interventions: {part!r} is not NAME=STRENGTH of a known intervention: {hint}")
+  try:
+    strength = float(number)
+  except ValueError:
+    strength = math.nan
+  if not 0 <= strength < math.inf:
+    raise BiasjaxError(f"interventions: {part!r}: the strength must be a number from 0")
+  make = importlib.import_module(f"{__name__}.{name}").make
+  known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  options = {key: value for key, _, value in (option.partition("=") for option in given)}
+  for option, value in options.items():
+    if option not in known or not value:
+      there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
+      raise BiasjaxError(f"interventions: {part!r}: {name} does not take {option!r}: {there_are}")
+  return make(strength, **options)

@@ -1,0 +1,57 @@
+"""What an intervention is: a change to the images, to what the loss sees, or to what may be learnt."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from biasjax.errors import BiasjaxError
+from biasjax.types import Image, Images, RandomKey
+
+Target = Float[Array, "k"]  # probabilities of the classes
+# (key, image, target, another image of the batch, its target) -> (image, target), of one example.
+Augment = Callable[[RandomKey, Image, Target, Image, Target], tuple[Image, Target]]
+# (key, losses, images) -> images: `losses` gives the loss of each image by the network as it is now, [b].
+Attack = Callable[[RandomKey, Callable[[Images], Float[Array, "b"]], Images], Images]
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervention:
+  """One change to training. Strength 0 is no change.
+
+  Attributes:
+    name: of its module.
+    strength: how much of it; what the number means stands in its module.
+    augment: changes an example by itself, on the device; the pass vmaps it. The key is folded from the seed,
+      the step and the example.
+    attack: changes the batch by looking at the network; runs after all augmentations.
+    update_scale: (path, parameter) -> what the parameter's updates are multiplied by.
+  """
+
+  name: str
+  strength: float
+  augment: Augment | None = None
+  attack: Attack | None = None
+  update_scale: Callable[[tuple[str, ...], Any], float] | None = None
+
+
+def require_share(name: str, strength: float) -> None:
+  """Refuses strengths above 1 where they are a probability or a share.
+
+  Raises:
+    BiasjaxError: it is above 1.
+  """
+  if strength > 1:
+    raise BiasjaxError(f"interventions: {name}={strength:g}: the strength is a share, 0 to 1")
+
+
+def whole(name: str, option: str, value: str, least: int) -> int:
+  """An option that is a whole number.
+
+  Raises:
+    BiasjaxError: it is none, or below `least`.
+  """
+  if not value.isdecimal() or int(value) < least:
+    raise BiasjaxError(f"interventions: {name}:{option}={value}: expected a whole number from {least}")
+  return int(value)

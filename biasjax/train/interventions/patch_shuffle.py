@@ -1,0 +1,45 @@
+"""Shape scrambled: the image is cut into squares, which change places.
+
+Strength: the probability that an image is changed. Option `grid` (4): squares a side.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from biasjax.errors import BiasjaxError
+from biasjax.train.interventions.base import Intervention, require_share, whole
+from biasjax.types import Image, RandomKey
+
+NAME = "patch_shuffle"
+
+
+def shuffle(key: RandomKey, image: Image, grid: int) -> Image:
+  """`image` with its grid x grid squares in random order.
+
+  Raises:
+    BiasjaxError: the side is no multiple of `grid`.
+  """
+  height, width, channels = image.shape
+  if height % grid or width % grid:
+    raise BiasjaxError(f"{NAME}:grid={grid}: does not divide images of {height}x{width} pixels")
+  h, w = height // grid, width // grid
+  patches = image.reshape(grid, h, grid, w, channels).swapaxes(1, 2).reshape(grid * grid, h, w, channels)
+  patches = patches[jax.random.permutation(key, grid * grid)]
+  return patches.reshape(grid, grid, h, w, channels).swapaxes(1, 2).reshape(height, width, channels)
+
+
+def make(strength: float, *, grid: str = "4") -> Intervention:
+  """The intervention.
+
+  Raises:
+    BiasjaxError: the strength is above 1, or `grid` is no whole number from 2.
+  """
+  require_share(NAME, strength)
+  side = whole(NAME, "grid", grid, 2)
+
+  def augment(key, image, target, other, other_target):
+    of_choice, of_order = jax.random.split(key)
+    chosen = jax.random.bernoulli(of_choice, strength)
+    return jnp.where(chosen, shuffle(of_order, image, side), image), target
+
+  return Intervention(NAME, strength, augment)

@@ -1,0 +1,175 @@
+"""Training from a state on disk to a trained network; killed and started again, it ends with the same one."""
+
+import dataclasses
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tqdm
+from etils import epath
+
+from biasjax.data.sources import Source
+from biasjax.errors import BiasjaxError
+from biasjax.partition import Partition
+from biasjax.train import batches, step
+from biasjax.types import Variables
+
+IN_FLIGHT = 8  # steps that may wait on the device: enough that it is never idle
+KEPT = 2  # states; the one before the last is there if the last is damaged
+Log = list[tuple[float, float]]  # (loss, accuracy) of each step so far
+
+
+@dataclasses.dataclass(frozen=True)
+class States:
+  """The states of one training on disk: <folder>/<step>, each appearing whole.
+
+  Attributes:
+    folder: local or gs://.
+    identity: what must be equal for a state to be gone on from, as JSON.
+  """
+
+  folder: epath.Path
+  identity: dict[str, Any]
+
+  def save(self, state: step.State, log: Log) -> None:
+    """Writes a state (NumPy arrays) and forgets older ones.
+
+    Raises:
+      BiasjaxError: storage failed.
+    """
+    at = int(state["step"])
+    about = {"identity": self.identity, "log": log}
+    try:
+      self.folder.mkdir(parents=True, exist_ok=True)
+      # Orbax writes under another name and renames, but only where nothing is overwritten.
+      with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(
+          (self.folder / f"{at:08d}").resolve(),
+          args=ocp.args.Composite(about=ocp.args.JsonSave(about), state=ocp.args.StandardSave(state)),
+        )
+      for old in self._steps()[:-KEPT]:
+        shutil.rmtree(self.folder / old)
+    except OSError as error:
+      raise BiasjaxError(f"cannot write {self.folder}: {error}; start again to go on") from error
+
+  def _steps(self) -> list[str]:
+    if not self.folder.exists():
+      return []
+    return sorted(path.name for path in self.folder.iterdir() if path.name.isdecimal())
+
+  def latest(self, like: step.State) -> tuple[step.State, Log] | None:
+    """The last state, with its log; None if there is none.
+
+    Args:
+      like: a state of the same structure and shapes.
+
+    Raises:
+      BiasjaxError: it belongs to another training.
+    """
+    for name in reversed(self._steps()):
+      path = (self.folder / name).resolve()
+      with ocp.Checkpointer(ocp.CompositeCheckpointHandler("about", "state")) as checkpointer:
+        try:
+          about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+          if about["identity"] != self.identity:
+            changed = [k for k in self.identity if about["identity"].get(k) != self.identity[k]]
+            raise BiasjaxError(
+              f"{self.folder} holds a training with another {', '.join(changed)}: go on as it was started, "
+              "or name another --workdir or train.name"
+            )
+          wanted = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+          restored = checkpointer.restore(path, args=wanted)["state"]
+        except BiasjaxError:
+          raise
+        # Orbax and TensorStore raise many types for what is damaged, without a common base.
+        except Exception as error:
+          logging.warning("%s is damaged (%s): the state before it is used", path, error)
+          continue
+      return restored, [tuple(row) for row in about["log"]]
+    return None
+
+
+def train(
+  recipe: step.Recipe,
+  variables: Variables,
+  source: Source,
+  states: States,
+  partition: Partition,
+  *,
+  batch_size: int,
+  save_every: int,
+  keep_every: int,
+  keep: Callable[[int, Variables], None],
+) -> tuple[Variables, Log]:
+  """Trains, going on from the last state that is there.
+
+  Args:
+    recipe: how.
+    variables: to begin with, NumPy arrays or JAX arrays on the host.
+    source: what to train on.
+    states: where states are kept.
+    partition: where steps run.
+    batch_size: examples of a step, over all devices.
+    save_every: steps from one state to the next.
+    keep_every: steps from one call of `keep` to the next; 0 for none.
+    keep: called with the steps so far and the network as it is then.
+
+  Returns:
+    The trained network's variables (averaged, if the recipe says so), and loss and accuracy of each step.
+
+  Raises:
+    BiasjaxError: the batch does not divide over the devices, the loss is not finite, or storage failed.
+  """
+  if batch_size % len(partition.devices):
+    raise BiasjaxError(f"--batch_size={batch_size} does not divide over {len(partition.devices)} devices")
+  like = jax.tree.map(np.asarray, step.init(recipe, variables))
+  found = states.latest(like)
+  state, log = found or (like, [])
+  run = partition.compile(step.make(recipe), shared=2, batched_out=False)
+  key = partition.share(np.asarray(jax.random.key_data(jax.random.key(recipe.seed))))
+  shared, start = partition.share(state), int(state["step"])
+  progress = tqdm.tqdm(
+    total=recipe.steps, initial=start, unit=" steps", desc="training", disable=not sys.stderr.isatty()
+  )
+  waiting = []
+  with jax.default_matmul_precision("float32"), progress:
+    for batch in batches.batches(source, recipe.seed, batch_size, start, recipe.steps):
+      # Examples come in random order, so the next one of the batch is any other one.
+      others = (np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0))
+      shared, measured = run(
+        shared, key, *partition.put((batch.pixels, batch.labels, batch.indices, *others))
+      )
+      waiting.append(measured)
+      if len(waiting) > IN_FLIGHT:
+        jax.block_until_ready(waiting[-IN_FLIGHT])
+      start += 1
+      progress.update()
+      saving, keeping = start % save_every == 0, keep_every and start % keep_every == 0
+      if saving or keeping or start == recipe.steps:
+        log += [_row(partition.first(row), start - len(waiting) + i) for i, row in enumerate(waiting, 1)]
+        waiting = []
+        state = partition.first(shared)
+        if keeping:
+          keep(start, _kept(recipe, state))
+        states.save(state, log)
+        progress.set_postfix_str(f"loss {log[-1][0]:.3f}")
+  return _kept(recipe, state), log
+
+
+def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:
+  loss, accuracy = float(measured["loss"]), float(measured["accuracy"])
+  if not np.isfinite(loss):
+    raise BiasjaxError(f"the loss of step {at} is not finite: try a smaller train.learning_rate")
+  return loss, accuracy
+
+
+def _kept(recipe: step.Recipe, state: step.State) -> Variables:
+  learnt = state["average"] if recipe.average_decay else state["variables"]
+  return {"normalization": state["variables"]["normalization"]} | {
+    name: learnt[name] for name in ("params", "batch_stats")
+  }

@@ -1,0 +1,59 @@
+"""How networks that were trained on the drawn pictures are studied: the paper's questions in miniature."""
+
+from ml_collections import ConfigDict
+
+CLEAN = "top1_acc/drawn"
+CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
+CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")
+BAND = "criticalband/continuous"
+PGD = "top1_acc/PGD-10:eps=1/eps=1"
+
+
+def get_config() -> ConfigDict:
+  study = ConfigDict()
+  study.draws = 2_000
+  study.columns = []
+  study.biases = [
+    {"name": "shape_bias", "label": "Shape bias", "mean": ["shape-bias"]},
+    {"name": "LPP", "label": "Low-frequency bias", "mean": [f"metric/bandpass/LFC/{c}" for c in CUTOFFS]},
+    {"name": "HPP", "label": "High-frequency bias", "mean": [f"metric/bandpass/HFC/{c}" for c in CUTOFFS]},
+    {"name": "critical_bw", "label": "Critical bandwidth", "mean": [f"{BAND}/bw_norm"]},
+    {"name": "critical_cf", "label": "Critical centre", "mean": [f"{BAND}/cf_norm"]},
+    {"name": "critical_pns", "label": "Peak noise sensitivity", "mean": [f"{BAND}/pns_norm"]},
+  ]
+  study.axes = [  # the first is in-distribution accuracy, which others are also held against
+    {"name": "ID", "label": "In-distribution accuracy", "mean": [CLEAN]},
+    {
+      "name": "Robustness",
+      "label": "Robustness to corruptions",
+      "mean": [f"top1_acc/{corruption}_2" for corruption in CORRUPTIONS],
+    },
+    {
+      "name": "Concepts",
+      "label": "Renditions of the shape",
+      "mean": ["top1_acc/shape_only", "top1_acc/silhouette", "top1_acc/edges"],
+    },
+    {"name": "Adversarial", "label": "Adversarial robustness", "mean": [PGD]},
+  ]
+  study.groups = [{"name": "Total"}, {"name": "Other", "without": ["adversarial_training"]}]
+  study.benchmarks = ["top1_acc/texture_only", "top1_acc/gaussian_noise_2", "top1_acc/defocus_blur_2"]
+  study.variations = [
+    {
+      "name": "raw accuracy, not its ratio to clean accuracy",
+      "biases": [
+        {"name": "LPP", "mean": [f"metric/bandpass/LFC/{c}" for c in CUTOFFS], "times": CLEAN},
+        {"name": "HPP", "mean": [f"metric/bandpass/HFC/{c}" for c in CUTOFFS], "times": CLEAN},
+      ],
+    },
+    {
+      "name": "Concepts without edges",
+      "axes": [
+        {"name": "Concepts", "mean": ["top1_acc/shape_only", "top1_acc/silhouette"]},
+      ],
+    },
+  ]
+  study.series = []
+  study.sizes = []
+  study.checkpoints = r"(?P<run>.+)[@_-]epoch(?P<epoch>\d+)"
+  study.certificates = "models"
+  return ConfigDict({"study": study})

@@ -1,0 +1,59 @@
+"""Does moving a bias move the benchmark? Families of networks along an intervention's strength, over seeds.
+
+python -m biasjax.data.builders.synthetic_conflict --data_dir=data
+python run.py --config=configs/sweep.py --data_dir=data --workdir=sweep
+
+Trains each family x strength x seed, measures all of them, and writes a study with a series for each family.
+Started again, it goes on.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import miniature, train
+
+DRAWN = "tfds:synthetic_conflict/64px_320"
+PLAIN = "flip=0.5"
+
+
+def get_config() -> ConfigDict:
+  config = train.get_config()
+  config.study = miniature.get_config().study
+  config.sweep = ConfigDict()
+  config.sweep.dataset = f"{DRAWN}@train"
+  config.sweep.seeds = [0, 1, 2]
+  config.sweep.families = [
+    {
+      "name": "stylised",
+      "interventions": PLAIN + "+stylised={strength}",
+      "strengths": [0.0, 0.25, 0.5, 1.0],
+      "baseline": PLAIN,
+    },
+    {
+      "name": "gaussian_noise",
+      "interventions": PLAIN + "+gaussian_noise={strength}",
+      "strengths": [0.0, 0.1, 0.2, 0.4],
+      "baseline": PLAIN,
+    },
+    {
+      "name": "low_pass",
+      "interventions": PLAIN + "+low_pass={strength}",
+      "strengths": [0.0, 0.25, 0.5, 1.0],
+      "baseline": PLAIN,
+    },
+  ]
+  renditions = ("shape_only", "texture_only", "silhouette", "edges")
+  corrupted = [f"{corruption}_2" for corruption in miniature.CORRUPTIONS]
+  config.sweep.measure = [
+    {
+      "probes": ["accuracy", "shape"],
+      "dataset": [
+        f"conflict={DRAWN}@conflict",
+        *(f"{split}={DRAWN}@{split}" for split in (*renditions, *corrupted)),
+      ],
+    },
+    {
+      "probes": ["accuracy", "spectral", "critical_band", "pgd:eps=1:steps=10"],
+      "dataset": [f"drawn={DRAWN}@validation"],
+    },
+  ]
+  return config

@@ -1,0 +1,51 @@
+"""A sweep trains strength 0 once, names its networks so that the study finds their series, and no more."""
+
+import re
+
+import pytest
+
+from biasjax import sweep
+from biasjax.errors import BiasjaxError
+
+ASKED = {
+  "dataset": "tfds:somewhere",
+  "seeds": [0, 1],
+  "families": [
+    {"name": "stylised", "interventions": "flip=0.5+stylised={strength}", "strengths": [0, 0.5, 1]},
+    {"name": "noise", "interventions": "gaussian_noise={strength}", "strengths": [0, 1e-05]},
+  ],
+  "measure": [{"probes": ["accuracy"], "dataset": ["x"]}],
+}
+
+
+def test_each_strength_and_seed_is_trained_once_and_strength_zero_for_all_families():
+  found = {member.name: member for member in sweep.members(ASKED)}
+  assert sorted(found) == sorted(
+    ["baseline_seed0", "baseline_seed1"]
+    + [f"stylised_x{x}_seed{s}" for x in ("0.5", "1") for s in (0, 1)]
+    + [f"noise_x1e-05_seed{s}" for s in (0, 1)]
+  )
+  assert found["stylised_x0.5_seed1"].interventions == "flip=0.5+stylised=0.5"
+  assert found["stylised_x0.5_seed1"].seed == 1
+  assert found["baseline_seed0"].interventions == "none"
+
+
+def test_the_series_find_their_networks():
+  names = [member.name for member in sweep.members(ASKED)]
+  for one, strengths in zip(sweep.series(ASKED), ({0.5, 1.0}, {1e-05}), strict=True):
+    matches = [re.fullmatch(one["pattern"], name) for name in names]
+    assert {float(match["x"]) for match in matches if match} == strengths
+    assert one["extra"] == [["baseline_seed0", 0.0], ["baseline_seed1", 0.0]]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"seeds": []}, "sweep.seeds is needed"),
+    ({"seed": [1]}, "sweep.seed is none of"),
+    ({"families": [{"name": "x", "interventions": "flip=1", "strengths": [1]}]}, "needs name, strengths"),
+  ],
+)
+def test_a_mistake_is_named(change, message):
+  with pytest.raises(BiasjaxError, match=message):
+    sweep.members(ASKED | change)

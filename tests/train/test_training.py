@@ -1,0 +1,351 @@
+"""Training: the step is PyTorch's, a killed run ends like one that was not, noise belongs to examples."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biasjax.data import sources
+from biasjax.errors import BiasjaxError
+from biasjax.models import load
+from biasjax.models.resnet import Architecture, ResNet
+from biasjax.partition import Partition
+from biasjax.train import batches, command, interventions, loop, step
+from convert import torchvision as names
+from made_images import class_folder
+
+ROOT = pathlib.Path(__file__).parents[2]
+ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
+RECIPE = step.Recipe(
+  architecture=ARCHITECTURE,
+  interventions=(),
+  steps=8,
+  warmup_steps=2,
+  learning_rate=0.05,
+  momentum=0.9,
+  weight_decay=0.01,
+  label_smoothing=0.1,
+  average_decay=0.0,
+  seed=3,
+)
+SIZE, ROWS = 32, 8
+
+
+def made_batches(n: int) -> list[batches.Batch]:
+  rng = np.random.default_rng(0)
+  return [
+    batches.Batch(
+      rng.integers(0, 256, (ROWS, SIZE, SIZE, 3), dtype=np.uint8),
+      rng.integers(0, 16, ROWS).astype(np.int32),
+      rng.permutation(100)[:ROWS].astype(np.uint32),
+    )
+    for _ in range(n)
+  ]
+
+
+def trained(recipe: step.Recipe, shown: list[batches.Batch], kind: str = "shard_map"):
+  """The state after these batches, and what each step measured."""
+  partition = Partition(kind)
+  run = partition.compile(step.make(recipe), shared=2, batched_out=False)
+  state = partition.share(step.init(recipe, step.fresh(recipe.architecture, recipe.seed)))
+  key = partition.share(np.asarray(jax.random.key_data(jax.random.key(recipe.seed))))
+  rows = []
+  for batch in shown:
+    others = np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0)
+    state, measured = run(state, key, *partition.put((batch.pixels, batch.labels, batch.indices, *others)))
+    rows.append({name: float(value) for name, value in partition.first(measured).items()})
+  return partition.first(state), rows
+
+
+def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
+  import torch
+
+  from torch_networks import network
+
+  shown = made_batches(4)
+  net = network(torchvision, stage_sizes=(1, 1, 1, 1), width=4, classes=16)
+  variables = step.fresh(ARCHITECTURE, RECIPE.seed)
+  flat = load.flatten(variables)
+  entries = names.entries(ARCHITECTURE)
+  net.load_state_dict(
+    {n: torch.from_numpy(names.to_torch(flat[e.path]).copy()) for n, e in entries.items()}, strict=False
+  )
+  net.train()
+  decayed = [p for p in net.parameters() if p.ndim > 1]
+  others = [p for p in net.parameters() if p.ndim == 1]
+  optimizer = torch.optim.SGD(
+    [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
+    lr=1.0,
+    momentum=0.9,
+    nesterov=True,
+  )
+  mean, std = (torch.tensor(v)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+  losses = []
+  # Two steps of warm-up, then a cosine over the other six.
+  rates = [0.0, 0.025, 0.05, 0.05 * (1 + np.cos(np.pi / 6)) / 2]
+  for batch, rate in zip(shown, rates, strict=True):
+    for group in optimizer.param_groups:
+      group["lr"] = rate
+    x = (torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    target = torch.from_numpy(batch.labels).long()
+    loss = torch.nn.functional.cross_entropy(net(x), target, label_smoothing=0.1)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(float(loss.detach()))
+  state, rows = trained(RECIPE, shown)
+  np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=2e-4)
+  params = load.flatten({"params": state["variables"]["params"]})
+  for name, entry in entries.items():
+    if entry.path[0] == "params":
+      expected = net.state_dict()[name].numpy()
+      np.testing.assert_allclose(names.to_torch(params[entry.path]), expected, atol=3e-4, err_msg=name)
+
+
+def test_both_partitioners_train_alike():
+  shown = made_batches(2)
+  a, b = (trained(RECIPE, shown, kind)[0]["variables"]["params"] for kind in ("shard_map", "pmap"))
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), a, b)
+
+
+def test_the_average_follows_the_weights_as_its_decay_says():
+  recipe, shown = dataclasses.replace(RECIPE, average_decay=0.15), made_batches(3)
+  before = step.init(recipe, step.fresh(ARCHITECTURE, 3))["variables"]["params"]["fc"]["kernel"]
+  expected = np.asarray(before, np.float64)
+  for n in range(1, 4):
+    weights = trained(recipe, shown[:n])[0]["variables"]["params"]["fc"]["kernel"]
+    decay = min(0.15, n / (9 + n))  # (1 + t) / (10 + t) for t = n - 1
+    expected = decay * expected + (1 - decay) * weights
+  found = trained(recipe, shown)[0]["average"]["params"]["fc"]["kernel"]
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_frozen_filters_stay_and_the_others_learn():
+  recipe = dataclasses.replace(RECIPE, interventions=interventions.parse("frozen_filters=1"))
+  start = load.flatten({"params": step.fresh(ARCHITECTURE, 3)["params"]})
+  end = load.flatten({"params": trained(recipe, made_batches(3))[0]["variables"]["params"]})
+  for path, value in start.items():
+    spatial = path[-1] == "kernel" and value.ndim == 4 and value.shape[0] > 1
+    assert np.array_equal(value, end[path]) == spatial, path
+
+
+def test_augmentation_belongs_to_the_example_not_to_its_row():
+  acting = interventions.parse("flip=0.5+gaussian_noise=0.2+patch_shuffle=0.5")
+  (batch,) = made_batches(1)
+  images, targets = jnp.asarray(batch.pixels / np.float32(255)), jax.nn.one_hot(batch.labels, 16)
+  indices = jnp.asarray(batch.indices)
+  key = jax.random.key(0)
+  whole, _ = step.augment(key, acting, indices, images, targets, images, targets)
+  order = np.array([5, 2, 7])
+  some, _ = step.augment(
+    key, acting, indices[order], images[order], targets[order], images[order], targets[order]
+  )
+  np.testing.assert_allclose(some, np.asarray(whole)[order], atol=1e-6)
+
+
+def test_a_fresh_network_is_distributed_as_flax_makes_it():
+  architecture = Architecture("bottleneck", (1, 1), width=16, inner_width=16, num_classes=16)
+  ours = load.flatten(step.fresh(architecture, 0))
+  images = jnp.zeros((1, 64, 64, 3))
+  flax = load.flatten(jax.jit(ResNet(architecture).init)(jax.random.key(0), images))
+  assert ours.keys() == flax.keys()
+  for path, value in flax.items():
+    assert ours[path].shape == value.shape
+    if path[-1] == "kernel":
+      tolerance = 5 / np.sqrt(2 * value.size)
+      assert np.std(ours[path]) == pytest.approx(float(np.std(value)), rel=2 * tolerance), path
+    else:
+      np.testing.assert_array_equal(ours[path], value)
+
+
+def test_products_in_place_of_1x1_convolutions_give_the_same_network():
+  variables = step.fresh(ARCHITECTURE, 0)
+  images = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, SIZE, SIZE, 3)), jnp.float32)
+  plain = ResNet(ARCHITECTURE).apply(variables, images)
+  with step.products_on_cpu():
+    other = ResNet(ARCHITECTURE).apply(variables, images)
+  np.testing.assert_allclose(plain, other, atol=1e-4)
+
+
+@pytest.fixture
+def source(tmp_path):
+  counts = {"n01440764": 9, "n01443537": 8, "n15075141": 6}
+  source = sources.folder(class_folder(tmp_path / "images", counts, size=(40, 40)))
+  return dataclasses.replace(source, crop=32, resize=36)
+
+
+def test_an_epoch_shows_each_example_at_most_once_and_any_start_continues_it(source):
+  whole = list(batches.batches(source, 7, 4, 0, 12))
+  assert batches.steps_per_epoch(source, 4) == 5
+  for epoch in (whole[:5], whole[5:10]):
+    seen = np.concatenate([batch.indices for batch in epoch])
+    assert len(set(seen)) == 20
+  assert not np.array_equal(whole[0].indices, whole[5].indices)
+  later = list(batches.batches(source, 7, 4, 6, 12))
+  for a, b in zip(whole[6:], later, strict=True):
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+    np.testing.assert_array_equal(a.labels, b.labels)
+  labels = {int(i): source.read(int(i)).label for i in range(23)}
+  assert [labels[int(i)] for i in whole[0].indices] == list(whole[0].labels)
+  with pytest.raises(BiasjaxError, match="23 images are less than --batch_size=24"):
+    batches.steps_per_epoch(source, 24)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(source, tmp_path):
+  path = tmp_path / "images/n01443537/n01443537_1.JPEG"
+  path.write_bytes(path.read_bytes()[:500])
+  with pytest.raises(BiasjaxError, match=r"example \d+ cannot be read .*mend or remove it"):
+    list(batches.batches(source, 0, 4, 0, 5))
+
+
+class Killed(Exception):
+  pass
+
+
+def run_loop(recipe, source, folder, *, stop_at=None):
+  """(variables, log); raises Killed when the state after `stop_at` steps is on disk."""
+
+  def keep(at, variables):
+    if at == stop_at:
+      raise Killed
+
+  return loop.train(
+    recipe,
+    step.fresh(recipe.architecture, recipe.seed),
+    source,
+    loop.States(load.epath.Path(folder), {"who": "test"}),
+    Partition("shard_map"),
+    batch_size=4,
+    save_every=2,
+    keep_every=1,
+    keep=keep,
+  )
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
+  architecture = dataclasses.replace(ARCHITECTURE, num_classes=1000)
+  acting = interventions.parse("flip=0.5+gaussian_noise=0.1")
+  recipe = dataclasses.replace(
+    RECIPE, architecture=architecture, interventions=acting, average_decay=0.9, steps=7
+  )
+  whole, log = run_loop(recipe, source, tmp_path / "whole")
+  assert len(log) == 7
+  for stop_at in (1, 5):
+    with pytest.raises(Killed):
+      run_loop(recipe, source, tmp_path / "cut", stop_at=stop_at)
+  again, continued = run_loop(recipe, source, tmp_path / "cut")
+  assert continued == log
+  jax.tree.map(np.testing.assert_array_equal, again, whole)
+  assert len(list((tmp_path / "cut").iterdir())) == loop.KEPT
+  # The last state is damaged: the one before is gone on from, to the same end.
+  for path in (tmp_path / "cut/00000007").rglob("*"):
+    if path.is_file():
+      path.write_bytes(b"")
+  jax.tree.map(np.testing.assert_array_equal, run_loop(recipe, source, tmp_path / "cut")[0], whole)
+
+
+def test_a_state_of_another_training_is_refused(source, tmp_path):
+  states = loop.States(load.epath.Path(tmp_path / "states"), {"seed": 0, "train": 1})
+  state = jax.tree.map(np.asarray, step.init(RECIPE, step.fresh(ARCHITECTURE, 0)))
+  states.save(state, [(1.0, 0.5)])
+  restored, log = states.latest(state)
+  assert log == [(1.0, 0.5)]
+  jax.tree.map(np.testing.assert_array_equal, restored, state)
+  with pytest.raises(BiasjaxError, match="holds a training with another seed: go on as it was started"):
+    dataclasses.replace(states, identity={"seed": 1, "train": 1}).latest(state)
+
+
+def train_command(root, workdir, *more):
+  config = "configs/train.py"
+  flags = [f"--config={config}", f"--dataset=folder:{root}", f"--workdir={workdir}", "--batch_size=4"]
+  flags += ["--config.train.architecture=resnet18", "--config.train.width=2", "--config.train.steps=6"]
+  flags += ["--config.train.save_every=2", "--config.train.name=tiny"]
+  return [sys.executable, "run.py", *flags, *more]
+
+
+def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
+  root = class_folder(tmp_path / "images", {"n01440764": 9, "n01443537": 8}, size=(300, 260))
+  quick = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+  quick["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+  def finished(workdir):
+    return subprocess.run(
+      train_command(root, workdir), cwd=ROOT, capture_output=True, text=True, env=quick, timeout=300
+    )
+
+  done = finished(tmp_path / "whole")
+  assert done.returncode == 0, done.stderr
+  assert "tiny: 6 steps on 17 images" in done.stdout
+  process = subprocess.Popen(
+    train_command(root, tmp_path / "cut"), cwd=ROOT, stdout=subprocess.DEVNULL, env=quick
+  )
+  limit = time.monotonic() + 200
+  while not (tmp_path / "cut/tiny/states/00000002").exists() and process.poll() is None:
+    assert time.monotonic() < limit
+    time.sleep(0.005)
+  os.kill(process.pid, signal.SIGKILL)
+  process.wait()
+  assert finished(tmp_path / "cut").returncode == 0
+  for name in ("tiny/tiny.safetensors", "tiny/log.csv", "tiny/settings.json"):
+    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+  model = load.load(tmp_path / "cut/models/tiny")
+  assert model.architecture.width == 2
+  assert model.certificate["normalization"]["origin"] == "of the network before training"
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ({"name": "a/b"}, "expected the name of a folder"),
+    ({"epoch": 3}, "train.epoch is none of"),
+    ({"epochs": "many"}, "train.epochs is 'many'; expected float"),
+    ({"width": 0}, "expected at least 1"),
+    ({"steps": True}, "expected int"),
+    ({"architecture": "vgg"}, "expected one of resnet18"),
+    ({"dtype": "int8"}, "expected float32 or float16"),
+    ({"learning_rate": float("nan")}, "expected at least 0"),
+  ],
+)
+def test_a_mistake_in_the_settings_is_named(given, message):
+  with pytest.raises(BiasjaxError, match=message):
+    command.parse(given)
+
+
+def test_a_network_of_other_classes_keeps_all_but_its_classifier():
+  initial = load.Model(
+    "old",
+    dataclasses.replace(ARCHITECTURE, num_classes=5),
+    step.fresh(dataclasses.replace(ARCHITECTURE, num_classes=5), 1),
+    lambda v, x: x,
+    "",
+    {},
+  )
+  found = command.initial_variables(RECIPE, initial)
+  assert found["params"]["fc"]["kernel"].shape[1] == 16
+  np.testing.assert_array_equal(
+    found["params"]["conv1"]["kernel"], initial.variables["params"]["conv1"]["kernel"]
+  )
+
+
+@pytest.mark.reference
+def test_fine_tuning_on_photographs_lowers_the_loss(reference, tmp_path):
+  root = tmp_path / "photographs"
+  for folder in sorted((reference / "data/imagenette_val").iterdir())[:4]:
+    (root / folder.name).mkdir(parents=True)
+    for path in sorted(folder.iterdir())[:8]:
+      (root / folder.name / path.name).symlink_to(path)
+  source = dataclasses.replace(sources.folder(root), crop=64, resize=64)
+  settings = command.parse({"name": "tuned", "steps": 12, "learning_rate": 0.02, "warmup_epochs": 0})
+  checkpoint = reference / "data/checkpoints/resnet18_imagenette.pth.tar"
+  asked = {"init": str(checkpoint), "offline": True, "seed": 0, "batch_size": 16, "workdir": str(tmp_path)}
+  _, log = command.train(settings, source, asked | {"partitioner": "shard_map"})
+  losses = [loss for loss, _ in log]
+  assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
