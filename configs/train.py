@@ -1,4 +1,4 @@
-"""Trains a narrow ResNet-50 on the drawn pictures, as the bundled zoo was; intervene, or train anything else.
+"""Trains a narrow ResNet-50 on the drawn pictures; intervene, or train anything else.
 
 python -m biasjax.data.builders.synthetic_conflict --data_dir=data
 python run.py --config=configs/train.py --data_dir=data --workdir=trained \
