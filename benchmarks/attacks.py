@@ -31,6 +31,7 @@ from biasjax.data.classes import class_index
 from biasjax.models.load import Model, load
 from biasjax.probes.base import Victim
 from convert import conversion
+from tests import cpu_torchvision
 
 with warnings.catch_warnings():  # it imports names that scipy is about to rename
   warnings.simplefilter("ignore", DeprecationWarning)
@@ -121,7 +122,7 @@ def measure_pgd() -> dict:
     conversion.write(conversion.convert(pathlib.Path(CHECKPOINT.value)), pathlib.Path(folder) / "network")
     model = load(pathlib.Path(folder) / "network")
   state = torch.load(CHECKPOINT.value)["state_dict"]
-  network = small_networks.torchvision_resnet().resnet18()
+  network = cpu_torchvision.load().models.resnet18()
   network.load_state_dict(
     {name.removeprefix("module."): v.float() for name, v in state.items() if v.ndim}, False
   )

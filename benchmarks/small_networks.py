@@ -4,7 +4,6 @@ Ten classes in folders, shrunk to 32 pixels. The networks have seen the pictures
 which does not matter where attacks are compared. Needs requirements-dev.txt.
 """
 
-import contextlib
 import pathlib
 import time
 
@@ -12,31 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests import cpu_torchvision
+
 SIZE = 32
 WIDTH = 8
 EPOCHS = {"standard": 40, "robust": 60}
 TRAINING_EPS = 8 / 255
-
-
-def torchvision_resnet():
-  """torchvision's ResNet, which beside a CPU build of torch registers operators that do not exist there."""
-  register = torch.library.register_fake
-
-  def tolerant(*args, **kwargs):
-    decorate = register(*args, **kwargs)
-
-    def apply(function):
-      with contextlib.suppress(RuntimeError):
-        return decorate(function)
-      return function
-
-    return apply
-
-  torch.library.register_fake = tolerant
-  from torchvision.models import resnet
-
-  torch.library.register_fake = register
-  return resnet
 
 
 def photographs(folder: str, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +45,7 @@ class Normalized(torch.nn.Module):
 
 def untrained(width: int = WIDTH, classes: int = 10) -> torch.nn.Module:
   """A ResNet of one basic block a stage."""
-  resnet = torchvision_resnet()
+  resnet = cpu_torchvision.load().models.resnet
   network = resnet.ResNet(resnet.BasicBlock, (1, 1, 1, 1), num_classes=classes)
   network.inplanes = width
   network.conv1 = torch.nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)

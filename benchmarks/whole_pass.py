@@ -168,6 +168,7 @@ def main(argv: list[str]) -> None:
     for _ in range(ROUNDS.value):
       for way in WAYS:
         turns[way].append(turn(way, checkpoint))
+        print(f"{way}: {turns[way][-1]}", file=sys.stderr, flush=True)
   report = {"images": COUNT.value, "conditions": len(conditions()), "rounds": ROUNDS.value}
   for what in ("process", "pass"):
     median = {way: statistics.median(t[what] for t in turns[way]) for way in WAYS}
