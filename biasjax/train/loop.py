@@ -46,6 +46,10 @@ class States:
     about = {"identity": self.identity, "log": log}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
+      if (
+        self.folder / f"{at:08d}"
+      ).exists():  # it was found damaged, and training went on from the one before
+        shutil.rmtree(self.folder / f"{at:08d}")
       # Orbax writes under another name and renames, but only where nothing is overwritten.
       with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         checkpointer.save(

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from torch_networks import network, save
 
 import biasjax
 from biasjax.errors import BiasjaxError
@@ -18,6 +17,7 @@ from biasjax.models import load
 from biasjax.models.resnet import Architecture
 from convert import __main__ as command
 from convert import torchvision as names
+from torch_networks import network, save
 
 TINY = Architecture("bottleneck", (1, 1), width=2, inner_width=2, num_classes=3)
 

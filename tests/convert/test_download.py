@@ -13,7 +13,6 @@ import threading
 import urllib.parse
 
 import pytest
-from torch_networks import network, save
 
 import biasjax
 import convert
@@ -21,6 +20,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
 from convert import __main__ as command
 from convert import download, resolving
+from torch_networks import network, save
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
 import biasjax
 from biasjax.models.resnet import Architecture
 from convert import __main__ as command
 from convert import certificate, conversion, parity, readers
+from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
 
 @pytest.fixture(autouse=True)

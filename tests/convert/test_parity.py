@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
 
 import biasjax
 from convert import __main__ as command
+from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
 
 TOLERANCE = 1e-4
 RANDOM_IMAGES = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
