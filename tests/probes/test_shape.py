@@ -205,7 +205,8 @@ def test_accuracy_can_be_over_16_categories():
 
 def test_a_probe_that_fits_no_dataset_is_refused():
   with pytest.raises(
-    BiasjaxError, match="probe shape needs a dataset with labels cue_conflict, but imagenet"
+    BiasjaxError,
+    match="probe shape needs a dataset with labels cue_conflict or synthetic_conflict, but imagenet",
   ):
     probes.plan(["accuracy", "shape"], [IMAGENET])
 
