@@ -23,6 +23,7 @@ ASKED = {
   "offline": True,
   "precision": "float32",
   "partitioner": "shard_map",
+  "keep_adversarial": 0,
   "shard": None,
 }
 
