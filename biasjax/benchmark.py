@@ -31,21 +31,18 @@ logger = logging.getLogger(__name__)
 MATRIX = 4096  # rows and columns of the products that measure the device's limit
 
 
-def made_model(architecture: Architecture = RESNET50, name: str = "made_resnet50", seed: int = 0) -> Model:
-  """A network with drawn variables, to measure time with."""
-  rng = np.random.default_rng(seed)
+def made_model(architecture: Architecture = RESNET50, precision: str = "float32") -> Model:
+  """A network with drawn variables, float32, to measure time with; `precision` as in `load.load`."""
+  rng = np.random.default_rng(0)
 
   def draw(leaf):
-    scale = np.float32(np.prod(leaf.shape[:-1])) ** -0.5 if leaf.ndim > 1 else 0.1
-    return (
-      (1 + scale * rng.standard_normal(leaf.shape, np.float32))
-      if leaf.ndim == 1
-      else (scale * rng.standard_normal(leaf.shape, np.float32))
-    )
+    scale = np.prod(leaf.shape[:-1]) ** -0.5 if leaf.ndim > 1 else 0.1
+    around = 1.0 if leaf.ndim == 1 else 0.0  # variances and scales are positive
+    return (around + scale * rng.standard_normal(leaf.shape)).astype(np.float32)
 
   variables = jax.tree.map(draw, load.variable_shapes(architecture))
-  variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
-  return Model(name, architecture, variables, load.apply_function(architecture), f"drawn from {seed}", {})
+  apply = load.apply_function(architecture, precision)
+  return Model("made", architecture, variables, apply, "drawn", {})
 
 
 def made_source(length: int = 256) -> Source:

@@ -84,6 +84,8 @@ def measure(asked: Mapping[str, Any]) -> int:
     return INCOMPLETE_EXIT_CODE if stopped else 0
   if worker.rank and worker.helps:
     return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
+  if len(stopped) == len(opened.models):
+    return INCOMPLETE_EXIT_CODE
   return tables(opened.store) or (INCOMPLETE_EXIT_CODE if stopped else 0)
 
 
@@ -123,9 +125,10 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   models = _models(present, asked)
   for model in models:
     print(f"found    model {model.name}")
+  stand_in = benchmark.made_model(precision=asked["precision"]) if to_fetch else None
   for name in to_fetch:
     print(f"missing  model {name}: will be fetched and converted")
-    models.append(dataclasses.replace(benchmark.made_model(), name=name, fingerprint=name))
+    models.append(dataclasses.replace(stand_in, name=name, fingerprint=name))
   if not found:
     return INCOMPLETE_EXIT_CODE
   planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
@@ -151,7 +154,11 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   launch.log_to(asked["workdir"], worker)
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"] or ()]
   found = found or [benchmark.made_source()]
-  models = _models(asked["models"], asked) if asked["models"] else [benchmark.made_model()]
+  models = (
+    _models(asked["models"], asked)
+    if asked["models"]
+    else [benchmark.made_model(precision=asked["precision"])]
+  )
   planned = probes.plan(_probe_names(asked), found)
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked, settings)

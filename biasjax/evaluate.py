@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from biasjax import partition as partitions
 from biasjax import schedule
-from biasjax.data import pipeline, preprocess
+from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
@@ -202,7 +202,7 @@ class _Pass:
       }
       for probe in self.probes
     }
-    own = [chunk for chunk in schedule.own(every, worker) if chunk in set(missing)]
+    own = sorted(set(schedule.own(every, worker)) & set(missing))
     with tqdm.tqdm(
       desc=self.source.name,
       total=sum(stop - start for start, stop in own),
@@ -211,9 +211,9 @@ class _Pass:
       disable=not (self.settings.progress and sys.stderr.isatty()),
     ) as progress:
       self.compute(own, progress)
-      waiting = schedule.Waiting()
+      waiting, left = schedule.Waiting(), missing
       while worker.helps and not self.stopping():
-        left = [chunk for chunk in every if np.any(self.missing(chunk))]
+        left = [chunk for chunk in left if np.any(self.missing(chunk))]
         if not left:
           return
         chunk = waiting.next(every, left, worker, patience=2 * self.longest)
@@ -237,17 +237,7 @@ class _Pass:
 
   def compute(self, wanted: Sequence[Chunk], progress: tqdm.tqdm) -> None:
     """Computes and stores what is missing of the chunks, until told to stop."""
-    batches = pipeline.batches(
-      self.source,
-      wanted,
-      batch_size=self.rows,
-      preprocess=functools.partial(
-        preprocess.preprocess,
-        short_side=self.source.resize,
-        crop=self.source.crop,
-        interpolation=self.source.interpolation,
-      ),
-    )
+    batches = pipeline.batches(self.source, wanted, batch_size=self.rows)
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):
       if self.stopping():
         return

@@ -1,7 +1,6 @@
 """How fast this machine runs the parts of a pass, measured shortly: for plans, batch sizes, benchmarks."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from biasjax import evaluate, partition
-from biasjax.data import pipeline, preprocess
+from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.evaluate import IN_FLIGHT, Settings
@@ -53,9 +52,8 @@ def decoding(source: Source, seconds: float = SECONDS) -> float:
   """Images a second that the pipeline reads, decodes and crops, over the first examples of a source."""
   size, done = min(64, source.length), 0
   every = [(start, min(start + size, source.length)) for start in range(0, min(source.length, 4096), size)]
-  prepare = functools.partial(preprocess.preprocess, short_side=source.resize, crop=source.crop)
   start = time.perf_counter()
-  for batch in pipeline.batches(source, every, batch_size=size, preprocess=prepare):
+  for batch in pipeline.batches(source, every, batch_size=size):
     done += batch.count
     if time.perf_counter() - start > seconds:
       break

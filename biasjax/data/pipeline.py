@@ -1,6 +1,7 @@
 """A range of a source as batches of one shape: each example once, in order, decoded ahead in threads."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import grain
 import numpy as np
 
+from biasjax.data import preprocess
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 
@@ -52,12 +54,22 @@ def noise_id(example_id: str) -> np.ndarray:
   return np.frombuffer(digest, "<u4")
 
 
+def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
+  """Encoded bytes -> uint8 [crop, crop, 3], as the source says; raises ValueError for what it cannot decode."""
+  return functools.partial(
+    preprocess.preprocess,
+    short_side=source.resize,
+    crop=source.crop,
+    interpolation=source.interpolation,
+  )
+
+
 def batches(
   source: Source,
   chunks: Sequence[tuple[int, int]],
   *,
   batch_size: int,
-  preprocess: Callable[[bytes], np.ndarray],
+  decode: Callable[[bytes], np.ndarray] | None = None,
   threads: int = 16,
 ) -> Iterator[Batch]:
   """Batches of the examples in `chunks`, every one exactly once and in order; none spans two chunks.
@@ -66,13 +78,14 @@ def batches(
     source: what to read.
     chunks: (start, stop) ranges of indices.
     batch_size: rows in every batch; the last of a chunk is padded.
-    preprocess: encoded bytes -> uint8 [crop, crop, 3]; raises ValueError for what cannot be decoded.
+    decode: instead of `preprocessing(source)`.
     threads: that read and decode.
 
   Raises:
     BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded does not
       raise: it is left out and named in `excluded`.)
   """
+  decode = decode or preprocessing(source)
   blank = np.zeros((source.crop, source.crop, 3), np.uint8)
   nothing = (PADDING,) * source.most_labels
 
@@ -85,7 +98,7 @@ def batches(
       ) from error
     try:
       labels = (example.label, *example.also, *nothing)[: source.most_labels]
-      return labels, example.example_id, preprocess(example.encoded), ""
+      return labels, example.example_id, decode(example.encoded), ""
     except ValueError as error:
       return nothing, example.example_id, blank, str(error)
 

@@ -31,7 +31,7 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def batches(source, chunks, batch_size):
-  return list(pipeline.batches(source, chunks, batch_size=batch_size, preprocess=decode, threads=3))
+  return list(pipeline.batches(source, chunks, batch_size=batch_size, decode=decode, threads=3))
 
 
 @settings(max_examples=15, deadline=None)
