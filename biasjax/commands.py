@@ -125,10 +125,11 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   models = _models(present, asked)
   for model in models:
     print(f"found    model {model.name}")
-  stand_in = benchmark.made_model(precision=asked["precision"]) if to_fetch else None
+  if to_fetch:  # what time they take does not depend on what they have learnt
+    stand_in = benchmark.made_model(precision=asked["precision"])
+    models += [dataclasses.replace(stand_in, name=name, fingerprint=name) for name in to_fetch]
   for name in to_fetch:
     print(f"missing  model {name}: will be fetched and converted")
-    models.append(dataclasses.replace(stand_in, name=name, fingerprint=name))
   if not found:
     return INCOMPLETE_EXIT_CODE
   planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
@@ -154,11 +155,8 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   launch.log_to(asked["workdir"], worker)
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"] or ()]
   found = found or [benchmark.made_source()]
-  models = (
-    _models(asked["models"], asked)
-    if asked["models"]
-    else [benchmark.made_model(precision=asked["precision"])]
-  )
+  models = _models(asked["models"], asked) if asked["models"] else []
+  models = models or [benchmark.made_model(precision=asked["precision"])]
   planned = probes.plan(_probe_names(asked), found)
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked, settings)

@@ -55,7 +55,7 @@ def noise_id(example_id: str) -> np.ndarray:
 
 
 def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
-  """Encoded bytes -> uint8 [crop, crop, 3], as the source says; raises ValueError for what it cannot decode."""
+  """Encoded bytes -> uint8 [crop, crop, 3], as the source says; ValueError for what cannot be decoded."""
   return functools.partial(
     preprocess.preprocess,
     short_side=source.resize,
