@@ -8,6 +8,8 @@ plain mean of its columns; docs/study.md says what else can be set.
 
 from ml_collections import ConfigDict
 
+from biasjax.data.layouts import FIFTEEN
+
 CLEAN = "top1_acc/imagenet"
 V2, REAL = "top1_acc/imagenet-v2", "top1_acc/imagenet-real"
 A, C, CBAR = "top1_acc/imagenet-a", "top1_acc/imagenet-c", "top1_acc/imagenet-cbar"
@@ -15,18 +17,6 @@ SKETCH, R, STYLIZED = "top1_acc/imagenet-sketch", "top1_acc/imagenet-r", "top1_a
 CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 LOW = [f"metric/bandpass/LFC/{c}" for c in CUTOFFS]
 HIGH = [f"metric/bandpass/HFC/{c}" for c in CUTOFFS]
-CORRUPTIONS = (
-  *(
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-  ),
-  *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-)
 PGD_LOW, PGD_HIGH = "top1_acc/PGD-40/low", "top1_acc/PGD-40/high"
 BAND = "metric/criticalband"
 
@@ -37,7 +27,7 @@ def get_config():
   study.columns = [
     {
       "name": "C with 15 corruptions",
-      "mean": [f"top1_acc/{c}_{s}" for c in CORRUPTIONS for s in range(1, 6)],
+      "mean": [f"top1_acc/{c}_{s}" for c in FIFTEEN for s in range(1, 6)],
     },
   ]
   study.biases = [

@@ -18,6 +18,7 @@ ALLOWED = {
   "biasjax.types": set(),
   "biasjax.errors": set(),
   "biasjax.version": set(),
+  "biasjax.options": set(),
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
   "biasjax.across": {"biasjax.statistics", "biasjax.data"},
@@ -66,7 +67,7 @@ ALLOWED = {
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
 }
-LEAVES = {"biasjax.errors", "biasjax.version", "biasjax.types"}
+LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types"}
 
 
 def part(module: str) -> str:

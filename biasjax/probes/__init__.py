@@ -3,12 +3,12 @@
 import difflib
 import functools
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Sequence
 
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
+from biasjax.options import parse
 from biasjax.probes.base import Metric, Probe
 
 __all__ = ["Metric", "Probe", "get", "names", "plan"]
@@ -39,12 +39,7 @@ def get(name: str, size: int = 224) -> Probe:
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
     raise BiasjaxError(f"unknown probe {module!r}: {hint}")
   make = importlib.import_module(f"{__name__}.{module}").make
-  known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  options = {key: value for key, _, value in (option.partition("=") for option in given)}
-  for option, value in options.items():
-    if option not in known or not value:
-      there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
-      raise BiasjaxError(f"probe {name!r}: {module} does not take {option!r}: {there_are}")
+  options = parse(make, given, f"probe {name!r}", module)
   return make(size, **options)
 
 

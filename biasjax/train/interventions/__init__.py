@@ -3,10 +3,10 @@
 import difflib
 import functools
 import importlib
-import inspect
 import math
 import pkgutil
 
+from biasjax import options
 from biasjax.errors import BiasjaxError
 from biasjax.train.interventions.base import Intervention
 
@@ -56,10 +56,4 @@ def _one(part: str) -> Intervention:
   if not 0 <= strength < math.inf:
     raise BiasjaxError(f"interventions: {part!r}: the strength must be a number from 0")
   make = importlib.import_module(f"{__name__}.{name}").make
-  known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  options = {key: value for key, _, value in (option.partition("=") for option in given)}
-  for option, value in options.items():
-    if option not in known or not value:
-      there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
-      raise BiasjaxError(f"interventions: {part!r}: {name} does not take {option!r}: {there_are}")
-  return make(strength, **options)
+  return make(strength, **options.parse(make, given, f"interventions: {part!r}", name))

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from biasjax.errors import BiasjaxError
@@ -44,6 +46,27 @@ def require_share(name: str, strength: float) -> None:
   """
   if strength > 1:
     raise BiasjaxError(f"interventions: {name}={strength:g}: the strength is a share, 0 to 1")
+
+
+def sometimes(name: str, strength: float, change: Callable[[RandomKey, Image, Image], Image]) -> Intervention:
+  """The intervention by which each image is changed with probability `strength`.
+
+  Args:
+    name: of its module.
+    strength: 0 to 1.
+    change: (key, image, another image of the batch) -> image.
+
+  Raises:
+    BiasjaxError: the strength is above 1.
+  """
+  require_share(name, strength)
+
+  def augment(key, image, target, other, other_target):
+    of_choice, of_change = jax.random.split(key)
+    chosen = jax.random.bernoulli(of_choice, strength)
+    return jnp.where(chosen, change(of_change, image, other), image), target
+
+  return Intervention(name, strength, augment)
 
 
 def whole(name: str, option: str, value: str, least: int) -> int:

@@ -3,10 +3,7 @@
 Strength: the probability that an image is changed; 0.5 is usual.
 """
 
-import jax
-import jax.numpy as jnp
-
-from biasjax.train.interventions.base import Intervention, require_share
+from biasjax.train.interventions.base import Intervention, sometimes
 
 NAME = "flip"
 
@@ -17,9 +14,4 @@ def make(strength: float) -> Intervention:
   Raises:
     BiasjaxError: the strength is above 1.
   """
-  require_share(NAME, strength)
-
-  def augment(key, image, target, other, other_target):
-    return jnp.where(jax.random.bernoulli(key, strength), image[:, ::-1], image), target
-
-  return Intervention(NAME, strength, augment)
+  return sometimes(NAME, strength, lambda key, image, other: image[:, ::-1])

@@ -5,10 +5,9 @@ evenly from `low_pass.CUTOFFS`; like the spectral probe's, the result is clipped
 its negative half.
 """
 
-import jax
 import jax.numpy as jnp
 
-from biasjax.train.interventions.base import Intervention, require_share
+from biasjax.train.interventions.base import Intervention, sometimes
 from biasjax.train.interventions.low_pass import filtered
 
 NAME = "high_pass"
@@ -20,11 +19,4 @@ def make(strength: float) -> Intervention:
   Raises:
     BiasjaxError: the strength is above 1.
   """
-  require_share(NAME, strength)
-
-  def augment(key, image, target, other, other_target):
-    of_choice, of_cutoff = jax.random.split(key)
-    chosen = jax.random.bernoulli(of_choice, strength)
-    return jnp.where(chosen, filtered(of_cutoff, image, jnp.array(False)), image), target
-
-  return Intervention(NAME, strength, augment)
+  return sometimes(NAME, strength, lambda key, image, other: filtered(key, image, jnp.array(False)))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from biasjax.ops import fourier
-from biasjax.train.interventions.base import Intervention, require_share
+from biasjax.train.interventions.base import Intervention, sometimes
 from biasjax.types import Image, RandomKey
 
 NAME = "low_pass"
@@ -30,11 +30,4 @@ def make(strength: float) -> Intervention:
   Raises:
     BiasjaxError: the strength is above 1.
   """
-  require_share(NAME, strength)
-
-  def augment(key, image, target, other, other_target):
-    of_choice, of_cutoff = jax.random.split(key)
-    chosen = jax.random.bernoulli(of_choice, strength)
-    return jnp.where(chosen, filtered(of_cutoff, image, jnp.array(True)), image), target
-
-  return Intervention(NAME, strength, augment)
+  return sometimes(NAME, strength, lambda key, image, other: filtered(key, image, jnp.array(True)))

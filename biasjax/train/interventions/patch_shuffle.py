@@ -4,10 +4,9 @@ Strength: the probability that an image is changed. Option `grid` (4): squares a
 """
 
 import jax
-import jax.numpy as jnp
 
 from biasjax.errors import BiasjaxError
-from biasjax.train.interventions.base import Intervention, require_share, whole
+from biasjax.train.interventions.base import Intervention, sometimes, whole
 from biasjax.types import Image, RandomKey
 
 NAME = "patch_shuffle"
@@ -34,12 +33,5 @@ def make(strength: float, *, grid: str = "4") -> Intervention:
   Raises:
     BiasjaxError: the strength is above 1, or `grid` is no whole number from 2.
   """
-  require_share(NAME, strength)
   side = whole(NAME, "grid", grid, 2)
-
-  def augment(key, image, target, other, other_target):
-    of_choice, of_order = jax.random.split(key)
-    chosen = jax.random.bernoulli(of_choice, strength)
-    return jnp.where(chosen, shuffle(of_order, image, side), image), target
-
-  return Intervention(NAME, strength, augment)
+  return sometimes(NAME, strength, lambda key, image, other: shuffle(key, image, side))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from biasjax.train.interventions.base import Intervention, require_share
+from biasjax.train.interventions.base import Intervention, sometimes
 from biasjax.types import Image, RandomKey
 
 NAME = "stylised"
@@ -56,11 +56,4 @@ def make(strength: float) -> Intervention:
   Raises:
     BiasjaxError: the strength is above 1.
   """
-  require_share(NAME, strength)
-
-  def augment(key, image, target, other, other_target):
-    of_choice, of_style = jax.random.split(key)
-    chosen = jax.random.bernoulli(of_choice, strength)
-    return jnp.where(chosen, stylise(of_style, image, other), image), target
-
-  return Intervention(NAME, strength, augment)
+  return sometimes(NAME, strength, stylise)
