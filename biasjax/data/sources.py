@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from biasjax.data import datasets, synthetic
+from biasjax.data.archives import IMAGE_SUFFIXES, is_image
 from biasjax.data.classes import category_index, class_index, cues
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 FLAT_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 FLAT_COUNT = 50_000
 # Where the ground truth of the flat layout is looked for, relative to the images' folder and its parent.
@@ -168,11 +168,7 @@ def _images(root: pathlib.Path, *, required: bool = True) -> list[str]:
   found = []
   for folder_name, _, names in sorted(os.walk(root, followlinks=True)):
     relative = pathlib.Path(folder_name).relative_to(root)
-    found += [
-      (relative / n).as_posix()
-      for n in sorted(names)
-      if n.lower().endswith(IMAGE_SUFFIXES) and not n.startswith(".")
-    ]
+    found += [(relative / name).as_posix() for name in sorted(names) if is_image(name)]
   if required and not found:
     raise BiasjaxError(f"{root} holds no images: expected files ending in one of {' '.join(IMAGE_SUFFIXES)}")
   return found
