@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from biasjax.data.layouts import FIFTEEN
 from configs import study
 
 CATEGORIES = ("recipes", "augmentation", "adversarial_training", "contrastive")
@@ -58,7 +59,7 @@ def with_curves(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
   rng = np.random.default_rng(seed)
   n = len(frame)
   more = {f"metric/bandpass/{b}/{c}": rng.random(n) for b in ("LFC", "HFC") for c in ("0.01", "0.6", "0.9")}
-  more |= {f"top1_acc/{c}_{s}": 100 * rng.random(n) for c in study.CORRUPTIONS for s in range(1, 6)}
+  more |= {f"top1_acc/{c}_{s}": 100 * rng.random(n) for c in FIFTEEN for s in range(1, 6)}
   more |= {"metric/criticalband/" + name: rng.random(n) + 1 for name in ("bw", "cf", "pns")}
   more |= {
     f"top1_acc/criticalband/f={f}/sd={sd}": 100 * rng.random(n) for f in range(7) for sd in (0.02, 0.16)
