@@ -29,6 +29,7 @@ from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
 MATRIX = 4096  # rows and columns of the products that measure the device's limit
+PASS_S = 60.0  # that the measured pass takes, about
 
 
 def made_model(architecture: Architecture = RESNET50, precision: str = "float32") -> Model:
@@ -135,16 +136,21 @@ def measure(
   report["operations_per_image"] = operations
   report["matrix_products_per_s"] = limit
   report["share_of_matrix_products"] = operations * rate.per_s / devices / limit
-  whole_pass(
-    models, probes, dataclasses.replace(source, length=min(source.length, rows)), settings
-  )  # compiles
-  passed = whole_pass(models, probes, source, settings)
+  for batches in (1, _batches(rate.per_s, len(models) * sum(len(p.conditions) for p in probes), rows)):
+    part = dataclasses.replace(source, length=min(source.length, batches * rows))
+    passed = whole_pass(models, probes, part, settings)  # the first time compiles
+  report["pass_images"] = part.length
   report["pass_per_s"] = {"total": passed, "per_device": passed / devices}
   report["share_of_forward_rate"] = passed / rate.per_s
   report["peak_host_memory_bytes"] = peak_memory()
   stats = split.devices[0].memory_stats() or {}
   report["peak_device_memory_bytes"] = stats.get("peak_bytes_in_use")
   return report
+
+
+def _batches(forward_per_s: float, looks: int, rows: int) -> int:
+  """How many batches, each looked at so often, take about `PASS_S`; two at least, so that they overlap."""
+  return max(2, round(PASS_S * forward_per_s / (looks * rows)))
 
 
 def peak_memory() -> int:

@@ -7,6 +7,20 @@ CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")
 BAND = "criticalband/continuous"
 PGD = "top1_acc/PGD-10:eps=1/eps=1"
+RENDITIONS = ("shape_only", "texture_only", "silhouette", "edges")
+PROBES = [
+  "accuracy",
+  "shape@conflict",
+  "spectral@drawn",
+  "critical_band@drawn",
+  "pgd:eps=1:steps=10@drawn",
+]
+
+
+def datasets(prepared: str) -> list[str]:
+  """What is measured, of the drawn pictures as they were prepared ("tfds:synthetic_conflict/64px_320")."""
+  splits = ("conflict", *RENDITIONS, *(f"{corruption}_2" for corruption in CORRUPTIONS))
+  return [f"drawn={prepared}@validation", *(f"{split}={prepared}@{split}" for split in splits)]
 
 
 def get_config() -> ConfigDict:
@@ -31,7 +45,7 @@ def get_config() -> ConfigDict:
     {
       "name": "Concepts",
       "label": "Renditions of the shape",
-      "mean": ["top1_acc/shape_only", "top1_acc/silhouette", "top1_acc/edges"],
+      "mean": [f"top1_acc/{rendition}" for rendition in RENDITIONS if rendition != "texture_only"],
     },
     {"name": "Adversarial", "label": "Adversarial robustness", "mean": [PGD]},
   ]

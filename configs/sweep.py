@@ -41,19 +41,5 @@ def get_config() -> ConfigDict:
       "baseline": PLAIN,
     },
   ]
-  renditions = ("shape_only", "texture_only", "silhouette", "edges")
-  corrupted = [f"{corruption}_2" for corruption in miniature.CORRUPTIONS]
-  config.sweep.measure = [
-    {
-      "probes": ["accuracy", "shape"],
-      "dataset": [
-        f"conflict={DRAWN}@conflict",
-        *(f"{split}={DRAWN}@{split}" for split in (*renditions, *corrupted)),
-      ],
-    },
-    {
-      "probes": ["accuracy", "spectral", "critical_band", "pgd:eps=1:steps=10"],
-      "dataset": [f"drawn={DRAWN}@validation"],
-    },
-  ]
+  config.sweep.measure = [{"probes": miniature.PROBES, "dataset": miniature.datasets(DRAWN)}]
   return config

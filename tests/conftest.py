@@ -2,11 +2,18 @@
 
 import os
 import pathlib
+import tempfile
 
-import jax
-import pytest
+# Programs are compiled once for all tests of this process and for the processes that they start. JAX reads it
+# when it is imported.
+_COMPILED = tempfile.TemporaryDirectory(prefix="biasjax-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
-import cpu_torchvision
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+import cpu_torchvision  # noqa: E402
 
 # Shapes that broadcast by accident are how wrong numbers come about.
 jax.config.update("jax_numpy_rank_promotion", "raise")

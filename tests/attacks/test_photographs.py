@@ -1,4 +1,4 @@
-"""PGD on photographs by a converted network, against foolbox on the network that was converted."""
+"""PGD and FGSM on photographs by a converted network, against foolbox on the network that was converted."""
 
 import functools
 import pathlib
@@ -55,20 +55,26 @@ def photographs(reference) -> np.ndarray:
   return np.stack([np.asarray(image) for image in shrunk]).astype(np.float32) / np.float32(255)
 
 
-def by_foolbox(foolbox, model, images, labels, start, eps) -> np.ndarray:
+PGD = pgd.Pgd("linf", 40, 2 / 255, start_at="task")
+FGSM = pgd.Pgd("linf", 1, 1.0, relative=True, start_at="image")
+
+
+def by_foolbox(foolbox, attack, model, images, labels, start, eps) -> np.ndarray:
   import torch
 
   def there(array):
     return torch.from_numpy(np.moveaxis(array, -1, 1).copy())
 
-  attack = foolbox.attacks.LinfPGD(abs_stepsize=2 / 255, steps=40)
-  attack.get_random_start = lambda x0, epsilon: type(x0)(there(start))
+  theirs = foolbox.attacks.LinfFastGradientAttack()
+  if attack is PGD:
+    theirs = foolbox.attacks.LinfPGD(abs_stepsize=2 / 255, steps=40)
+    theirs.get_random_start = lambda x0, epsilon: type(x0)(there(start))
   in_foolbox = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-  found, _, _ = attack(in_foolbox, there(images), torch.from_numpy(labels.astype(np.int64)), epsilons=eps)
+  found, _, _ = theirs(in_foolbox, there(images), torch.from_numpy(labels.astype(np.int64)), epsilons=eps)
   return np.moveaxis(found.numpy(), 1, -1)
 
 
-def by_biasjax(apply, variables, images, labels, start, eps) -> np.ndarray:
+def by_biasjax(attack, apply, variables, images, labels, start, eps) -> np.ndarray:
   n = len(images)
   task = loop.Task(
     jax.random.split(jax.random.key(0), n),
@@ -78,7 +84,6 @@ def by_biasjax(apply, variables, images, labels, start, eps) -> np.ndarray:
     jnp.asarray(start),
   )
   eps = jnp.asarray(eps, images.dtype)
-  attack = pgd.Pgd("linf", 40, 2 / 255, start_at="task")
   step = jax.jit(
     lambda variables, task, state: attack.step(
       functools.partial(apply, variables), eps, jnp.int32(0), task, state
@@ -96,29 +101,31 @@ def starts(images: np.ndarray, eps: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("eps", [0.5 / 255, 4 / 255])
-def test_adversarial_photographs_are_those_of_foolbox(foolbox, network, photographs, eps):
+@pytest.mark.parametrize("attack", [PGD, FGSM], ids=["pgd", "fgsm"])
+def test_adversarial_photographs_are_those_of_foolbox(foolbox, network, photographs, attack, eps):
   in_torch, model = network
   with jax.enable_x64(True):
     images = photographs[:6].astype(np.float64)
     variables = jax.tree.map(lambda x: np.asarray(x, np.float64), model.variables)
     labels = np.array(jnp.argmax(model.apply(variables, jnp.asarray(images)), axis=1), np.int32)
     start = starts(images, eps)
-    found = by_biasjax(model.apply, variables, images, labels, start, eps)
+    found = by_biasjax(attack, model.apply, variables, images, labels, start, eps)
   in_torch.double()
-  expected = by_foolbox(foolbox, in_torch, images, labels, start, eps)
+  expected = by_foolbox(foolbox, attack, in_torch, images, labels, start, eps)
   in_torch.float()
   assert np.abs(found - expected).max() < 1e-4
   assert np.abs(found - images).max() == pytest.approx(eps, rel=1e-6)
 
 
-def test_accuracy_on_256_photographs_is_that_of_foolbox(foolbox, network, photographs):
+@pytest.mark.parametrize("attack", [PGD, FGSM], ids=["pgd", "fgsm"])
+def test_accuracy_on_256_photographs_is_that_of_foolbox(foolbox, network, photographs, attack):
   in_torch, model = network
   variables = model.variables
   labels = np.array(jnp.argmax(model.apply(variables, jnp.asarray(photographs)), axis=1), np.int32)
   eps = 0.5 / 255
   start = starts(photographs, eps)
-  found = by_biasjax(model.apply, variables, photographs, labels, start, eps)
-  expected = by_foolbox(foolbox, in_torch, photographs, labels, start, eps)
+  found = by_biasjax(attack, model.apply, variables, photographs, labels, start, eps)
+  expected = by_foolbox(foolbox, attack, in_torch, photographs, labels, start, eps)
   here, there = (
     int((np.argmax(model.apply(variables, jnp.asarray(images)), axis=1) == labels).sum())
     for images in (found, expected)
