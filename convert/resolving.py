@@ -1,6 +1,8 @@
 """Names of models to folders with converted checkpoints, which are made on demand."""
 
+import glob
 import hashlib
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -29,7 +31,8 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
 
   Args:
     specs: each the name of a row of the zoo or of an earlier conversion, a pattern of such names with
-      wildcards, a folder that a conversion wrote (local or gs://), or a checkpoint file.
+      wildcards, a folder that a conversion wrote (local or gs://), a checkpoint file, or a pattern of such
+      paths.
     offline: whether the network may not be used.
 
   Raises:
@@ -38,7 +41,7 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
   folders: list[epath.Path] = []
   own = converted_names()
   names = list(dict.fromkeys([*zoo.ZOO, *own]))
-  for spec in specs:
+  for spec in _files(specs):
     path = epath.Path(spec).expanduser()
     if path.is_dir():
       found = [path]
@@ -60,12 +63,18 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
     BiasjaxError: a spec stands for nothing.
   """
   present, absent = [], []
-  for spec in specs:
+  for spec in _files(specs):
     path = epath.Path(spec).expanduser()
     names = [spec] if path.exists() or "/" in spec else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
     for name in names:
       (absent if name in zoo.ZOO and not is_current(zoo.ZOO[name]) else present).append(name)
   return present, absent
+
+
+def _files(specs: Sequence[str]) -> list[str]:
+  """`specs` with each pattern of paths (it has a slash) as what it finds, in order."""
+  patterns = {s: sorted(glob.glob(os.path.expanduser(s))) for s in specs if "/" in s and "://" not in s}
+  return [path for spec in specs for path in patterns.get(spec) or [spec]]
 
 
 def _of_name(name: str, offline: bool) -> pathlib.Path:

@@ -282,6 +282,7 @@ def test_specs_stand_for_names_patterns_folders_and_files(published, tmp_path):
   assert convert.resolve(["tiny", "mine"]) == [models / "tiny", models / "mine"]
   assert convert.resolve(["t*", "mine", "?i*"]) == [models / "tiny", models / "mine"]
   assert convert.resolve([str(tmp_path / "folder")]) == [tmp_path / "folder"]
+  assert convert.resolve([str(tmp_path / "fol*")]) == [tmp_path / "folder"]
   (converted,) = convert.resolve([str(tmp_path / "x")])
   assert converted.name == "x"
   assert convert.resolve([str(tmp_path / "x")]) == [converted]

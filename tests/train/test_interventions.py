@@ -53,7 +53,7 @@ def test_the_image_changes_and_stays_a_picture(name):
     assert 0 <= images.min() <= images.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["stylised", "patch_shuffle", "low_pass", "high_pass", "flip"])
+@pytest.mark.parametrize("name", ["stylised", "patch_shuffle", "low_pass", "high_pass", "flip", "greyscale"])
 def test_the_strength_of_these_is_the_share_of_images_that_change(name):
   images, _ = many(f"{name}=0.25", 400)
   changed = int((np.abs(np.asarray(images) - image(0)).max((1, 2, 3)) > 1e-6).sum())
@@ -71,6 +71,23 @@ def test_noise_has_mean_zero_and_the_variance_of_its_strength(name, variance):
   noise = np.asarray(images) - 0.5
   assert abs(noise.mean()) < 2e-3
   assert noise.var() == pytest.approx(variance * strength**2, rel=0.2)
+
+
+def test_greyscale_and_contrast_are_those_of_torchvision(torchvision):
+  import torch
+
+  functional = torchvision.transforms.functional
+  shown = torch.from_numpy(np.moveaxis(image(0), -1, 0).copy())
+  grey = functional.rgb_to_grayscale(shown, num_output_channels=3).numpy()
+  images, _ = many("greyscale=1", 2)
+  np.testing.assert_allclose(images[0], np.moveaxis(grey, 0, -1), atol=2e-4)  # it rounds its weights
+  images, _ = many("contrast=0.8", 64)
+  factors = images.std((1, 2, 3)) / image(0).std()
+  assert 0.2 <= factors.min() < 0.3 < 0.9 < factors.max() <= 1
+  for found in images[:4]:
+    factor = float((found[0, 0, 0] - found[9, 9, 0]) / (image(0)[0, 0, 0] - image(0)[9, 9, 0]))
+    expected = functional.adjust_contrast(shown, factor).numpy()
+    np.testing.assert_allclose(found, np.moveaxis(expected, 0, -1), atol=2e-4)
 
 
 def power(images) -> np.ndarray:
