@@ -1,6 +1,7 @@
 """Measures how image classifiers are biased, and studies whether that explains how they generalise.
 
 python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
+python run.py --list=models --models='robust_*'                         what there is
 python run.py --models=... --probes=... --dataset=... --dry_run         what that would do, and how long
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...     a benchmark as a TFDS dataset
 python run.py --summarise --workdir=out                                 the tables again, from what is stored
@@ -14,6 +15,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from biasjax import usage
 from biasjax.errors import BiasjaxError
 
 flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints, comma-separated.")
@@ -51,6 +53,12 @@ flags.DEFINE_boolean(
 flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of them, elsewhere.")
 flags.DEFINE_integer("num_processes", None, "How many there are, elsewhere.", lower_bound=1)
 flags.DEFINE_integer("process_id", None, "Which one this is, from 0, elsewhere.", lower_bound=0)
+flags.DEFINE_enum(
+  "list",
+  None,
+  list(usage.LISTS),
+  "What there is: of what --models or --dataset name; conditions of --probes.",
+)
 flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long it would take.")
 flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
@@ -74,7 +82,7 @@ SETTINGS = (
   *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
   *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
   *("dry_run", "benchmark", "profile", "tune_cpu", "keep_adversarial"),
-  *("summarise", "trials", "table", "categories", "compare", "output", "init"),
+  *("list", "summarise", "trials", "table", "categories", "compare", "output", "init"),
 )
 
 SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
@@ -107,6 +115,9 @@ def run(asked: dict) -> int:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
+  if asked["list"]:
+    print(usage.listing(asked["list"], asked))
+    return 0
   if asked["train"] or asked["sweep"]:
     return train_networks(asked)
   if asked["table"] or asked["study"]:
@@ -182,7 +193,10 @@ def main(argv: list[str]) -> int:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """absl's parsing, with a mistake said in one line."""
+  """absl's parsing, with a mistake said in one line, and --help on one page."""
+  if {"-h", "-help", "--help"} & set(argv[1:]):
+    print(usage.page(__doc__, flags.FLAGS))
+    sys.exit(0)
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:

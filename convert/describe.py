@@ -1,6 +1,8 @@
 """What --list and --inspect print."""
 
+import fnmatch
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from biasjax.models import zoo
@@ -9,12 +11,21 @@ from convert import download, families, readers, resolving
 FEW = 8  # entries of a container that are shown
 
 
-def listing() -> str:
-  """The zoo by category, and the user's own conversions: state, size, licence, source, what is unverified."""
+def listing(patterns: Sequence[str] = ("*",)) -> str:
+  """What of the zoo, by category, and of the user's own conversions has such a name.
+
+  State, size, licence, source, and what is unverified.
+  """
+
+  def wanted(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
   lines = []
   width = max(map(len, zoo.ZOO))
   for category in (*zoo.CATEGORIES, zoo.OTHER):
-    rows = [row for row in zoo.ROWS if row.category == category]
+    rows = [row for row in zoo.ROWS if row.category == category and wanted(row.name)]
+    if not rows:
+      continue
     lines.append(f"{category.replace('_', ' ')} ({len(rows)})")
     for row in rows:
       size = f"{row.megabytes} MB" if row.megabytes else "? MB"
@@ -23,7 +34,7 @@ def listing() -> str:
         lines.append(f"  {'':<{width}}  and its classifier: {row.head}")
       if doubts := _doubts(row):
         lines.append(f"  {'':<{width}}  not verified: {'; '.join(doubts)}")
-  own = [name for name in resolving.converted_names() if name not in zoo.ZOO]
+  own = [name for name in resolving.converted_names() if name not in zoo.ZOO and wanted(name)]
   if own:
     lines.append(f"your own ({len(own)})")
     lines += [f"  {name}" for name in own]

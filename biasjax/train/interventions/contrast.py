@@ -1,4 +1,4 @@
-"""Contrast lowered: deviations from the image's mean grey are scaled down, as by torchvision's adjust_contrast.
+"""Contrast lowered: deviations from the mean grey are scaled down, as by torchvision's adjust_contrast.
 
 Strength: how much may be taken away, to 1; each image's factor is drawn evenly from 1 - strength to 1.
 """
