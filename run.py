@@ -195,7 +195,7 @@ def main(argv: list[str]) -> int:
 def parse_flags(argv: list[str]) -> list[str]:
   """absl's parsing, with a mistake said in one line, and --help on one page."""
   if {"-h", "-help", "--help"} & set(argv[1:]):
-    print(usage.page(__doc__, flags.FLAGS))
+    print(usage.page(__doc__ or "", flags.FLAGS))
     sys.exit(0)
   try:
     return flags.FLAGS(argv)

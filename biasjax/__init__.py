@@ -1,13 +1,18 @@
-"""biasjax: how is an image classifier biased, and does that explain how it generalises?"""
+"""biasjax: how is an image classifier biased, and does that explain how it generalises?
+
+load(checkpoint) -> Model               a converted network
+measure(apply, variables, ...) -> Measured   probes on arrays, by any network
+"""
 
 from typing import TYPE_CHECKING
 
 from biasjax.version import __version__
 
 if TYPE_CHECKING:
+  from biasjax.library import Measured, measure
   from biasjax.models.load import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["Measured", "__version__", "load", "measure"]
 
 
 def __getattr__(name: str):
@@ -16,4 +21,8 @@ def __getattr__(name: str):
     from biasjax.models.load import load
 
     return load
+  if name in ("measure", "Measured"):
+    from biasjax import library
+
+    return getattr(library, name)
   raise AttributeError(f"module 'biasjax' has no attribute {name!r}")

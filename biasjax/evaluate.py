@@ -26,10 +26,10 @@ from biasjax import schedule
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
-from biasjax.models.load import Model
+from biasjax.models.load import Network
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import Partition
-from biasjax.probes.base import Probe, Victim
+from biasjax.probes.base import ANY, Probe, Victim
 from biasjax.probes.decisions import Decision, Scores
 from biasjax.results import Store, Unit, chunks
 from biasjax.schedule import Chunk, Worker
@@ -83,7 +83,7 @@ class Settings:
 
 
 def units(
-  models: Sequence[Model], probes: Sequence[Probe], source: Source, settings: Settings
+  models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings
 ) -> list[list[Unit]]:
   """The unit of work for each probe and, within it, each model."""
   return [
@@ -98,6 +98,7 @@ def units(
           "dataset": source.fingerprint,
           "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": source.interpolation},
           "labels": source.labels,
+          **({"classes": model.classes} if source.labels == ANY else {}),
           "probe": probe.name,
           "conditions": list(probe.conditions),
           "parameters": dict(probe.parameters),
@@ -112,7 +113,7 @@ def units(
 
 
 def evaluate(
-  models: Sequence[Model],
+  models: Sequence[Network],
   probes: Sequence[Probe],
   source: Source,
   store: Store,
@@ -152,7 +153,7 @@ def evaluate(
   return outcome
 
 
-def refuse_other_classes(models: Sequence[Model], probes: Sequence[Probe], source: Source) -> None:
+def refuse_other_classes(models: Sequence[Network], probes: Sequence[Probe], source: Source) -> None:
   """Lets each decision judge the number of classes of each network.
 
   Raises:
@@ -160,7 +161,7 @@ def refuse_other_classes(models: Sequence[Model], probes: Sequence[Probe], sourc
   """
   for model in models:
     for probe in probes:
-      logits = jax.ShapeDtypeStruct((1, model.architecture.num_classes), np.float32)
+      logits = jax.ShapeDtypeStruct((1, model.classes), np.float32)
       try:
         jax.eval_shape(probe.decide[source.labels], logits)
       except BiasjaxError as error:
@@ -172,7 +173,7 @@ class _Pass:
 
   def __init__(
     self,
-    models: Sequence[Model],
+    models: Sequence[Network],
     probes: Sequence[Probe],
     source: Source,
     store: Store,

@@ -365,7 +365,10 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
       except BiasjaxError as error:
         incomplete.append(f"{model}, {other} on {dataset}: {error}")
         break
-      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
+      observations[other].attrs |= {
+        "labels": unit.key.get("labels", "imagenet"),
+        "classes": unit.key.get("classes"),
+      }
       excluded.setdefault(dataset, {}).update(left_out)
     if len(observations) < len(wanted):
       continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,22 @@ from biasjax.types import Images, Logits, Variables
 CERTIFICATE = "certificate.json"
 CHECKPOINT = "checkpoint"
 CHECKSUMS = "checkpoint.sha256"  # as sha256sum writes them
+
+
+@runtime_checkable
+class Network(Protocol):
+  """What a pass needs of a network, of any kind; `Model` says what each attribute is."""
+
+  @property
+  def name(self) -> str: ...  # noqa: D102
+  @property
+  def variables(self) -> Any: ...  # noqa: D102
+  @property
+  def apply(self) -> Callable[[Any, Images], Logits]: ...  # noqa: D102
+  @property
+  def fingerprint(self) -> str: ...  # noqa: D102
+  @property
+  def classes(self) -> int: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +59,11 @@ class Model:
   apply: Callable[[Variables, Images], Logits]
   fingerprint: str
   certificate: dict[str, Any]
+
+  @property
+  def classes(self) -> int:
+    """How many logits it gives."""
+    return self.architecture.num_classes
 
 
 @functools.cache

@@ -11,14 +11,17 @@ from biasjax.probes.decisions import (
   Decision,
   Scores,
   all_classes,
+  any_classes,
   drawn_categories,
   only_classes_of,
   sixteen_categories,
 )
 from biasjax.types import Image, Images, RandomKey, Variables
 
+ANY = "classes"  # the kind of labels that are a network's own, whatever they are
 # A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
 DECISIONS = {
+  ANY: any_classes,
   "imagenet": all_classes,
   "imagenet_real": all_classes,
   "imagenet_a": only_classes_of("imagenet_a"),
@@ -101,7 +104,7 @@ class Probe:
     summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
       `condition, example_id, label, prediction, rank, confidence, nll, brier` (docs/results.md), one row for
       each (condition, example), for one model and one dataset; it holds this probe and those it `needs`. Its
-      `attrs["labels"]` is the dataset's kind of labels.
+      `attrs["labels"]` is the dataset's kind of labels; for `ANY`, `attrs["classes"]` their number.
     parameters: everything beyond the name that a number of this probe depends on, as JSON.
     prepare: image -> anything that all conditions share (a spectrum, say); by default the image itself.
     needs: other probes whose observations the summary wants.

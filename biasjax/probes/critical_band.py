@@ -18,9 +18,11 @@ from jaxtyping import Array, Float
 
 from biasjax import channels
 from biasjax.channels import Channel
+from biasjax.data import synthetic
+from biasjax.data.classes import SUBSETS, categories, subset
 from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
-from biasjax.probes.base import Metric, Probe
+from biasjax.probes.base import ANY, Metric, Probe
 from biasjax.statistics import bootstrap_means, percentile_interval, wilson
 from biasjax.types import Image, RandomKey
 
@@ -30,7 +32,6 @@ MARGIN = 0.1  # of a repaired pixel to 0 or 1, likewise
 CLEAN = "clean"
 RESAMPLES = 1000  # of the images, for the intervals of the published estimate
 FEWEST_BANDS = 4  # a Gaussian has three parameters
-CHANCE = {"imagenet": 1 / 1000, "categories16": 1 / 16, "synthetic": 1 / 16}
 PROPERTIES = ("bw", "cf", "pns")
 
 
@@ -75,7 +76,7 @@ def summarise(
   prefix = f"criticalband{name.removeprefix(NAME)}"
   metrics = [_accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i]) for i, c in enumerate(columns)]
   fitted = channels.fit_psychometric(
-    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), CHANCE[_labels(table)], outcomes
+    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), chance(table), outcomes
   )
   lowest = size / 2.0**bands
   for suffix, criterion in (("", 0.5), ("_norm", None)):
@@ -85,8 +86,14 @@ def summarise(
   return metrics
 
 
-def _labels(table: pd.DataFrame) -> str:
-  return table.attrs.get("labels", "imagenet")
+def chance(table: pd.DataFrame) -> float:
+  """The accuracy of guessing among the classes that compete; of ReaL's images, as if one class were right."""
+  labels = table.attrs.get("labels", "imagenet")
+  if labels == ANY:
+    return 1 / table.attrs["classes"]
+  if labels in SUBSETS:
+    return 1 / len(subset(labels))
+  return 1 / {"categories16": len(categories()), "synthetic": len(synthetic.CATEGORIES)}.get(labels, 1000)
 
 
 def _accuracy(name: str, right: np.ndarray) -> Metric:

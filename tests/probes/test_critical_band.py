@@ -169,3 +169,24 @@ def test_senseless_noise_levels_are_refused(sds):
 def test_images_too_small_for_a_channel_are_refused():
   with pytest.raises(BiasjaxError, match="too few for a channel"):
     critical_band.make(16)
+
+
+@pytest.mark.parametrize(
+  ("labels", "competing"),
+  [
+    *[("imagenet", 1000), ("imagenet_real", 1000), ("imagenet_a", 200), ("imagenet_r", 200)],
+    *[("imagenette", 10), ("categories16", 16), ("synthetic", 16), ("classes", 7)],
+  ],
+)
+def test_guessing_is_among_the_classes_that_compete(labels, competing):
+  assert labels in probes.get("critical_band").decide
+  table = pd.DataFrame({})
+  table.attrs = {"labels": labels, "classes": 7}
+  assert critical_band.chance(table) == pytest.approx(1 / competing)
+
+
+def test_every_kind_of_labels_has_a_chance():
+  assert set(probes.get("critical_band").decide) == {
+    *("imagenet", "imagenet_real", "imagenet_a", "imagenet_r"),
+    *("imagenette", "categories16", "synthetic", "classes"),
+  }
