@@ -10,6 +10,7 @@ python run.py --table=out/results.csv --categories=... --output=study   study ma
 python run.py --config=configs/train.py --dataset=... --workdir=out     train, or go on with --init=...
 """
 
+import pathlib
 import sys
 
 from absl import app, flags, logging
@@ -198,7 +199,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     print(usage.page(__doc__ or "", flags.FLAGS))
     sys.exit(0)
   try:
-    return flags.FLAGS(argv)
+    return flags.FLAGS([_installed(argument) for argument in argv])
   except flags.Error as error:
     message = f"{' '.join(str(error).split())} (see python run.py --help)"
   except Exception as error:  # parsing runs the user's --config, which may raise anything
@@ -207,5 +208,18 @@ def parse_flags(argv: list[str]) -> list[str]:
   sys.exit(1)
 
 
-if __name__ == "__main__":
+def _installed(argument: str) -> str:
+  """--config=configs/NAME.py of this project is found from any folder."""
+  flag, _, path = argument.partition("=")
+  here = pathlib.Path(__file__).with_name("configs") / pathlib.Path(path).name
+  named = flag.strip("-") == "config" and pathlib.Path(path).parent.name == "configs"
+  return f"{flag}={here}" if named and not pathlib.Path(path).exists() and here.exists() else argument
+
+
+def console() -> None:
+  """The command `biasjax`."""
   app.run(main, flags_parser=parse_flags)
+
+
+if __name__ == "__main__":
+  console()

@@ -235,5 +235,10 @@ def main(argv: list[str]) -> int:
   return 0
 
 
-if __name__ == "__main__":
+def console() -> None:
+  """The command `biasjax-convert`."""
   sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+  console()

@@ -1,5 +1,7 @@
 """The page of --help has every flag once and fits; --list says what there is."""
 
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -34,6 +36,21 @@ def test_help_is_the_page_and_no_error():
   assert done.returncode == 0
   assert done.stdout.strip() == usage.page(run.__doc__, flags.FLAGS)
   assert not done.stderr
+
+
+def test_installed_it_finds_its_configs_from_anywhere(tmp_path):
+  """`biasjax` is this file's `console`; the project's folder stands in for site-packages."""
+  code = "import sys; sys.argv[0] = 'biasjax'; import run; run.console()"
+  done = subprocess.run(
+    [sys.executable, "-c", code, "--config=configs/imagenet.py", "--list=conditions"],
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(pathlib.Path(run.__file__).parent)},
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == 0, done.stderr
+  assert "spectral (22)" in done.stdout
 
 
 def test_models_are_listed_by_pattern():
