@@ -44,6 +44,11 @@ class Model:
   fingerprint: str
   certificate: dict[str, Any]
 
+  @property
+  def classes(self) -> int:
+    """How many logits there are."""
+    return self.architecture.num_classes
+
 
 @functools.cache
 def apply_function(
