@@ -2,18 +2,19 @@
 
 from typing import TYPE_CHECKING
 
+from biasjax.errors import BiasjaxError
 from biasjax.version import __version__
 
 if TYPE_CHECKING:
-  from biasjax.models.load import load
+  from biasjax.library import Measured, load, measure
 
-__all__ = ["__version__", "load"]
+__all__ = ["BiasjaxError", "Measured", "__version__", "load", "measure"]
 
 
 def __getattr__(name: str):
   # JAX and Orbax take seconds to import, and not everything needs them.
-  if name == "load":
-    from biasjax.models.load import load
+  if name in ("Measured", "load", "measure"):
+    from biasjax import library
 
-    return load
+    return getattr(library, name)
   raise AttributeError(f"module 'biasjax' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from biasjax import probes
 from biasjax.errors import BiasjaxError
 from biasjax.probes import critical_band
+from biasjax.probes.base import DECISIONS
 from made_images import pixels as made_pixels
 from oracles import perturbed, published_repair
 
@@ -169,3 +171,10 @@ def test_senseless_noise_levels_are_refused(sds):
 def test_images_too_small_for_a_channel_are_refused():
   with pytest.raises(BiasjaxError, match="too few for a channel"):
     critical_band.make(16)
+
+
+@pytest.mark.parametrize("kind", DECISIONS)
+def test_chance_is_one_among_the_classes_that_compete(kind):
+  outputs = 16 if kind == "synthetic" else 1000
+  scores = np.asarray(DECISIONS[kind](jnp.zeros((1, outputs))))
+  assert critical_band.competing({"labels": kind, "classes": outputs}) == np.isfinite(scores).sum()
