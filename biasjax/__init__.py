@@ -6,22 +6,18 @@ measure(apply, variables, ...) -> Measured   probes on arrays, by any network
 
 from typing import TYPE_CHECKING
 
+from biasjax.errors import BiasjaxError
 from biasjax.version import __version__
 
 if TYPE_CHECKING:
-  from biasjax.library import Measured, measure
-  from biasjax.models.load import load
+  from biasjax.library import Measured, load, measure
 
-__all__ = ["Measured", "__version__", "load", "measure"]
+__all__ = ["BiasjaxError", "Measured", "__version__", "load", "measure"]
 
 
 def __getattr__(name: str):
   # JAX and Orbax take seconds to import, and not everything needs them.
-  if name == "load":
-    from biasjax.models.load import load
-
-    return load
-  if name in ("measure", "Measured"):
+  if name in ("Measured", "load", "measure"):
     from biasjax import library
 
     return getattr(library, name)

@@ -335,7 +335,8 @@ def fit_channel(
   errors = np.sqrt(np.diag(bread @ best.jac.T @ correlation @ best.jac @ bread))
 
   def moved(by):
-    height, mu, log_sigma = best.x + by * errors
+    # Where nothing tells the width, an edge may lie beyond what a number can hold.
+    height, mu, log_sigma = np.clip(best.x + by * errors, -700, 700)
     return channel(height, mu, math.exp(log_sigma), lowest)
 
   return ContinuousFit(sd, sd_low, sd_high, moved(0), moved(-Z), moved(Z), p_value)

@@ -24,8 +24,6 @@ DECODING_EXIT_CODE = 3  # the tables are there, without some images
 INCOMPLETE_EXIT_CODE = 4  # a model was left out
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 AUTO = "auto"
-FEWEST_IN_CHUNK = 256
-BATCHES_IN_CHUNK = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,9 +246,7 @@ def _settings(
 
 
 def _store(asked: Mapping[str, Any], settings: evaluate.Settings) -> results.Store:
-  rows = settings.batch_size * len(partition.of_process(settings.partitioner).devices)
-  default = max(FEWEST_IN_CHUNK, BATCHES_IN_CHUNK * rows)
-  return results.Store(asked["workdir"], asked["chunk_size"], default=default)
+  return results.Store(asked["workdir"], asked["chunk_size"], default=evaluate.default_chunk(settings))
 
 
 def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:

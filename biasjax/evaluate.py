@@ -13,7 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +26,13 @@ from biasjax import schedule
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
-from biasjax.models.load import Network
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import Partition
 from biasjax.probes.base import ANY, Probe, Victim
 from biasjax.probes.decisions import Decision, Scores
 from biasjax.results import Store, Unit, chunks
 from biasjax.schedule import Chunk, Worker
-from biasjax.types import Images, Labels, Pixels, Variables
+from biasjax.types import Images, Labels, Logits, Pixels, Variables
 from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -41,6 +40,41 @@ logger = logging.getLogger(__name__)
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
+FEWEST_IN_CHUNK = 256
+BATCHES_IN_CHUNK = 4
+
+
+@runtime_checkable
+class Network(Protocol):
+  """What a pass needs of a model (`models.load.Model`)."""
+
+  @property
+  def name(self) -> str:
+    """As it appears in tables."""
+    ...
+
+  @property
+  def variables(self) -> Any:
+    """A tree of arrays."""
+    ...
+
+  @property
+  def apply(self) -> Callable[[Any, Images], Logits]:
+    """(variables, images float32 [b, h, w, 3] in [0, 1]) -> logits float32 [b, classes]; pure.
+
+    One object for networks that share a program.
+    """
+    ...
+
+  @property
+  def classes(self) -> int:
+    """How many logits there are."""
+    ...
+
+  @property
+  def fingerprint(self) -> str:
+    """Changes when a logit could."""
+    ...
 
 
 @dataclasses.dataclass
@@ -80,6 +114,12 @@ class Settings:
   told_to_stop: Callable[[], bool] = lambda: False
   progress: bool = True
   keep_adversarial: int = 0
+
+
+def default_chunk(settings: Settings) -> int:
+  """Images in a chunk where nobody says: enough that writing them costs nothing beside computing them."""
+  rows = settings.batch_size * len(partitions.of_process(settings.partitioner).devices)
+  return max(FEWEST_IN_CHUNK, BATCHES_IN_CHUNK * rows)
 
 
 def units(
@@ -295,8 +335,8 @@ class _Pass:
 
   def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
     """Observations of a batch by one model, in the partition's form."""
-    step = observe_step(self.models[m].apply, decide, self.settings.precision)
-    return self.partition.compile(step, shared=1)(self.variables[m], images, labels)
+    scores = scores_step(self.models[m].apply, decide, self.settings.precision)
+    return observe(self.partition, scores, self.variables[m], images, labels)
 
   def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later."""
@@ -437,14 +477,20 @@ def scores_step(apply: Callable, decide: Decision, precision: str) -> Callable[[
   return scores
 
 
-@functools.lru_cache(maxsize=64)
-def observe_step(apply: Callable, decide: Decision, precision: str) -> Callable:
-  """The step of all networks that share `apply`: what is kept of each image's logits."""
+def observe(
+  split: Partition, scores: Callable[[Variables, Images], Scores], variables: Any, images: Any, labels: Any
+) -> Any:
+  """`observation` of a batch, in the partition's form.
 
-  def step(variables: Variables, images: Float[Array, "b h w c"], labels: Labels):
-    return observation(scores_step(apply, decide, precision)(variables, images), labels)
+  Two programs: in one, XLA may compute a score anew for each use and round it differently, and then the class
+  that is predicted need not be the one that ranks first.
 
-  return step
+  Args:
+    split: where it runs.
+    scores: of `scores_step`.
+    variables, images, labels: in the partition's form.
+  """
+  return split.compile(observation)(split.compile(scores, shared=1)(variables, images), labels)
 
 
 def observation(

@@ -98,8 +98,8 @@ def forward(model: Model, probe: Probe, source: Source, settings: Settings, seco
   images = split.compile(evaluate.prepare_step(_image))(pixels)
   variables = split.share(model.variables)
   decide = probe.decide[source.labels]
-  step = split.compile(evaluate.observe_step(model.apply, decide, settings.precision), shared=1)
-  return of_calls(lambda: step(variables, images, labels), rows, seconds)
+  scores = evaluate.scores_step(model.apply, decide, settings.precision)
+  return of_calls(lambda: evaluate.observe(split, scores, variables, images, labels), rows, seconds)
 
 
 def _image(image):

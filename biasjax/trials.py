@@ -60,10 +60,24 @@ def count(decisions: pd.DataFrame) -> CueConflict:
   )
 
 
+def category_names(observations: pd.DataFrame) -> tuple[str, ...]:
+  """The categories in the order of their labels; classes that have no names are called by their numbers."""
+  kind = observations.attrs.get("labels", "cue_conflict")
+  if kind == "class_conflict":
+    return tuple(str(label) for label in range(observations.attrs["classes"]))
+  return conflict_categories(kind)
+
+
 def from_observations(observations: pd.DataFrame) -> pd.DataFrame:
-  """The decisions of one network, from the observations of the shape probe."""
-  names = conflict_categories(observations.attrs.get("labels", "cue_conflict"))
-  shape, texture = zip(*(cues(name, names) for name in observations["example_id"]), strict=True)
+  """The decisions of one network, from the observations of the shape probe.
+
+  Textures come from the file names, or from a column `texture` of labels where there is one.
+  """
+  names = category_names(observations)
+  if "texture" in observations:
+    shape, texture = (np.array(names)[observations[cue].to_numpy()] for cue in ("label", "texture"))
+  else:
+    shape, texture = zip(*(cues(name, names) for name in observations["example_id"]), strict=True)
   return pd.DataFrame(
     {
       "image": [pathlib.PurePosixPath(name).name for name in observations["example_id"]],

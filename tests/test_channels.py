@@ -217,3 +217,13 @@ def test_a_vector_without_a_single_best_gaussian_has_no_channel():
   assert math.isnan(found.bw)
   assert math.isnan(found.cf)
   assert math.isnan(found.pns)
+
+
+def test_a_width_that_nothing_tells_has_an_interval_without_end():
+  # Four images, right or wrong under 17 conditions: a peak of any width would do.
+  rows = ("11011110111110111", "11001111111111011", "10001111110111011", "11001111111001011")
+  outcomes = np.array([[float(digit) for digit in row] for row in rows])
+  fitted = channels.fit_psychometric(outcomes.sum(0), np.full(17, 4), SDS, 1 / 3, outcomes)
+  found = channels.fit_channel(fitted, 0.5, 2.0)
+  assert found.low.bw < found.estimate.bw < 50 * 2 * math.sqrt(math.log(4)) + 1e-6
+  assert found.high.bw > 1e100

@@ -1,6 +1,7 @@
 """Eight devices give the numbers of one, by either partitioner, and exchange nothing."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import subprocess
@@ -47,7 +48,8 @@ def compiled_steps() -> dict[str, str]:
     condition = next(iter(probe.conditions.values()))
     prepare = split.compile(evaluate.prepare_step(probe.prepare))
     perturb = split.compile(evaluate.perturb_step(probe.perturb), shared=2)
-    observe = split.compile(evaluate.observe_step(model.apply, probe.decide["imagenet"], "float32"), shared=1)
+    scores = evaluate.scores_step(model.apply, probe.decide["imagenet"], "float32")
+    observe = functools.partial(evaluate.observe, split, scores)
 
     def whole(variables, pixels, key, condition, ids, labels, steps=(prepare, perturb, observe)):
       prepared = steps[0](pixels)

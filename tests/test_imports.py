@@ -61,6 +61,7 @@ ALLOWED = {
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS
   | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
+  "biasjax.library": PASS | {"convert"},
   "biasjax.train": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.partition", "convert"},
   "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},

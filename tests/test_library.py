@@ -1,105 +1,234 @@
-"""Probes on arrays give the numbers of the command line; other people's networks can be asked."""
+"""biasjax as a library: the numbers of the command line, for any network, and mistakes said in one line."""
 
+import dataclasses
+import pathlib
 import re
 import subprocess
 import sys
+import urllib.parse
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import biasjax
-from biasjax.data.classes import wordnet_ids
-from biasjax.errors import BiasjaxError
-from made_images import pixels
-from made_models import made_model
+from biasjax import probes
+from biasjax.data import preprocess, sources
+from biasjax.data.classes import categories, cues
+from made_images import class_folder, encoded, pixels
+from made_models import made_checkpoint
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROBES = ("accuracy", "spectral", "critical_band", "pgd:steps=2")
 
 
-def linear(variables, images):
-  """Ten classes by the mean colour."""
-  return images.mean(axis=(1, 2)) @ variables["kernel"]
+def python(*arguments: object) -> subprocess.CompletedProcess:
+  command = [sys.executable, *map(str, arguments)]
+  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-RNG = np.random.default_rng(0)
-VARIABLES = {"kernel": RNG.normal(size=(3, 10)).astype(np.float32)}
-IMAGES = RNG.integers(0, 256, (12, 32, 32, 3), np.uint8)
-LABELS = (IMAGES.astype(np.float32).mean((1, 2)) / np.float32(255) @ VARIABLES["kernel"]).argmax(1)
+def stimuli(root: pathlib.Path) -> pathlib.Path:
+  """Noise under the names of cue-conflict stimuli; in one of them shape and texture agree."""
+  for i, name in enumerate(("dog/dog1-cat2", "dog/dog2-dog1", "car/car1-bear1", "oven/oven3-boat2")):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / f"{name}.png").write_bytes(encoded(pixels(224, 224, seed=i), "PNG"))
+  return root
 
 
-def test_the_numbers_are_those_of_the_command_line(tmp_path):
-  """On the same pixels under the same names, noise included."""
-  wnids = wordnet_ids()[5:7]
-  names, images, labels = [], [], []
-  for i in range(6):
-    image, wnid = pixels(256, 256), wnids[i % 2]
-    image = np.roll(image, 17 * i, axis=0)
-    names.append(f"{wnid}/{i}.png")
-    (tmp_path / "images" / wnid).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(tmp_path / "images" / names[-1])
-    images.append(image[16:-16, 16:-16])
-    labels.append(5 + i % 2)
-  model = made_model("net", 0)
-  from biasjax import evaluate, probes, results
-  from biasjax.data import sources
+@pytest.fixture(scope="module")
+def command_line(tmp_path_factory):
+  """What run.py says, and the model and the images that it was asked about."""
+  folder = tmp_path_factory.mktemp("command")
+  model = made_checkpoint(folder / "narrow", 0)
+  photographs = class_folder(folder / "val", {"n01440764": 3, "n01443537": 3})
+  conflict = stimuli(folder / "conflict")
+  flags = [f"--models={model}", f"--probes={','.join((*PROBES, 'shape'))}", f"--workdir={folder / 'out'}"]
+  flags += [f"--dataset=images=folder:{photographs},cue_conflict:{conflict}", "--batch_size=4"]
+  done = python("run.py", *flags, "--notune_cpu")  # XLA as it is in this process
+  assert done.returncode == 0, done.stderr
+  return folder
 
-  source = sources.folder(tmp_path / "images", "data")
-  store = results.Store(tmp_path / "out", 6)
-  ask = ["accuracy", "critical_band"]
-  evaluate.evaluate(
-    [model], [probes.get(name) for name in ask], source, store, evaluate.Settings(batch_size=4)
-  )
-  expected = results.summarise(store, probes.get).metrics
-  order = np.argsort(names)
+
+def examples(source: sources.Source):
+  return [source.read(i) for i in range(source.length)]
+
+
+def same_numbers(found: biasjax.Measured, workdir: pathlib.Path, dataset: str):
+  written = pd.read_csv(workdir / "metrics.csv")
+  written = written[written["dataset"] == dataset].set_index("metric")
+  assert set(found.metrics.index) == set(written.index)
+  expected = written.loc[found.metrics.index, ["probe", "value", "low", "high", "n"]]
+  pd.testing.assert_frame_equal(found.metrics.drop(columns="detail"), expected, check_exact=True)
+  for probe, table in found.observations.items():
+    stored = pd.read_parquet(workdir / "observations" / dataset / urllib.parse.quote(probe))
+    columns = [name for name in table.columns if name not in ("model", "dataset", "texture")]
+    pd.testing.assert_frame_equal(table[columns], stored[columns], check_exact=True)
+
+
+def test_the_numbers_are_those_of_the_command_line_bit_for_bit(command_line):
+  model = biasjax.load(command_line / "narrow")
+  read = examples(sources.folder(command_line / "val"))
   found = biasjax.measure(
     model.apply,
     model.variables,
-    np.stack(images)[order],
-    np.array(labels)[order],
-    ask,
-    kind="imagenet",
-    names=[names[i] for i in order],
-    batch_size=3,
+    np.stack([preprocess.preprocess(example.encoded) for example in read]),
+    np.array([example.label for example in read]),
+    PROBES,
+    names=[example.example_id for example in read],
+    batch_size=4,
   )
-  columns = ["probe", "metric", "value", "low", "high", "n"]
-  pd.testing.assert_frame_equal(found.metrics, expected[columns], rtol=1e-5)
-  assert len(found.observations) == 6 * (1 + 29)
+  same_numbers(found, command_line / "out", "images")
 
 
-def test_any_network_and_any_number_of_classes():
-  ask = ["accuracy", "spectral", "pgd:eps=128:steps=2:step=64"]
-  found = biasjax.measure(linear, VARIABLES, IMAGES, LABELS, ask)
-  assert found["top1_acc/data"] == 100
-  # Nothing but the mean is left of the lowest frequencies, and the mean is all that the network looks at.
-  assert found["metric/bandpass/LFC/0.99"] == 1
-  assert found["top1_acc/PGD-2:eps=128:step=64/eps=128"] < 100
-  with pytest.raises(KeyError, match="there are top1_acc/data"):
-    found["shape-bias"]
+def test_shape_bias_is_that_of_the_command_line(command_line):
+  model = biasjax.load(command_line / "narrow")
+  read = examples(sources.cue_conflict(command_line / "conflict"))
+  found = biasjax.measure(
+    model.apply,
+    model.variables,
+    np.stack([preprocess.preprocess(example.encoded, short_side=None) for example in read]),
+    np.array([example.label for example in read]),
+    "shape",
+    textures=np.array([categories().index(cues(example.example_id)[1]) for example in read]),
+    names=[example.example_id for example in read],
+    labels_are="categories16",
+    batch_size=4,
+  )
+  same_numbers(found, command_line / "out", "cue-conflict")
+
+
+def brightness(variables, images):
+  """Three classes: dark, middling and light; as transparent as a network can be."""
+  light = images.mean((1, 2, 3))[:, None]
+  return -variables["sharpness"] * (light - jnp.array([[0.2, 0.5, 0.8]])) ** 2
+
+
+VARIABLES = {"sharpness": jnp.float32(10)}
+PLAIN = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (50, 128, 130, 200)])
+
+
+class Unhashable:
+  __hash__ = None
+
+  def __call__(self, variables, images):
+    return brightness(variables, images)
+
+
+def test_shape_bias_counts_classes_without_names():
+  # It says 0, 1, 1, 2: the shape, the texture, neither, and a stimulus whose cues agree.
+  found = biasjax.measure(brightness, VARIABLES, PLAIN, [0, 2, 2, 2], "shape", textures=[1, 1, 0, 2]).metrics
+  assert found.loc["shape-bias", "value"] == 0.5
+  assert found.loc["cue-conflict/accuracy", "value"] == pytest.approx(2 / 3)
+  assert found.loc["shape-bias/0", "value"] == 1
+  assert found.loc["shape-bias/2", "value"] == 0
+
+
+def test_any_number_of_classes_has_a_critical_band():
+  found = biasjax.measure(brightness, VARIABLES, PLAIN, [0, 1, 1, 2], "critical_band")
+  assert found.metrics.loc["top1_acc/criticalband/clean", "value"] == 50  # all are middling at low contrast
+
+
+def test_the_class_that_is_predicted_ranks_first_whatever_xla_fuses():
+  found = biasjax.measure(brightness, VARIABLES, PLAIN // 2, [0, 0, 0, 1], "accuracy").observations
+  assert found["accuracy"]["prediction"].to_list() == [0, 0, 0, 1]
+  assert found["accuracy"]["rank"].to_list() == [0] * 4
+
+
+def test_a_probe_of_ones_own_is_asked():
+  def right(tables):
+    return [probes.Metric("darker", float((tables["darker"]["rank"] == 0).sum()), 0.0, 0.0, 4)]
+
+  darker = dataclasses.replace(
+    probes.get("accuracy", 32),
+    name="darker",
+    perturb=lambda key, image, condition: image / 2,
+    summarise=lambda tables: [
+      probes.Metric("darker", float((tables["darker"]["rank"] == 0).sum()), 0.0, 0.0, 4)
+    ],
+  )
+  found = biasjax.measure(brightness, VARIABLES, PLAIN, [0, 0, 0, 1], [darker])
+  assert found.metrics["value"].to_dict() == {"darker": 4}
+
+
+def test_noise_belongs_to_names_and_seeds():
+  random = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+  kept = []
+  for order, more in (((0, 1, 2, 3), {}), ((3, 1, 0, 2), {}), ((0, 1, 2, 3), {"seed": 1})):
+    names = [f"{i}.png" for i in order]
+    found = biasjax.measure(
+      brightness, VARIABLES, random[list(order)], [1] * 4, "critical_band", names=names, **more
+    )
+    table = found.observations["critical_band"].sort_values(["condition", "example_id"])
+    kept.append(table["confidence"].to_numpy())
+  np.testing.assert_array_equal(kept[0], kept[1])
+  assert (kept[0] != kept[2]).any()
 
 
 @pytest.mark.parametrize(
-  ("change", "message"),
+  ("changed", "message"),
   [
-    ({"images": IMAGES / 255}, "images are float64 [12, 32, 32, 3]; expected uint8"),
-    ({"images": IMAGES[:, :20]}, "expected uint8 [n, s, s, 3]"),
-    ({"labels": LABELS[:3]}, "labels are int64 [3]; expected integers [12]"),
-    ({"labels": LABELS + 9}, "but the network has 10 classes"),
-    ({"names": ["a"] * 12}, "1 different names for 12 images"),
-    ({"apply": lambda v, x: x}, "expected logits [1, classes]"),
-    ({"ask": ["shape"]}, "probe shape needs a dataset with labels"),
-    ({"kind": "imagenet"}, "needs a network of 1,000 classes; this one has 10"),
-    ({"variables": {"kernel": VARIABLES["kernel"] * np.nan}}, "not finite"),
+    ({"pixels": PLAIN / 255}, r"pixels is float64 \[4, 32, 32, 3\], not uint8 \[n, size, size, 3\]: .*rint"),
+    ({"pixels": PLAIN[:, :30]}, r"pixels is uint8 \[4, 30, 32, 3\], not"),
+    ({"pixels": PLAIN[:0]}, r"pixels is uint8 \[0, 32, 32, 3\], not"),
+    ({"labels": [0, 1, 1]}, r"labels is int64 \[3\], not int \[4\]"),
+    ({"labels": [0.0, 1.0, 1.0, 2.0]}, r"labels is float64 \[4\], not int \[4\]"),
+    ({"labels": [0, 1, 1, 3]}, "labels holds 3, but 3 classes compete, 0 to 2"),
+    ({"labels": [0, 1, 1, -1]}, "labels holds -1, but 3 classes compete"),
+    ({"textures": [0, 1, 1, 3], "probes": "shape"}, "textures holds 3, but 3 classes compete"),
+    ({"probes": "shape"}, "probe shape cannot be asked about labels that are classes: it needs textures"),
+    ({"textures": [0, 1, 1, 2]}, "probe accuracy asks about images without textures: leave them out"),
+    ({"probes": "spectrum"}, "unknown probe 'spectrum': did you mean spectral"),
+    ({"probes": ()}, "probes is empty"),
+    ({"probes": "spectral", "pixels": PLAIN[:, :31, :31]}, "spectral: images of 31 x 31 pixels: an even"),
+    ({"probes": "critical_band", "pixels": PLAIN[:, :8, :8]}, "8 pixels hold 2 octaves, too few"),
+    ({"apply": Unhashable()}, "apply is a Unhashable, which cannot be hashed: give a function"),
+    ({"names": ["a", "b", "a", "c"]}, "names holds 4, 3 of them different, for 4 images"),
+    ({"labels_are": "imagnet"}, "labels_are='imagnet': expected one of classes, imagenet"),
+    ({"labels_are": "imagenet"}, "1,000 classes needs a network of 1,000 classes; this one has 3"),
+    ({"batch_size": 0}, "batch_size=0"),
+    ({"variables": {}}, r"fails for images float32 \[1, 32, 32, 3\]: KeyError: 'sharpness'"),
+    ({"variables": {"sharpness": np.float32(np.nan)}}, r"logits of 4 image\(s\) are not finite, e.g. 000000"),
+    ({"apply": lambda v, x: x}, r"gives float32 \[1, 32, 32, 3\] for one image, not logits float32 \[1, cl"),
+    ({"apply": lambda v, x: brightness(v, x).astype(jnp.bfloat16)}, r"gives bfloat16 \[1, 3\] for one image"),
+    ({"apply": lambda v, x: (brightness(v, x), {})}, "gives tuple for one image"),
+    ({"apply": lambda v, x: jnp.asarray(np.asarray(x))}, "TracerArrayConversionError"),
   ],
 )
-def test_mistakes_are_named(change, message):
-  given = {"apply": linear, "variables": VARIABLES, "images": IMAGES, "labels": LABELS, "ask": ["accuracy"]}
-  with pytest.raises(BiasjaxError, match=re.escape(message)):
-    biasjax.measure(**given | change)
+def test_a_mistake_is_one_line(changed, message):
+  given = {"apply": brightness, "variables": VARIABLES, "pixels": PLAIN, "labels": [0, 1, 1, 2]}
+  with pytest.raises(biasjax.BiasjaxError, match=message) as caught:
+    biasjax.measure(**{**given, "probes": "accuracy"} | changed)
+  assert "\n" not in str(caught.value)
 
 
-def test_the_example_runs():
-  done = subprocess.run(
-    [sys.executable, "-m", "examples.vit", "--steps=3"], capture_output=True, text=True, timeout=120
-  )
-  assert done.returncode == 0, done.stderr
-  assert "LPP" in done.stdout
+def test_what_was_compiled_for_a_network_is_used_again():
+  traced = []
+
+  def apply(variables, images):
+    traced.append(images.shape)
+    return brightness(variables, images)
+
+  for sharpness in (10, 20, 30):
+    biasjax.measure(apply, {"sharpness": jnp.float32(sharpness)}, PLAIN, [0, 1, 1, 2], "accuracy")
+  assert traced.count((64, 32, 32, 3)) == 1
+
+
+def test_load_refuses_a_pattern_of_several(tmp_path, monkeypatch):
+  monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path))
+  for name in ("mine_1", "mine_2"):
+    made_checkpoint(tmp_path / "models" / name, 0)
+  assert biasjax.load("mine_1").name == "mine_1"
+  with pytest.raises(biasjax.BiasjaxError, match="mine_\\* stands for 2 networks, mine_1 among them"):
+    biasjax.load("mine_*")
+
+
+def test_importing_biasjax_does_not_import_jax():
+  done = python("-c", "import sys, biasjax; print(sorted({'jax', 'pandas', 'orbax'} & set(sys.modules)))")
+  assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_page_shows_what_works(tmp_path, capsys):
+  (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL)
+  exec(compile(code, "docs/library.md", "exec"), {})
+  assert "LPP" in capsys.readouterr().out

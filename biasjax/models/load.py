@@ -62,7 +62,7 @@ class Model:
 
   @property
   def classes(self) -> int:
-    """How many logits it gives."""
+    """How many logits there are."""
     return self.architecture.num_classes
 
 

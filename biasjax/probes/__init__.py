@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.options import parse
-from biasjax.probes.base import Metric, Probe
+from biasjax.probes.base import OF_ARRAYS, Metric, Probe
 
 __all__ = ["Metric", "Probe", "get", "names", "plan"]
 
@@ -90,7 +90,7 @@ def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Pro
     found[source.name] = list({p.name: p for p in needed if source.labels in p.decide}.values())
   for name in wanted:
     if not any(probe.name == get(name, s.crop).name for s in sources for probe in found[s.name]):
-      kinds = " or ".join(get(name).decide)
+      kinds = " or ".join(kind for kind in get(name).decide if kind not in OF_ARRAYS)
       have = ", ".join(f"{source.name} has labels {source.labels}" for source in sources)
       raise BiasjaxError(f"probe {name} needs a dataset with labels {kinds}, but {have}")
   for source in sources:

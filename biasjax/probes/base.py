@@ -13,15 +13,18 @@ from biasjax.probes.decisions import (
   all_classes,
   any_classes,
   drawn_categories,
+  every_class,
   only_classes_of,
   sixteen_categories,
 )
 from biasjax.types import Image, Images, RandomKey, Variables
 
-ANY = "classes"  # the kind of labels that are a network's own, whatever they are
+# Kinds of labels that arrays have and no dataset has: the network's own classes (`library.measure`).
+OF_ARRAYS = ("classes", "class_conflict")
+
 # A dataset's kind of labels (`Source.labels`) -> the decision, for probes that only ask whether it is right.
 DECISIONS = {
-  ANY: any_classes,
+  "classes": every_class,
   "imagenet": all_classes,
   "imagenet_real": all_classes,
   "imagenet_a": only_classes_of("imagenet_a"),

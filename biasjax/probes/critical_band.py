@@ -18,8 +18,7 @@ from jaxtyping import Array, Float
 
 from biasjax import channels
 from biasjax.channels import Channel
-from biasjax.data import synthetic
-from biasjax.data.classes import SUBSETS, categories, subset
+from biasjax.data.classes import SUBSETS, subset
 from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
 from biasjax.probes.base import ANY, Metric, Probe
@@ -32,6 +31,7 @@ MARGIN = 0.1  # of a repaired pixel to 0 or 1, likewise
 CLEAN = "clean"
 RESAMPLES = 1000  # of the images, for the intervals of the published estimate
 FEWEST_BANDS = 4  # a Gaussian has three parameters
+COMPETING = {"imagenet": 1000, "imagenet_real": 1000, "categories16": 16, "synthetic": 16}
 PROPERTIES = ("bw", "cf", "pns")
 
 
@@ -76,7 +76,7 @@ def summarise(
   prefix = f"criticalband{name.removeprefix(NAME)}"
   metrics = [_accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i]) for i, c in enumerate(columns)]
   fitted = channels.fit_psychometric(
-    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), chance(table), outcomes
+    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), 1 / competing(table.attrs), outcomes
   )
   lowest = size / 2.0**bands
   for suffix, criterion in (("", 0.5), ("_norm", None)):
@@ -86,14 +86,12 @@ def summarise(
   return metrics
 
 
-def chance(table: pd.DataFrame) -> float:
-  """The accuracy of guessing among the classes that compete; of ReaL's images, as if one class were right."""
-  labels = table.attrs.get("labels", "imagenet")
-  if labels == ANY:
-    return 1 / table.attrs["classes"]
-  if labels in SUBSETS:
-    return 1 / len(subset(labels))
-  return 1 / {"categories16": len(categories()), "synthetic": len(synthetic.CATEGORIES)}.get(labels, 1000)
+def competing(attrs: Mapping) -> int:
+  """How many classes compete, from the `attrs` of observations: guessing is right once in so many."""
+  kind = attrs.get("labels", "imagenet")
+  if kind in SUBSETS:
+    return len(subset(kind))
+  return attrs["classes"] if kind == "classes" else COMPETING[kind]
 
 
 def _accuracy(name: str, right: np.ndarray) -> Metric:

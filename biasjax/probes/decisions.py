@@ -21,6 +21,11 @@ Scores = Float[Array, "b competing"]
 Decision = Callable[[Logits], Scores]
 
 
+def every_class(logits: Logits) -> Scores:
+  """Every class of the network competes, however many there are."""
+  return logits
+
+
 def all_classes(logits: Logits) -> Scores:
   """Every one of ImageNet's classes competes.
 

@@ -14,9 +14,8 @@ import pandas as pd
 
 from biasjax import trials
 from biasjax.data.classes import categories as all_categories
-from biasjax.data.classes import conflict_categories
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.decisions import drawn_categories, only, sixteen_categories
+from biasjax.probes.decisions import drawn_categories, every_class, only, sixteen_categories
 
 NAME = "shape"
 
@@ -30,7 +29,7 @@ def summarise(
   decisions that a bias rests on, and the stimuli for accuracies.
   """
   decisions = trials.from_observations(observations[name])
-  competing = competing or conflict_categories(observations[name].attrs.get("labels", "cue_conflict"))
+  competing = competing or trials.category_names(observations[name])
   decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
   variant = name.removeprefix(NAME)
   # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
@@ -77,5 +76,9 @@ def make(size: int = 224, *, categories: str = "") -> Probe:
     parameters={"categories": competing or all_categories()},
     decide={"cue_conflict": only(competing)}
     if competing
-    else {"cue_conflict": sixteen_categories, "synthetic_conflict": drawn_categories},
+    else {
+      "cue_conflict": sixteen_categories,
+      "synthetic_conflict": drawn_categories,
+      "class_conflict": every_class,
+    },
   )

@@ -90,8 +90,10 @@ def make(size: int = 224, *, mask: str = "half-open", keep_mean: str = "no") -> 
     keep_mean: "yes" for a high-pass that leaves each channel's mean as it is; "no" as published.
 
   Raises:
-    BiasjaxError: another value.
+    BiasjaxError: another value, or an odd size.
   """
+  if size % 2:
+    raise BiasjaxError(f"probe spectral: images of {size} x {size} pixels: an even number a side is needed")
   for option, value, values in (("mask", mask, tuple(MASKS)), ("keep_mean", keep_mean, ("no", "yes"))):
     if value not in values:
       raise BiasjaxError(f"probe spectral: {option}={value}: expected one of {', '.join(values)}")
