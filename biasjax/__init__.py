@@ -1,8 +1,4 @@
-"""biasjax: how is an image classifier biased, and does that explain how it generalises?
-
-load(checkpoint) -> Model               a converted network
-measure(apply, variables, ...) -> Measured   probes on arrays, by any network
-"""
+"""biasjax: how is an image classifier biased, and does that explain how it generalises?"""
 
 from typing import TYPE_CHECKING
 

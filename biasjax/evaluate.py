@@ -28,7 +28,7 @@ from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import Partition
-from biasjax.probes.base import ANY, Probe, Victim
+from biasjax.probes.base import Probe, Victim
 from biasjax.probes.decisions import Decision, Scores
 from biasjax.results import Store, Unit, chunks
 from biasjax.schedule import Chunk, Worker
@@ -138,7 +138,6 @@ def units(
           "dataset": source.fingerprint,
           "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": source.interpolation},
           "labels": source.labels,
-          **({"classes": model.classes} if source.labels == ANY else {}),
           "probe": probe.name,
           "conditions": list(probe.conditions),
           "parameters": dict(probe.parameters),

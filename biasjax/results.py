@@ -365,10 +365,7 @@ def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
       except BiasjaxError as error:
         incomplete.append(f"{model}, {other} on {dataset}: {error}")
         break
-      observations[other].attrs |= {
-        "labels": unit.key.get("labels", "imagenet"),
-        "classes": unit.key.get("classes"),
-      }
+      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
       excluded.setdefault(dataset, {}).update(left_out)
     if len(observations) < len(wanted):
       continue

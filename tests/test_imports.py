@@ -66,7 +66,6 @@ ALLOWED = {
   "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
-  "biasjax.library": {"biasjax.data", "biasjax.evaluate", "biasjax.probes", "biasjax.results"},
   "biasjax.usage": {"biasjax.data", "biasjax.probes", "convert"},
   "convert": {"biasjax.models"},
 }

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +21,6 @@ from biasjax.types import Images, Logits, Variables
 CERTIFICATE = "certificate.json"
 CHECKPOINT = "checkpoint"
 CHECKSUMS = "checkpoint.sha256"  # as sha256sum writes them
-
-
-@runtime_checkable
-class Network(Protocol):
-  """What a pass needs of a network, of any kind; `Model` says what each attribute is."""
-
-  @property
-  def name(self) -> str: ...  # noqa: D102
-  @property
-  def variables(self) -> Any: ...  # noqa: D102
-  @property
-  def apply(self) -> Callable[[Any, Images], Logits]: ...  # noqa: D102
-  @property
-  def fingerprint(self) -> str: ...  # noqa: D102
-  @property
-  def classes(self) -> int: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)

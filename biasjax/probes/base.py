@@ -11,7 +11,6 @@ from biasjax.probes.decisions import (
   Decision,
   Scores,
   all_classes,
-  any_classes,
   drawn_categories,
   every_class,
   only_classes_of,
@@ -107,7 +106,7 @@ class Probe:
     summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
       `condition, example_id, label, prediction, rank, confidence, nll, brier` (docs/results.md), one row for
       each (condition, example), for one model and one dataset; it holds this probe and those it `needs`. Its
-      `attrs["labels"]` is the dataset's kind of labels; for `ANY`, `attrs["classes"]` their number.
+      `attrs["labels"]` is the dataset's kind of labels.
     parameters: everything beyond the name that a number of this probe depends on, as JSON.
     prepare: image -> anything that all conditions share (a spectrum, say); by default the image itself.
     needs: other probes whose observations the summary wants.

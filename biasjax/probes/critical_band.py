@@ -21,7 +21,7 @@ from biasjax.channels import Channel
 from biasjax.data.classes import SUBSETS, subset
 from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
-from biasjax.probes.base import ANY, Metric, Probe
+from biasjax.probes.base import Metric, Probe
 from biasjax.statistics import bootstrap_means, percentile_interval, wilson
 from biasjax.types import Image, RandomKey
 

@@ -36,11 +36,6 @@ def all_classes(logits: Logits) -> Scores:
   return logits
 
 
-def any_classes(logits: Logits) -> Scores:
-  """Every class of the network competes, however many there are."""
-  return logits
-
-
 def drawn_categories(logits: Logits) -> Scores:
   """Every one of the 16 drawn categories (`data/synthetic.py`) competes.
 
