@@ -198,13 +198,18 @@ def _needed(asked: Mapping[str, Any], *, images: bool = True) -> None:
 
 def _probe_names(asked: Mapping[str, Any]) -> list[str]:
   names = list(dict.fromkeys(asked["probes"]))
-  for name in names:
-    probes.get(probes.located(name)[0])
+  found = [probes.get(probes.located(name)[0]) for name in names]
+  if not names:
+    raise BiasjaxError("--probes is needed: see python run.py --list=probes")
+  if asked["keep_adversarial"] and not any(probe.attack for probe in found):
+    raise BiasjaxError(f"--keep_adversarial needs a probe that attacks, such as pgd, not {', '.join(names)}")
   return names
 
 
 def _models(specs: Iterable[str], asked: Mapping[str, Any]) -> list[Model]:
-  folders = convert.resolve(list(specs), offline=asked["offline"])
+  specs = list(specs)
+  convert.not_fetched(specs)  # a misspelt name is found before another one is downloaded
+  folders = convert.resolve(specs, offline=asked["offline"])
   models = [load(folder, asked["precision"]) for folder in folders]
   _refuse_repeated("--models", [model.name for model in models])
   return models
@@ -217,8 +222,6 @@ def _refuse_repeated(flag: str, names: list[str]) -> None:
 
 
 def _worker(asked: Mapping[str, Any]) -> Worker:
-  if asked["shard"] and (asked["distributed"] or asked["coordinator"]):
-    raise BiasjaxError("--shard and --distributed both say who this process is: use one of them")
   if asked["shard"]:
     return launch.parse_shard(asked["shard"])
   return launch.join(*(asked[n] for n in ("distributed", "coordinator", "num_processes", "process_id")))

@@ -19,6 +19,8 @@ ALLOWED = {
   "biasjax.errors": set(),
   "biasjax.version": set(),
   "biasjax.options": set(),
+  "biasjax.usage": set(),
+  "biasjax.listing": {"biasjax.data", "biasjax.probes", "convert"},
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
   "biasjax.across": {"biasjax.statistics", "biasjax.data"},
@@ -67,7 +69,7 @@ ALLOWED = {
   "biasjax.report": {"biasjax.study"},
   "convert": {"biasjax.models"},
 }
-LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types"}
+LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.usage"}
 
 
 def part(module: str) -> str:

@@ -15,7 +15,7 @@ import convert
 from biasjax import partition as partitions
 from biasjax.data import opening, sources, synthetic
 from biasjax.data.classes import SUBSETS, wordnet_ids
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import load, resnet
 from biasjax.train import batches, interventions, loop, step
 from biasjax.types import Variables
@@ -76,7 +76,7 @@ def parse(given: Mapping[str, Any]) -> Settings:
   known = {field.name: field for field in dataclasses.fields(Settings)}
   for name, value in given.items():
     if name not in known:
-      raise BiasjaxError(f"--config: train.{name} is none of {', '.join(known)}")
+      raise BiasjaxError(f"--config: train.{name} is unknown: {suggestion(name, known)}")
     expected = type(known[name].default)
     fine = isinstance(value, expected) or (expected is float and isinstance(value, int))
     if not fine or isinstance(value, bool):

@@ -305,7 +305,7 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
   ("given", "message"),
   [
     ({"name": "a/b"}, "expected the name of a folder"),
-    ({"epoch": 3}, "train.epoch is none of"),
+    ({"epoch": 3}, "train.epoch is unknown: did you mean epochs?"),
     ({"epochs": "many"}, "train.epochs is 'many'; expected float"),
     ({"width": 0}, "expected at least 1"),
     ({"steps": True}, "expected int"),

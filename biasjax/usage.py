@@ -1,0 +1,50 @@
+"""The page that --help prints: flags in groups, a line each, with their defaults."""
+
+import os
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+WIDTH = 100
+TEXT_AT = 32  # the column in which texts begin
+COMMANDS = {"biasjax": "python run.py", "biasjax-convert": "python -m convert"}  # once installed, and here
+
+
+def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[str]]) -> str:
+  """The whole page.
+
+  Args:
+    values: the flags, which bring their defaults and texts.
+    heading: what stands on top, with examples.
+    groups: title -> rows, each the name of a flag, or of some that share the first one's text.
+  """
+  lines = [heading.strip(), "", "Flags stand here with their defaults; nothing after = is not set."]
+  for title, rows in groups.items():
+    lines.append(f"{title}:")
+    for row in rows:
+      named = row.split()
+      left = "  " + " ".join(f"--{name}={_default(values[name])}" for name in named)
+      indent = " " * TEXT_AT
+      text = textwrap.fill(values[named[0]].help, WIDTH - TEXT_AT)
+      text = textwrap.indent(text, indent)
+      fits = len(left) < TEXT_AT - 1
+      lines.append(left + text[len(left) :] if fits else f"{left}  {text.lstrip()}")
+  return as_called("\n".join(lines))
+
+
+def as_called(text: str) -> str:
+  """`text` with commands named as they are where biasjax is installed, if this one was called so."""
+  if os.path.basename(sys.argv[0]) in COMMANDS:
+    for installed, here in COMMANDS.items():
+      text = text.replace(here, installed)
+  return text
+
+
+def _default(flag: flags.Flag) -> str:
+  if isinstance(flag.default, list):
+    return ",".join(flag.default)
+  if isinstance(flag.default, bool):
+    return str(flag.default).lower()
+  return "" if flag.default is None else str(flag.default)
