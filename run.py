@@ -226,7 +226,7 @@ def list_names(asked: dict) -> int:
     raise BiasjaxError(f"--list={asked['list']}: {what!r} is unknown: {suggestion(what, LISTED)}")
   from biasjax import listing
 
-  print(usage.as_called(getattr(listing, what)(pattern or "*")))
+  usage.show(getattr(listing, what)(pattern or "*"))
   return 0
 
 
@@ -289,7 +289,7 @@ def main(argv: list[str]) -> int:
 def parse_flags(argv: list[str]) -> list[str]:
   """absl's parsing, with a mistake said in one line, and a page of help that fits a screen."""
   if {"-h", "-help", "--help", "--helpshort"} & set(argv[1:]):
-    print(usage.page(flags.FLAGS, __doc__ or "", HELP))
+    usage.show(usage.page(flags.FLAGS, __doc__ or "", HELP))
     sys.exit(0)
   try:
     return flags.FLAGS([argv[0], *map(find_config, argv[1:])])

@@ -31,7 +31,7 @@ def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[s
       text = textwrap.indent(text, indent)
       fits = len(left) < TEXT_AT - 1
       lines.append(left + text[len(left) :] if fits else f"{left}  {text.lstrip()}")
-  return as_called("\n".join(lines))
+  return "\n".join(lines)
 
 
 def as_called(text: str) -> str:
@@ -40,6 +40,14 @@ def as_called(text: str) -> str:
     for installed, here in COMMANDS.items():
       text = text.replace(here, installed)
   return text
+
+
+def show(text: str) -> None:
+  """Prints `text` with commands as they are called; a reader who has seen enough (`| head`) is no error."""
+  try:
+    print(as_called(text), flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
 
 
 def _default(flag: flags.Flag) -> str:

@@ -88,7 +88,7 @@ def run(asked: flags.FlagValues) -> None:
 
   match actions[0]:
     case "list":
-      print(describe.listing())
+      usage.show(describe.listing())
     case "inspect":
       print(describe.inspection(readers.read(asked.inspect)))
     case "verify":
@@ -234,7 +234,7 @@ def main(argv: list[str]) -> int:
   try:
     rest = asked(argv)
     if asked.help:
-      print(usage.page(asked, __doc__ or "", HELP))
+      usage.show(usage.page(asked, __doc__ or "", HELP))
       return 0
     if len(rest) > 1:
       raise BiasjaxError(f"unexpected argument {rest[1]!r}: see python -m convert --help")

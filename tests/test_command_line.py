@@ -54,6 +54,18 @@ def test_help_is_printed_whatever_else_is_asked(asked):
   assert "<paper|native>" in done.stdout
 
 
+def test_a_list_that_is_cut_short_is_no_error():
+  process = subprocess.Popen(
+    [sys.executable, "run.py", "--list=conditions"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+  )
+  assert process.stdout
+  process.stdout.close()
+  assert process.stderr
+  with process.stderr:
+    assert process.stderr.read() == b""
+  assert process.wait(60) == 0
+
+
 def commands(page: str) -> list[list[str]]:
   """The arguments of each `python run.py` in a page; "..." stands for more of them."""
   joined = page.replace("\\\n", " ")
