@@ -62,6 +62,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_string("list", None, f"{', '.join(LISTED)}; or some: models:'robust*', conditions:pgd.")
+flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
@@ -75,7 +76,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 HELP = {
   "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
   "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
-  "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline"),
+  "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline", "report_to"),
   "Machine": (
     *("batch_size", "chunk_size", "precision", "partitioner", "tune_cpu", "benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
@@ -92,16 +93,16 @@ _OPENING = ("data_dir", "manual_dir", "limit", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
-_MEASURING = ("workdir", *_ASKING, *_MACHINE, *_WORKER)
+_MEASURING = ("workdir", "report_to", *_ASKING, *_MACHINE, *_WORKER)
 USED = {
   "in measuring": _MEASURING,
   "with --list": ("list",),
-  "in a sweep": ("workdir", "preprocess", "keep_adversarial", *_OPENING, *_MACHINE),
-  "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", *_OPENING),
+  "in a sweep": ("workdir", "report_to", "preprocess", "keep_adversarial", *_OPENING, *_MACHINE),
+  "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", *_OPENING),
   "with --table": ("table", "categories", "compare", "output", "seed"),
   "with --trials": ("trials", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
-  "with --summarise": ("summarise", "workdir"),
+  "with --summarise": ("summarise", "workdir", "report_to"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
@@ -163,7 +164,7 @@ def refuse(command: str, asked: dict, given: Sequence[str]) -> None:
   for name in given:
     if name not in (*USED[command], *EVERYWHERE):
       others = [where for where, used in USED.items() if name in used and where != f"with --{name}"]
-      only = f", only {' or '.join(others)}" if others else ""
+      only = f", only {' or '.join(others)}" if 0 < len(others) <= 3 else ""
       raise BiasjaxError(f"--{name} is not used {command}{only}: leave it out")
   meeting = [name for name in _WORKER[2:] if asked[name] is not None]
   if asked["shard"] and (asked["distributed"] or meeting):
@@ -207,10 +208,10 @@ def measure(asked: dict) -> int:
   from biasjax import launch
 
   xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
-  from biasjax import commands, results
+  from biasjax import commands, results, sinks
 
   if asked["summarise"]:
-    return commands.tables(results.Store(asked["workdir"]))
+    return commands.tables(results.Store(asked["workdir"]), sinks.parse(asked["report_to"]))
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 import convert
-from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results
+from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results, sinks
 from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
@@ -46,6 +46,7 @@ def measure(asked: Mapping[str, Any]) -> int:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
   _needed(asked)
+  report_to = sinks.parse(asked.get("report_to"))
   worker = _worker(asked)
   launch.log_to(asked["workdir"], worker)
   stopping = launch.Stopping()
@@ -86,13 +87,15 @@ def measure(asked: Mapping[str, Any]) -> int:
     return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return INCOMPLETE_EXIT_CODE
-  return tables(opened.store) or (INCOMPLETE_EXIT_CODE if stopped else 0)
+  return tables(opened.store, report_to) or (INCOMPLETE_EXIT_CODE if stopped else 0)
 
 
-def tables(store: results.Store) -> int:
+def tables(store: results.Store, report_to: Sequence[sinks.Sink] = ()) -> int:
   """Makes the tables from stored observations, prints the main one; returns the exit status."""
   summary = results.summarise(store, probes.get)
   results.write_tables(store, summary)
+  if report_to:
+    sinks.send_table(report_to, results.wide(summary.metrics))
   print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if (store.workdir / "adversarial").exists():

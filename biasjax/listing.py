@@ -23,8 +23,8 @@ def datasets(pattern: str) -> str:
 
 
 def _origin(row: Dataset) -> str:
-  more = f" and {len(row.archives) - 1} more" if len(row.archives) > 1 else ""
-  return f"{row.archives[0]}{more}"
+  first, *others = row.archives
+  return f"{first} and {len(others)} more" if others else str(first)
 
 
 def probes(pattern: str) -> str:

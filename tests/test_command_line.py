@@ -118,6 +118,14 @@ def test_flags_that_do_not_belong_together_are_refused(given, section, said):
     run.run(asked(**given, **({section: {"name": "x"}} if section else {})), list(given))
 
 
+def test_preparing_without_the_files_says_what_to_get(tmp_path):
+  given = {"prepare": "imagenet_a", "data_dir": str(tmp_path)}
+  with pytest.raises(
+    BiasjaxError, match=r"needs --manual_dir, a folder with imagenet-a.tar \(0.69 GB\) from"
+  ):
+    run.run(asked(**given), list(given))
+
+
 def test_every_flag_is_used_somewhere():
   used = {name for names in run.USED.values() for name in names} | set(run.EVERYWHERE)
   assert used == set(OF_RUN) - {"config"}
