@@ -1,65 +1,57 @@
 """Measures how image classifiers are biased, and studies whether that explains how they generalise.
 
-python run.py --models=... --probes=... --dataset=... --workdir=out     measure; started again, it goes on
-python run.py --list=models --models='robust_*'                         what there is
-python run.py --models=... --probes=... --dataset=... --dry_run         what that would do, and how long
-python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...     a benchmark as a TFDS dataset
-python run.py --summarise --workdir=out                                 the tables again, from what is stored
-python run.py --trials='dir/*.csv' --workdir=out                        shape bias of recorded decisions
-python run.py --table=out/results.csv --categories=... --output=study   study many models
-python run.py --config=configs/train.py --dataset=... --workdir=out     train, or go on with --init=...
+python run.py --models=... --probes=... --dataset=... --workdir=out    measure; again, it goes on
+python run.py --models=... --probes=... --dataset=... --dry_run        what that would do, how long
+python run.py --list=models                                            what there is
+python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
+python run.py --summarise --workdir=out                                the tables again
+python run.py --trials='dir/*.csv' --workdir=out                       shape bias of recorded trials
+python run.py --table=out/results.csv --categories=... --output=study  study many models
+python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from biasjax import usage
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 
-flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints, comma-separated.")
-flags.DEFINE_list("probes", ["accuracy", "spectral"], "What to ask, comma-separated.")
+CONFIGS = pathlib.Path(__file__).parent / "configs"
+LISTED = ("models", "probes", "datasets", "conditions")
+
+flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints; a list.")
+flags.DEFINE_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@DATASET+...]; a list.")
 flags.DEFINE_list(
   "dataset",
   None,
-  "[NAME=]BENCHMARK[:PATH], [NAME=]KIND:PATH (folder, cue_conflict, categories16) or "
-  "[NAME=]tfds:DATASET[@SPLIT]; a list.",
+  "[NAME=]BENCHMARK[:PATH], tfds:DATASET[@SPLIT] or KIND:PATH (folder, cue_conflict, categories16); a list.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
-flags.DEFINE_string(
-  "manual_dir", None, "Where archives or folders of benchmarks lie as they are distributed."
-)
+flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
-flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized: see docs/datasets.md.")
-flags.DEFINE_string("workdir", "out", "Where observations and tables go; start again to go on.")
-flags.DEFINE_string("batch_size", "64", "Images that each device sees at a time, or auto: found by trying.")
+flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized.")
+flags.DEFINE_string("workdir", "out", "Where results go; start again to go on.")
+flags.DEFINE_string("batch_size", "64", "Images that each device sees at a time, or auto: by trying.")
 flags.DEFINE_integer(
-  "chunk_size",
-  None,
-  "Images whose observations are written together; by default 256, or four batches of all devices.",
-  lower_bound=1,
+  "chunk_size", None, "Images stored together; not set: 256, or four batches if more.", lower_bound=1
 )
 flags.DEFINE_enum(
   "precision", "float32", ["float32", "tensorfloat32", "bfloat16"], "Of the networks' products."
 )
 flags.DEFINE_enum("partitioner", "shard_map", ["shard_map", "pmap"], "How a batch is split over devices.")
-flags.DEFINE_string("shard", None, "NUMBER/COUNT: this is one element of a job array, 1/8 to 8/8, say.")
+flags.DEFINE_string("shard", None, "NUMBER/COUNT: one element of a job array, 1/8 to 8/8, say.")
 flags.DEFINE_boolean(
-  "distributed", None, "One of several processes that run together; found out on TPU pods and SLURM."
+  "distributed", None, "One of several processes; not set: found out on TPU pods and SLURM."
 )
-flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of them, elsewhere.")
-flags.DEFINE_integer("num_processes", None, "How many there are, elsewhere.", lower_bound=1)
-flags.DEFINE_integer("process_id", None, "Which one this is, from 0, elsewhere.", lower_bound=0)
-flags.DEFINE_enum(
-  "list",
-  None,
-  list(usage.LISTS),
-  "What there is: of what --models or --dataset name; conditions of --probes.",
-)
+flags.DEFINE_string("coordinator", None, "Elsewhere: HOST:PORT of the first, how many, which.")
+flags.DEFINE_integer("num_processes", None, "How many processes there are, elsewhere.", lower_bound=1)
+flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0, elsewhere.", lower_bound=0)
 flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long it would take.")
 flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
@@ -69,24 +61,52 @@ flags.DEFINE_integer(
   "keep_adversarial", 0, "Of so many of the first images, keep what attacks made of them.", lower_bound=0
 )
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
+flags.DEFINE_string("list", None, f"{', '.join(LISTED)}; or some: models:'robust*', conditions:pgd.")
+flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
-flags.DEFINE_string("table", None, "Study this CSV of results (a row for each model) instead of probing.")
+flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
 flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
 flags.DEFINE_string("output", "study", "Where the study goes.")
-flags.DEFINE_string("init", None, "The network that training goes on from, as --models names one.")
+flags.DEFINE_string("init", None, "The network that training goes on from, named as in --models.")
 config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets any of these flags.")
 
-SETTINGS = (
-  *("models", "probes", "dataset", "data_dir", "workdir", "batch_size", "chunk_size", "seed", "offline"),
-  *("manual_dir", "prepare", "limit", "allow_incomplete", "preprocess"),
-  *("precision", "partitioner", "shard", "distributed", "coordinator", "num_processes", "process_id"),
-  *("dry_run", "benchmark", "profile", "tune_cpu", "keep_adversarial"),
-  *("list", "summarise", "trials", "table", "categories", "compare", "output", "init"),
-)
+# The page of --help: a line each; those of one line share the first one's text.
+HELP = {
+  "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
+  "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
+  "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline", "report_to"),
+  "Machine": (
+    *("batch_size", "chunk_size", "precision", "partitioner", "tune_cpu", "benchmark", "profile"),
+    *("shard", "distributed", "coordinator num_processes process_id"),
+  ),
+  "Study": ("table", "categories", "compare", "output", "trials"),
+  "Training, with --config=configs/train.py": ("init",),
+}
+SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.split() if name != "config")
 
 SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
+
+# Which flags are used where; any other one that is given there is a mistake.
+_OPENING = ("data_dir", "manual_dir", "limit", "allow_incomplete")
+_MACHINE = ("batch_size", "chunk_size", "precision", "partitioner", "profile")
+_WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
+_ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
+_MEASURING = ("workdir", "report_to", *_ASKING, *_MACHINE, *_WORKER)
+USED = {
+  "in measuring": _MEASURING,
+  "with --list": ("list",),
+  "in a sweep": ("workdir", "report_to", "preprocess", "keep_adversarial", *_OPENING, *_MACHINE),
+  "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", *_OPENING),
+  "with --table": ("table", "categories", "compare", "output", "seed"),
+  "with --trials": ("trials", "workdir"),
+  "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
+  "with --summarise": ("summarise", "workdir", "report_to"),
+  "with --benchmark": ("benchmark", *_MEASURING),
+  "with --dry_run": ("dry_run", *_MEASURING),
+}
+EVERYWHERE = ("offline", "tune_cpu")
 
 
 def settings(values: flags.FlagValues) -> dict:
@@ -100,46 +120,115 @@ def settings(values: flags.FlagValues) -> dict:
   try:
     config = values.config.to_dict() if values.config else {}
   except OSError as error:
-    raise BiasjaxError(f"--config cannot be loaded: {' '.join(str(error).split())}") from error
+    path = config_flags.get_config_filename(values["config"])
+    if pathlib.Path(path).exists():
+      raise BiasjaxError(f"--config={path} cannot be loaded: {' '.join(str(error).split())}") from error
+    there = [f"configs/{found.name}" for found in sorted(CONFIGS.glob("[a-z]*.py"))]
+    raise BiasjaxError(f"--config={path}: there is no such file: {suggestion(path, there)}") from error
   sections = {name: config.pop(name, None) for name in SECTIONS}
   unknown = sorted(set(config) - set(SETTINGS))
   if unknown:
-    raise BiasjaxError(f"--config sets {unknown[0]!r}, which is none of {', '.join(SETTINGS)}")
+    raise BiasjaxError(f"--config sets {unknown[0]!r}, which is no flag: {suggestion(unknown[0], SETTINGS)}")
   asked = {n: config[n] if n in config and not values[n].present else values[n].value for n in SETTINGS}
   return asked | sections
 
 
-def run(asked: dict) -> int:
+def command_of(asked: dict) -> str:
+  """Which of `USED` was asked for."""
+  if asked["list"]:
+    return "with --list"
+  if asked["sweep"]:
+    return "in a sweep"
+  if asked["train"]:
+    return "in training"
+  if asked["table"] or asked["study"]:
+    return "with --table"
+  for name in ("trials", "prepare", "summarise", "benchmark", "dry_run"):
+    if asked[name]:
+      return f"with --{name}"
+  return "in measuring"
+
+
+def refuse(command: str, asked: dict, given: Sequence[str]) -> None:
+  """Refuses flags that do not belong together, before anything is imported or computed.
+
+  Args:
+    command: of `USED`.
+    asked: as `settings` returns it.
+    given: the flags that the command line sets to something else than their defaults; what a config sets and
+      a command does not use is left alone, since one config may serve several commands.
+
+  Raises:
+    BiasjaxError: a flag that the command does not use, or two that contradict each other.
+  """
+  for name in given:
+    if name not in (*USED[command], *EVERYWHERE):
+      others = [where for where, used in USED.items() if name in used and where != f"with --{name}"]
+      only = f", only {' or '.join(others)}" if 0 < len(others) <= 3 else ""
+      raise BiasjaxError(f"--{name} is not used {command}{only}: leave it out")
+  meeting = [name for name in _WORKER[2:] if asked[name] is not None]
+  if asked["shard"] and (asked["distributed"] or meeting):
+    other = meeting[0] if meeting else "distributed"
+    raise BiasjaxError(f"--shard and --{other} both say who this process is: use one of them")
+  if meeting and asked["distributed"] is False:
+    raise BiasjaxError(f"--{meeting[0]} is for processes that run together: leave out --distributed=false")
+  if asked["process_id"] is not None and asked["process_id"] >= (asked["num_processes"] or sys.maxsize):
+    raise BiasjaxError(
+      f"--process_id={asked['process_id']}: of --num_processes={asked['num_processes']} the last is "
+      f"{asked['num_processes'] - 1}"
+    )
+
+
+def run(asked: dict, given: Sequence[str] = ()) -> int:
   """Does what was asked; returns the exit status.
+
+  Args:
+    asked: as `settings` returns it.
+    given: the flags that the command line sets to something else than their defaults.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
+  command = command_of(asked)
+  refuse(command, asked, given)
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
-  if asked["list"]:
-    print(usage.listing(asked["list"], asked))
-    return 0
-  if asked["train"] or asked["sweep"]:
-    return train_networks(asked)
-  if asked["table"] or asked["study"]:
-    return study_table(asked)
-  if asked["trials"]:
-    return score_trials(asked)
-  if asked["prepare"]:
-    return prepare(asked)
+  commands = {
+    "with --list": list_names,
+    "in a sweep": sweep_networks,
+    "in training": train_network,
+    "with --table": study_table,
+    "with --trials": score_trials,
+    "with --prepare": prepare,
+  }
+  return commands.get(command, measure)(asked)
+
+
+def measure(asked: dict) -> int:
+  """Measures models; or plans that, makes the tables again, or measures the machine."""
   from biasjax import launch
 
   xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
-  from biasjax import commands, results
+  from biasjax import commands, results, sinks
 
   if asked["summarise"]:
-    return commands.tables(results.Store(asked["workdir"]))
+    return commands.tables(results.Store(asked["workdir"]), sinks.parse(asked["report_to"]))
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine
   elif asked["dry_run"]:
     command = commands.dry_run
   return command(asked | {"xla_flags": xla_flags})
+
+
+def list_names(asked: dict) -> int:
+  """Prints what there is, a line each."""
+  what, _, pattern = asked["list"].partition(":")
+  if what not in LISTED:
+    raise BiasjaxError(f"--list={asked['list']}: {what!r} is unknown: {suggestion(what, LISTED)}")
+  from biasjax import listing
+
+  usage.show(getattr(listing, what)(pattern or "*"))
+  return 0
 
 
 def study_table(asked: dict) -> int:
@@ -150,15 +239,18 @@ def study_table(asked: dict) -> int:
   return command.run(asked | {"study": asked["study"] or study.get_config().to_dict()["study"]})
 
 
-def train_networks(asked: dict) -> int:
-  """Trains one network; or a family of them, which is then measured and studied."""
-  if asked["sweep"]:
-    from biasjax import sweep
-
-    return sweep.run(asked)
+def train_network(asked: dict) -> int:
+  """Trains one network."""
   from biasjax.train import command
 
   return command.run(asked)
+
+
+def sweep_networks(asked: dict) -> int:
+  """Trains a family of networks, which is then measured and studied."""
+  from biasjax import sweep
+
+  return sweep.run(asked)
 
 
 def score_trials(asked: dict) -> int:
@@ -182,44 +274,47 @@ def prepare(asked: dict) -> int:
 
 def main(argv: list[str]) -> int:
   """Runs what the flags ask; a user's mistake is one line and exit status 1."""
+  values = flags.FLAGS
   try:
-    if not flags.FLAGS["verbosity"].present:
+    if not values["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax turns it up when it is imported
     if len(argv) > 1:
       raise BiasjaxError(f"unexpected argument {argv[1]!r}: everything is a flag, see python run.py --help")
-    return run(settings(flags.FLAGS))
+    given = [name for name in SETTINGS if values[name].present and values[name].value != values[name].default]
+    return run(settings(values), given)
   except BiasjaxError as error:
-    print(f"run.py: error: {error}", file=sys.stderr)
+    print(usage.as_called(f"run.py: error: {error}"), file=sys.stderr)
     return 1
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """absl's parsing, with a mistake said in one line, and --help on one page."""
-  if {"-h", "-help", "--help"} & set(argv[1:]):
-    print(usage.page(__doc__ or "", flags.FLAGS))
+  """absl's parsing, with a mistake said in one line, and a page of help that fits a screen."""
+  if {"-h", "-help", "--help", "--helpshort"} & set(argv[1:]):
+    usage.show(usage.page(flags.FLAGS, __doc__ or "", HELP))
     sys.exit(0)
   try:
-    return flags.FLAGS([_installed(argument) for argument in argv])
+    return flags.FLAGS([argv[0], *map(find_config, argv[1:])])
   except flags.Error as error:
     message = f"{' '.join(str(error).split())} (see python run.py --help)"
   except Exception as error:  # parsing runs the user's --config, which may raise anything
-    message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
-  print(f"run.py: error: {message}", file=sys.stderr)
+    message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(*error.args[:1]).split())}"
+  print(usage.as_called(f"run.py: error: {message}"), file=sys.stderr)
   sys.exit(1)
 
 
-def _installed(argument: str) -> str:
-  """--config=configs/NAME.py of this project is found from any folder."""
+def find_config(argument: str) -> str:
+  """--config=configs/X.py where there is no such file here: the one that is installed with biasjax."""
   flag, _, path = argument.partition("=")
-  here = pathlib.Path(__file__).with_name("configs") / pathlib.Path(path).name
-  named = flag.strip("-") == "config" and pathlib.Path(path).parent.name == "configs"
-  return f"{flag}={here}" if named and not pathlib.Path(path).exists() and here.exists() else argument
+  name = path.removeprefix("configs/")
+  if flag == "--config" and name != path and not pathlib.Path(path).exists() and (CONFIGS / name).exists():
+    return f"{flag}={CONFIGS / name}"
+  return argument
 
 
-def console() -> None:
-  """The command `biasjax`."""
+def start() -> None:
+  """The command `biasjax`, as it is installed."""
   app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":
-  console()
+  start()

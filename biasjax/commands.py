@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 import convert
-from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results
+from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results, sinks
 from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
@@ -44,6 +44,7 @@ def measure(asked: Mapping[str, Any]) -> int:
     BiasjaxError: a mistake in what was asked, or storage failed.
   """
   _needed(asked)
+  report_to = sinks.parse(asked.get("report_to"))
   worker = _worker(asked)
   launch.log_to(asked["workdir"], worker)
   stopping = launch.Stopping()
@@ -84,13 +85,15 @@ def measure(asked: Mapping[str, Any]) -> int:
     return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return INCOMPLETE_EXIT_CODE
-  return tables(opened.store) or (INCOMPLETE_EXIT_CODE if stopped else 0)
+  return tables(opened.store, report_to) or (INCOMPLETE_EXIT_CODE if stopped else 0)
 
 
-def tables(store: results.Store) -> int:
+def tables(store: results.Store, report_to: Sequence[sinks.Sink] = ()) -> int:
   """Makes the tables from stored observations, prints the main one; returns the exit status."""
   summary = results.summarise(store, probes.get)
   results.write_tables(store, summary)
+  if report_to:
+    sinks.send_table(report_to, results.wide(summary.metrics))
   print(results.text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if (store.workdir / "adversarial").exists():
@@ -196,13 +199,18 @@ def _needed(asked: Mapping[str, Any], *, images: bool = True) -> None:
 
 def _probe_names(asked: Mapping[str, Any]) -> list[str]:
   names = list(dict.fromkeys(asked["probes"]))
-  for name in names:
-    probes.get(probes.located(name)[0])
+  found = [probes.get(probes.located(name)[0]) for name in names]
+  if not names:
+    raise BiasjaxError("--probes is needed: see python run.py --list=probes")
+  if asked["keep_adversarial"] and not any(probe.attack for probe in found):
+    raise BiasjaxError(f"--keep_adversarial needs a probe that attacks, such as pgd, not {', '.join(names)}")
   return names
 
 
 def _models(specs: Iterable[str], asked: Mapping[str, Any]) -> list[Model]:
-  folders = convert.resolve(list(specs), offline=asked["offline"])
+  specs = list(specs)
+  convert.not_fetched(specs)  # a misspelt name is found before another one is downloaded
+  folders = convert.resolve(specs, offline=asked["offline"])
   models = [load(folder, asked["precision"]) for folder in folders]
   _refuse_repeated("--models", [model.name for model in models])
   return models
@@ -215,8 +223,6 @@ def _refuse_repeated(flag: str, names: list[str]) -> None:
 
 
 def _worker(asked: Mapping[str, Any]) -> Worker:
-  if asked["shard"] and (asked["distributed"] or asked["coordinator"]):
-    raise BiasjaxError("--shard and --distributed both say who this process is: use one of them")
   if asked["shard"]:
     return launch.parse_shard(asked["shard"])
   return launch.join(*(asked[n] for n in ("distributed", "coordinator", "num_processes", "process_id")))

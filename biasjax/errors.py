@@ -1,4 +1,7 @@
-"""The one exception type for mistakes that a user can mend."""
+"""The one exception type for mistakes that a user can mend, and what to say of a misspelt name."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class BiasjaxError(Exception):
@@ -7,3 +10,19 @@ class BiasjaxError(Exception):
   The message is one line that says what is wrong, where, and what to do. Commands print it without a
   traceback and exit with status 1; any other exception is a defect of biasjax and keeps its traceback.
   """
+
+
+def suggestion(name: str, known: Iterable[str], *, most: int = 1, otherwise: str = "") -> str:
+  """What to say of a name that is none of those known: "did you mean X?", or what there is.
+
+  Args:
+    name: as written.
+    known: the names there are.
+    most: how many near ones are named.
+    otherwise: said where none is near; by default all that are known.
+  """
+  known = list(known)
+  near = difflib.get_close_matches(name, known, n=most)
+  if near:
+    return f"did you mean {' or '.join(near)}?"
+  return otherwise or f"there are {', '.join(known)}"

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 
 
 def parse(make: Callable, given: Sequence[str], where: str, name: str) -> dict[str, str]:
@@ -22,6 +22,9 @@ def parse(make: Callable, given: Sequence[str], where: str, name: str) -> dict[s
   options = {key: value for key, _, value in (option.partition("=") for option in given)}
   for option, value in options.items():
     if option not in known or not value:
-      there_are = f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
-      raise BiasjaxError(f"{where}: {name} does not take {option!r}: {there_are}")
+      options_are = (
+        f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
+      )
+      hint = options_are if option in known else suggestion(option, known, otherwise=options_are)
+      raise BiasjaxError(f"{where}: {name} does not take {option!r}: {hint}")
   return options

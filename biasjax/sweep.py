@@ -9,7 +9,7 @@ from etils import epath
 
 from biasjax import commands
 from biasjax.data import opening
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report import command as report
 from biasjax.train import command as training
 
@@ -47,11 +47,10 @@ def members(asked: Mapping[str, Any]) -> list[Member]:
   """
   unknown = sorted(set(asked) - set(SETTINGS))
   missing = [name for name in SETTINGS if not asked.get(name)]
-  if unknown or missing:
-    wrong = (
-      f"sweep.{unknown[0]} is none of {', '.join(SETTINGS)}" if unknown else f"sweep.{missing[0]} is needed"
-    )
-    raise BiasjaxError(f"--config: {wrong}")
+  if unknown:
+    raise BiasjaxError(f"--config: sweep.{unknown[0]} is unknown: {suggestion(unknown[0], SETTINGS)}")
+  if missing:
+    raise BiasjaxError(f"--config: sweep.{missing[0]} is needed")
   found: dict[str, Member] = {}
   for family in asked["families"]:
     lacking = [key for key in ("name", "interventions", "strengths") if not family.get(key)]

@@ -3,7 +3,7 @@
 python -m convert --list
 python -m convert --model=robust_resnet50_l2_eps3
 python -m convert --checkpoint=resnet50.pth --output=checkpoints/mine
-python -m convert --checkpoint=my.pth.tar --name=mine --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
+python -m convert --checkpoint=my.pth.tar --name=mine --mean=0.5,0.5,0.5 --std=0.5,0.5,0.5
 python -m convert --inspect=my.ckpt
 python -m convert --verify=mine
 python -m convert --export=mine --output=mine.safetensors
@@ -15,7 +15,8 @@ import sys
 
 from absl import flags
 
-from biasjax.errors import BiasjaxError
+from biasjax import usage
+from biasjax.errors import BiasjaxError, suggestion
 
 TEXTS = {
   "model": "A network of the zoo, or a pattern such as 'robust_*': fetched, verified, converted, cached.",
@@ -30,7 +31,7 @@ TEXTS = {
   "export": "Writes a converted network to --output, a .safetensors file with torchvision's names.",
 }
 SWITCHES = {
-  "list": "Lists the zoo.",
+  "list": "Lists the zoo, as python run.py --list=models does.",
   "parity": "Also compares with PyTorch, which must be installed.",
   "offline": "Never uses the network.",
   "overwrite": "Replaces another conversion that is there.",
@@ -39,7 +40,15 @@ LISTS = {
   "mean": "Of the channels R,G,B; if not given, the zoo's, else ImageNet's.",
   "std": "Of the channels R,G,B; if not given, the zoo's, else ImageNet's.",
 }
+HELP = {
+  "One of": ("list", "model", "checkpoint", "inspect", "verify", "export"),
+  "Beside --model and --checkpoint": (
+    *("output", "name", "head", "family", "reading", "mean std", "parity", "offline", "overwrite"),
+  ),
+  "Other": ("help",),
+}
 ACTIONS = ("list", "inspect", "verify", "export", "model", "checkpoint")
+ALONE = {"list": (), "inspect": (), "verify": (), "export": ("output",)}  # and what may stand beside them
 
 
 def _flags() -> flags.FlagValues:
@@ -66,6 +75,9 @@ def run(asked: flags.FlagValues) -> None:
     given = " and ".join(f"--{name}" for name in actions) or "nothing"
     wanted = ", ".join(f"--{name}" for name in ACTIONS)
     raise BiasjaxError(f"one of {wanted} is needed, not {given}: see python -m convert --help")
+  for name in asked if actions[0] in ALONE else ():
+    if asked[name].value and name not in (*actions, *ALONE[actions[0]], "offline"):
+      raise BiasjaxError(f"--{name} is not used with --{actions[0]}: leave it out")
   if (asked.mean is None) != (asked.std is None):
     raise BiasjaxError("--mean and --std belong together")
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
@@ -76,7 +88,7 @@ def run(asked: flags.FlagValues) -> None:
 
   match actions[0]:
     case "list":
-      print(describe.listing())
+      usage.show(describe.listing())
     case "inspect":
       print(describe.inspection(readers.read(asked.inspect)))
     case "verify":
@@ -132,7 +144,8 @@ def _convert_file(asked: flags.FlagValues) -> None:
   from convert import conversion, families
 
   if asked.family and asked.family not in families.FAMILIES:
-    raise BiasjaxError(f"--family={asked.family} is none of {', '.join(families.FAMILIES)}")
+    hint = suggestion(asked.family, families.FAMILIES)
+    raise BiasjaxError(f"--family={asked.family} is unknown: {hint}")
   row = None
   if asked.model:
     row = zoo.ZOO[zoo.matching(asked.model, list(zoo.ZOO))[0]]
@@ -221,24 +234,25 @@ def main(argv: list[str]) -> int:
   try:
     rest = asked(argv)
     if asked.help:
-      print(f"{__doc__}\n{asked.get_help()}")
+      usage.show(usage.page(asked, __doc__ or "", HELP))
       return 0
     if len(rest) > 1:
       raise BiasjaxError(f"unexpected argument {rest[1]!r}: see python -m convert --help")
     run(asked)
   except flags.Error as error:
-    print(f"convert: error: {' '.join(str(error).split())} (see python -m convert --help)", file=sys.stderr)
-    return 1
+    message = f"{' '.join(str(error).split())} (see python -m convert --help)"
   except BiasjaxError as error:
-    print(f"convert: error: {error}", file=sys.stderr)
-    return 1
-  return 0
+    message = str(error)
+  else:
+    return 0
+  print(usage.as_called(f"convert: error: {message}"), file=sys.stderr)
+  return 1
 
 
-def console() -> None:
-  """The command `biasjax-convert`."""
+def start() -> None:
+  """The command `biasjax-convert`, as it is installed."""
   sys.exit(main(sys.argv))
 
 
 if __name__ == "__main__":
-  console()
+  start()

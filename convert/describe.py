@@ -1,6 +1,6 @@
 """What --list and --inspect print."""
 
-import fnmatch
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,38 +8,44 @@ from typing import Any
 from biasjax.models import zoo
 from convert import download, families, readers, resolving
 
+OWN = "your own"
 FEW = 8  # entries of a container that are shown
 
 
-def listing(patterns: Sequence[str] = ("*",)) -> str:
-  """What of the zoo, by category, and of the user's own conversions has such a name.
+def listing(pattern: str = "*") -> str:
+  """Name, category, state, size and source of each model, zoo and own conversions; of one, all that is known.
 
-  State, size, licence, source, and what is unverified.
+  Args:
+    pattern: a name, or one with wildcards.
+
+  Raises:
+    BiasjaxError: no model is so called.
   """
-
-  def wanted(name: str) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
+  names = zoo.matching(pattern, list(dict.fromkeys([*zoo.ZOO, *resolving.converted_names()])))
+  rows = [zoo.ZOO.get(name) for name in names]
+  if len(rows) == 1 and rows[0]:
+    return _all_of(rows[0])
+  width = max(map(len, names))
   lines = []
-  width = max(map(len, zoo.ZOO))
-  for category in (*zoo.CATEGORIES, zoo.OTHER):
-    rows = [row for row in zoo.ROWS if row.category == category and wanted(row.name)]
-    if not rows:
+  for name, row in zip(names, rows, strict=True):
+    if row is None:
+      lines.append(f"{name:<{width}}  {OWN:<20}  converted")
       continue
-    lines.append(f"{category.replace('_', ' ')} ({len(rows)})")
-    for row in rows:
-      size = f"{row.megabytes} MB" if row.megabytes else "? MB"
-      lines.append(f"  {row.name:<{width}}  {_state(row):<10}  {size:>6}  {row.licence}  {row.source}")
-      if row.head:
-        lines.append(f"  {'':<{width}}  and its classifier: {row.head}")
-      if doubts := _doubts(row):
-        lines.append(f"  {'':<{width}}  not verified: {'; '.join(doubts)}")
-  own = [name for name in resolving.converted_names() if name not in zoo.ZOO and wanted(name)]
-  if own:
-    lines.append(f"your own ({len(own)})")
-    lines += [f"  {name}" for name in own]
-  lines.append(f"cache: {download.cache_directory()}")
-  return "\n".join(lines)
+    size = f"{row.megabytes} MB" if row.megabytes else "? MB"
+    lines.append(
+      f"{name:<{width}}  {row.category:<20}  {_state(row):<10}  {size:>6}  "
+      f"{row.source}{' and a classifier' * bool(row.head)}{' *' * bool(_doubts(row))}"
+    )
+  if any(row and _doubts(row) for row in rows):
+    lines.append("* not all of it is verified: name it alone to see what")
+  return "\n".join([*lines, f"cache: {download.cache_directory()}"])
+
+
+def _all_of(row: zoo.Checkpoint) -> str:
+  """A line for each thing that is known of a row."""
+  known = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+  known |= {"state": _state(row), "unverified": "; ".join(_doubts(row))}
+  return "\n".join(f"{name:<10}  {value}" for name, value in known.items() if value not in (None, ""))
 
 
 def _state(row: zoo.Checkpoint) -> str:

@@ -19,6 +19,9 @@ ALLOWED = {
   "biasjax.errors": set(),
   "biasjax.version": set(),
   "biasjax.options": set(),
+  "biasjax.usage": set(),
+  "biasjax.sinks": set(),
+  "biasjax.listing": {"biasjax.data", "biasjax.probes", "convert"},
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
   "biasjax.across": {"biasjax.statistics", "biasjax.data"},
@@ -60,16 +63,30 @@ ALLOWED = {
   "biasjax.plan": PASS,
   "biasjax.benchmark": PASS,
   "biasjax.commands": PASS
-  | {"biasjax.launch", "biasjax.passes", "biasjax.plan", "biasjax.benchmark", "biasjax.report", "convert"},
-  "biasjax.library": PASS | {"convert"},
-  "biasjax.train": {"biasjax.ops", "biasjax.models", "biasjax.data", "biasjax.partition", "convert"},
+  | {
+    "biasjax.launch",
+    "biasjax.passes",
+    "biasjax.plan",
+    "biasjax.sinks",
+    "biasjax.benchmark",
+    "biasjax.report",
+    "convert",
+  },
+  "biasjax.train": {
+    "biasjax.ops",
+    "biasjax.models",
+    "biasjax.data",
+    "biasjax.partition",
+    "biasjax.sinks",
+    "convert",
+  },
   "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
   "biasjax.usage": {"biasjax.data", "biasjax.probes", "convert"},
   "convert": {"biasjax.models"},
 }
-LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types"}
+LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.usage"}
 
 
 def part(module: str) -> str:

@@ -172,7 +172,6 @@ def test_a_benchmark_is_prepared_and_measured(tmp_path, network, pictures):
     (["--modles=x"], "Unknown command line flag 'modles'. Did you mean: models"),
     (["--batch_size=0"], "batch_size"),
     (["--config=nowhere.py"], "nowhere.py"),
-    (["--prepare=imagenet_a"], "needs --manual_dir, a folder with imagenet-a.tar (0.69 GB) from https://"),
     (["--models={network}", "--dataset=imagenet_v3"], "did you mean imagenet_v2"),
     (["--models={network}", "--dataset=imagenet_a:{pictures}"], "but none belongs to imagenet_a"),
     (["stray"], "unexpected argument 'stray'"),

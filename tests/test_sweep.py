@@ -42,7 +42,7 @@ def test_the_series_find_their_networks():
   ("change", "message"),
   [
     ({"seeds": []}, "sweep.seeds is needed"),
-    ({"seed": [1]}, "sweep.seed is none of"),
+    ({"seed": [1]}, "sweep.seed is unknown: did you mean seeds?"),
     ({"families": [{"name": "x", "interventions": "flip=1", "strengths": [1]}]}, "needs name, strengths"),
   ],
 )

@@ -5,13 +5,13 @@ Whoever adds a benchmark adds a row. Opening one (`biasjax/data/opening.py`) and
 """
 
 import dataclasses
-import difflib
+from collections.abc import Iterable
 
 from biasjax.data import layouts
 from biasjax.data.classes import SUBSETS, subset
 from biasjax.data.layouts import Layout
 from biasjax.data.preprocess import RESIZE
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 
 ID, ROBUSTNESS, CONCEPTS, PEOPLE, SMALL = "in distribution", "robustness", "concepts", "people", "small"
 IMAGENET_TERMS = "ImageNet research terms"
@@ -413,15 +413,18 @@ ROWS = (
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}
 
 
-def get(name: str) -> Dataset:
+def get(name: str, others: Iterable[str] = ()) -> Dataset:
   """The row called `name`; "-" and "_" are the same.
+
+  Args:
+    name: as written.
+    others: that could have been meant, for the suggestion.
 
   Raises:
     BiasjaxError: there is none; the nearest is suggested.
   """
   found = DATASETS.get(name.replace("-", "_"))
   if not found:
-    near = difflib.get_close_matches(name.replace("-", "_"), DATASETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DATASETS)}"
+    hint = suggestion(name.replace("-", "_"), (*DATASETS, *others))
     raise BiasjaxError(f"no dataset is called {name!r}: {hint}")
   return found

@@ -87,7 +87,7 @@ def open_dataset(
       f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, or "
       "folder:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; optionally NAME=..."
     )
-  row = datasets.get(match["row"])
+  row = datasets.get(match["row"], others=(*sources.WAYS_IN, "tfds"))
   if match["path"]:
     at = Found("files", match["path"])
   else:

@@ -5,10 +5,9 @@ is normalised with. Whoever adds a checkpoint adds a row. Nothing here reads a f
 """
 
 import dataclasses
-import difflib
 import fnmatch
 
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 
 CATEGORIES = (
@@ -445,7 +444,6 @@ def matching(pattern: str, names: list[str]) -> list[str]:
   """
   found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
   if not found:
-    near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "see python -m convert --list"
+    hint = suggestion(pattern, names, most=3, otherwise="see python run.py --list=models")
     raise BiasjaxError(f"no model is called {pattern!r}: {hint}")
   return found

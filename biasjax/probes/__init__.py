@@ -1,13 +1,12 @@
 """One file a probe, found by its name: a module here that has a function `make(size, **options) -> Probe`."""
 
-import difflib
 import functools
 import importlib
 import pkgutil
 from collections.abc import Sequence
 
 from biasjax.data.sources import Source
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.options import parse
 from biasjax.probes.base import OF_ARRAYS, Metric, Probe
 
@@ -35,9 +34,7 @@ def get(name: str, size: int = 224) -> Probe:
   """
   module, *given = name.split(":")
   if module not in names():
-    near = difflib.get_close_matches(module, names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-    raise BiasjaxError(f"unknown probe {module!r}: {hint}")
+    raise BiasjaxError(f"unknown probe {module!r}: {suggestion(module, names())}")
   make = importlib.import_module(f"{__name__}.{module}").make
   options = parse(make, given, f"probe {name!r}", module)
   return make(size, **options)
@@ -67,7 +64,9 @@ def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
     return set(known.values())
   for name in where.split("+"):
     if name.replace("_", "-") not in known:
-      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for, only {', '.join(known.values())}")
+      only = f"only {', '.join(known.values())}"
+      hint = suggestion(name, known.values(), otherwise=only)
+      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for: {hint}")
   return {known[name.replace("_", "-")] for name in where.split("+")}
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from biasjax.data import synthetic
 from biasjax.data.classes import categories, category_classes, subset
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.types import Logits
 
 Scores = Float[Array, "b competing"]
@@ -95,8 +95,9 @@ def only(names: tuple[str, ...]) -> Decision:
   """
   unknown = sorted(set(names) - set(categories()))
   if unknown or len(set(names)) < 2:
-    wrong = f"{unknown[0]!r} is none of them" if unknown else "at least two must compete"
-    raise BiasjaxError(f"categories: {wrong}; there are {', '.join(categories())}")
+    if not unknown:
+      raise BiasjaxError(f"categories: at least two must compete; there are {', '.join(categories())}")
+    raise BiasjaxError(f"categories: {unknown[0]!r} is none: {suggestion(unknown[0], categories())}")
   competing = np.isin(categories(), names)
 
   def decide(logits: Logits) -> Scores:

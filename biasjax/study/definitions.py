@@ -5,14 +5,13 @@ what they define.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 
 DRAWS = 10_000
 
@@ -200,9 +199,7 @@ def _check_keys(where: str, row: Mapping[str, Any], kind: type) -> None:
   known = [f.name for f in dataclasses.fields(kind)]
   for key in row:
     if key not in known:
-      near = difflib.get_close_matches(key, known, n=1)
-      hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-      raise BiasjaxError(f"{where}.{key} is unknown: {hint}")
+      raise BiasjaxError(f"{where}.{key} is unknown: {suggestion(key, known)}")
 
 
 def compute(measures: Mapping[str, Measure], frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -13,9 +13,10 @@ from etils import epath
 
 import convert
 from biasjax import partition as partitions
+from biasjax import sinks
 from biasjax.data import opening, sources, synthetic
 from biasjax.data.classes import SUBSETS, wordnet_ids
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import load, resnet
 from biasjax.train import batches, interventions, loop, step
 from biasjax.types import Variables
@@ -76,7 +77,7 @@ def parse(given: Mapping[str, Any]) -> Settings:
   known = {field.name: field for field in dataclasses.fields(Settings)}
   for name, value in given.items():
     if name not in known:
-      raise BiasjaxError(f"--config: train.{name} is none of {', '.join(known)}")
+      raise BiasjaxError(f"--config: train.{name} is unknown: {suggestion(name, known)}")
     expected = type(known[name].default)
     fine = isinstance(value, expected) or (expected is float and isinstance(value, int))
     if not fine or isinstance(value, bool):
@@ -122,8 +123,12 @@ def run(asked: Mapping[str, Any]) -> int:
   asked = {**asked, "batch_size": rows(asked["batch_size"])}
   if not asked["dataset"] or len(asked["dataset"]) != 1:
     raise BiasjaxError("--dataset is needed: one dataset to train on")
+  report_to = sinks.parse(asked.get("report_to"))
   source = opening.open_asked(asked["dataset"][0], asked)
   folder, log = train(settings, source, asked)
+  losses, accuracies = zip(*log, strict=True)
+  for sink in report_to:
+    sink(settings.name, {"loss": losses, "accuracy": accuracies})
   loss, accuracy = np.mean(log[-20:], axis=0)
   print(
     f"{settings.name}: {len(log)} steps on {source.length} images; over the last {len(log[-20:])}: "

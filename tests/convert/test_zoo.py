@@ -292,16 +292,17 @@ def test_head_file_that_holds_something_else_is_an_error(net, tmp_path):
 
 def test_list_names_all_48_and_says_what_is_not_verified(tmp_path, monkeypatch):
   monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path))
-  lines = describe.listing().splitlines()
+  lines = {line.split()[0]: line for line in describe.listing().splitlines()}
   for name in zoo.STUDY:
-    at = next(i for i, line in enumerate(lines) if line.split()[:1] == [name])
     row = zoo.ZOO[name]
-    assert row.source in lines[at]
-    following = lines[at + 1 : at + 3]
-    marked = any("not verified" in line and line.startswith("   ") for line in following)
-    assert marked or (not row.unverified and row.sha256)
-    if row.unverified:
-      assert any(row.unverified in line for line in following)
+    assert row.category in lines[name]
+    assert row.source in lines[name]
+    assert lines[name].endswith(" *") == bool(row.unverified or not row.sha256)
+    assert row.unverified in describe.listing(name)
+    assert ("the file's sha256" in describe.listing(name)) == (not row.sha256)
+  assert [line.split()[0] for line in describe.listing("robust_*").splitlines()[:-2]] == [
+    name for name in zoo.ZOO if name.startswith("robust_")
+  ]
 
 
 def test_near_misses_are_suggested():
@@ -309,7 +310,7 @@ def test_near_misses_are_suggested():
   assert zoo.matching("robust_*", names) == [name for name in names if name.startswith("robust_")]
   with pytest.raises(BiasjaxError, match=r"'resnet50.a1_in2k': did you mean resnet50.a1_in1k"):
     zoo.matching("resnet50.a1_in2k", names)
-  with pytest.raises(BiasjaxError, match="see python -m convert --list"):
+  with pytest.raises(BiasjaxError, match=r"see python run.py --list=models"):
     zoo.matching("qqqq", names)
 
 

@@ -276,13 +276,15 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
   quick = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
   quick["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
-  def finished(workdir):
+  def finished(workdir, *more):
     return subprocess.run(
-      train_command(root, workdir), cwd=ROOT, capture_output=True, text=True, env=quick, timeout=300
+      train_command(root, workdir, *more), cwd=ROOT, capture_output=True, text=True, env=quick, timeout=300
     )
 
-  done = finished(tmp_path / "whole")
+  done = finished(tmp_path / "whole", f"--report_to=tensorboard:{tmp_path / 'board'}")
   assert done.returncode == 0, done.stderr
+  (events,) = (tmp_path / "board/tiny").iterdir()
+  assert b"loss" in events.read_bytes()
   assert "tiny: 6 steps on 17 images" in done.stdout
   process = subprocess.Popen(
     train_command(root, tmp_path / "cut"), cwd=ROOT, stdout=subprocess.DEVNULL, env=quick
@@ -305,7 +307,7 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
   ("given", "message"),
   [
     ({"name": "a/b"}, "expected the name of a folder"),
-    ({"epoch": 3}, "train.epoch is none of"),
+    ({"epoch": 3}, "train.epoch is unknown: did you mean epochs?"),
     ({"epochs": "many"}, "train.epochs is 'many'; expected float"),
     ({"width": 0}, "expected at least 1"),
     ({"steps": True}, "expected int"),

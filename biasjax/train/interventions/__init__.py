@@ -1,13 +1,12 @@
 """One file an intervention, found by its name: a module here with a function `make(strength, **options)`."""
 
-import difflib
 import functools
 import importlib
 import math
 import pkgutil
 
 from biasjax import options
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, suggestion
 from biasjax.train.interventions.base import Intervention
 
 __all__ = ["Intervention", "names", "parse"]
@@ -46,8 +45,7 @@ def _one(part: str) -> Intervention:
   described, _, number = part.rpartition("=")
   name, *given = described.split(":")
   if name not in names():
-    near = difflib.get_close_matches(name or part, names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {NONE} and {', '.join(names())}"
+    hint = suggestion(name or part, (NONE, *names()))
     raise BiasjaxError(f"interventions: {part!r} is not NAME=STRENGTH of a known intervention: {hint}")
   try:
     strength = float(number)
