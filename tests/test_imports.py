@@ -83,7 +83,6 @@ ALLOWED = {
   "biasjax.sweep": {"biasjax.commands", "biasjax.data", "biasjax.report", "biasjax.train"},
   "biasjax.study": {"biasjax.statistics"},
   "biasjax.report": {"biasjax.study"},
-  "biasjax.usage": {"biasjax.data", "biasjax.probes", "convert"},
   "convert": {"biasjax.models"},
 }
 LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.usage"}
