@@ -1,4 +1,4 @@
-# make demo: the main job on drawn pictures, in two minutes. make test: the tests. make lint: style and types.
+# make demo: the bundled networks measured and studied, in three minutes. make test: the tests. make lint: style and types.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,13 +9,13 @@ DEMO = demo/out
 
 demo: $(VENV)/.runtime
 	rm -rf $(DEMO)
-	$(BIN)/python -m demo.draw --output=$(DEMO)/pictures
-	$(BIN)/python -m convert --checkpoint=demo/narrow_resnet50.pth --output=$(DEMO)/narrow_resnet50
-	$(BIN)/python run.py --models=$(DEMO)/narrow_resnet50 --probes=accuracy,spectral \
-	  --dataset=drawn=folder:$(DEMO)/pictures --workdir=$(DEMO)/results
+	$(BIN)/python -m biasjax.data.builders.synthetic_conflict --data_dir=$(DEMO)/data --per_category=0
+	$(BIN)/python run.py --config=configs/demo.py --data_dir=$(DEMO)/data --workdir=$(DEMO)/results
+	$(BIN)/python run.py --config=configs/miniature.py --table=$(DEMO)/results/results.csv \
+	  --categories=demo/zoo/categories.json --output=$(DEMO)/study
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     },
     {"name": "Adversarial", "label": "Adversarial robustness", "mean": [PGD]},
   ]
-  study.groups = [{"name": "Total"}, {"name": "Other", "without": ["adversarial_training"]}]
+  study.groups = [{"name": "Total"}, {"name": "Other", "without": ["linf_adversarial"]}]
   study.benchmarks = ["top1_acc/texture_only", "top1_acc/gaussian_noise_2", "top1_acc/defocus_blur_2"]
   study.variations = [
     {
