@@ -18,11 +18,6 @@ import sys
 
 from absl import app, flags
 
-WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Where the drawn pictures and the trainings go.", required=True
-)
-ONLY = flags.DEFINE_list("only", [], "Not all, but these.")
-
 ZOO = pathlib.Path(__file__).parent / "zoo"
 # Without colour and contrast being varied, networks are lost on the critical-band probe's faint grey images.
 PLAIN = "flip=0.5+greyscale=0.2+contrast=0.8"
@@ -84,15 +79,17 @@ def make(name: str, workdir: pathlib.Path) -> None:
 def main(argv: list[str]) -> None:
   """Trains and bundles what was asked."""
   del argv
-  workdir = pathlib.Path(WORKDIR.value)
+  workdir = pathlib.Path(flags.FLAGS.workdir)
   ZOO.mkdir(exist_ok=True)
   builder = "biasjax.data.builders.synthetic_conflict"
   subprocess.run([sys.executable, "-m", builder, f"--data_dir={workdir / 'data'}"], check=True)
   for network in (name for of_kind in names().values() for name in of_kind):
-    if not ONLY.value or network in ONLY.value:
+    if network in (flags.FLAGS.only or [network]):
       make(network, workdir)
   (ZOO / "categories.json").write_text(json.dumps(names(), indent=1) + "\n")
 
 
 if __name__ == "__main__":
+  flags.DEFINE_string("workdir", None, "Where the drawn pictures and the trainings go.", required=True)
+  flags.DEFINE_list("only", [], "Not all, but these.")
   app.run(main)

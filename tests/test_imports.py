@@ -72,6 +72,7 @@ ALLOWED = {
     "biasjax.report",
     "convert",
   },
+  "biasjax.library": PASS | {"convert"},
   "biasjax.train": {
     "biasjax.ops",
     "biasjax.models",

@@ -64,9 +64,8 @@ def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
     return set(known.values())
   for name in where.split("+"):
     if name.replace("_", "-") not in known:
-      only = f"only {', '.join(known.values())}"
-      hint = suggestion(name, known.values(), otherwise=only)
-      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for: {hint}")
+      # All are named: the nearest in spelling (imagenet for imagenet-a) need not be what was meant.
+      raise BiasjaxError(f"@{where}: no dataset {name!r} is asked for, only {', '.join(known.values())}")
   return {known[name.replace("_", "-")] for name in where.split("+")}
 
 
