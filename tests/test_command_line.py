@@ -78,11 +78,14 @@ def commands(page: str) -> list[list[str]]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_documented_commands_are_understood_and_belong_together(path, monkeypatch):
   monkeypatch.chdir(ROOT)
-  for arguments in commands(path.read_text()):
+  text = path.read_text()
+  found = commands(text)
+  assert bool(found) == ("python run.py" in text)
+  for arguments in found:
     argv = ["run.py", *arguments]
     monkeypatch.setattr(sys, "argv", argv)
     with flagsaver.flagsaver():
-      flags.FLAGS(argv)
+      assert flags.FLAGS(argv) == ["run.py"]  # every word is a flag
       given = [name for name in run.SETTINGS if flags.FLAGS[name].present]
       asked = run.settings(flags.FLAGS)
       run.refuse(run.command_of(asked), asked, given)

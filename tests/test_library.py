@@ -50,11 +50,7 @@ def command_line(tmp_path_factory):
   return folder
 
 
-def examples(source: sources.Source):
-  return [source.read(i) for i in range(source.length)]
-
-
-def same_numbers(found: biasjax.Measured, workdir: pathlib.Path, dataset: str):
+def assert_same_numbers(found: biasjax.Measured, workdir: pathlib.Path, dataset: str):
   written = pd.read_csv(workdir / "metrics.csv")
   written = written[written["dataset"] == dataset].set_index("metric")
   assert set(found.metrics.index) == set(written.index)
@@ -66,36 +62,38 @@ def same_numbers(found: biasjax.Measured, workdir: pathlib.Path, dataset: str):
     pd.testing.assert_frame_equal(table[columns], stored[columns], check_exact=True)
 
 
-def test_the_numbers_are_those_of_the_command_line_bit_for_bit(command_line):
-  model = biasjax.load(command_line / "narrow")
-  read = examples(sources.folder(command_line / "val"))
-  found = biasjax.measure(
+def measured(folder: pathlib.Path, source: sources.Source, probes, textures=None, **more) -> biasjax.Measured:
+  """What the library says of the images of a source, which run.py was asked about as files."""
+  model = biasjax.load(folder / "narrow")
+  read = [source.read(i) for i in range(source.length)]
+  names = [example.example_id for example in read]
+  return biasjax.measure(
     model.apply,
     model.variables,
-    np.stack([preprocess.preprocess(example.encoded) for example in read]),
+    np.stack([preprocess.preprocess(example.encoded, short_side=source.resize) for example in read]),
     np.array([example.label for example in read]),
-    PROBES,
-    names=[example.example_id for example in read],
+    probes,
+    textures=None if textures is None else np.array([textures(name) for name in names]),
+    names=names,
     batch_size=4,
+    **more,
   )
-  same_numbers(found, command_line / "out", "images")
+
+
+def test_the_numbers_are_those_of_the_command_line_bit_for_bit(command_line):
+  found = measured(command_line, sources.folder(command_line / "val"), PROBES)
+  assert_same_numbers(found, command_line / "out", "images")
 
 
 def test_shape_bias_is_that_of_the_command_line(command_line):
-  model = biasjax.load(command_line / "narrow")
-  read = examples(sources.cue_conflict(command_line / "conflict"))
-  found = biasjax.measure(
-    model.apply,
-    model.variables,
-    np.stack([preprocess.preprocess(example.encoded, short_side=None) for example in read]),
-    np.array([example.label for example in read]),
+  found = measured(
+    command_line,
+    sources.cue_conflict(command_line / "conflict"),
     "shape",
-    textures=np.array([categories().index(cues(example.example_id)[1]) for example in read]),
-    names=[example.example_id for example in read],
+    textures=lambda name: categories().index(cues(name)[1]),
     labels_are="categories16",
-    batch_size=4,
   )
-  same_numbers(found, command_line / "out", "cue-conflict")
+  assert_same_numbers(found, command_line / "out", "cue-conflict")
 
 
 def brightness(variables, images):

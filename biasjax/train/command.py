@@ -164,6 +164,11 @@ def train(
     initial = load.load(folder)
   per_epoch = batches.steps_per_epoch(source, asked["batch_size"])
   steps = settings.steps or round(settings.epochs * per_epoch)
+  if not steps:
+    raise BiasjaxError(
+      f"--config: train.epochs is {settings.epochs:g}, no step of {per_epoch} an epoch: "
+      "set more, or train.steps"
+    )
   recipe = step.Recipe(
     architecture=_architecture(settings, initial, CLASSES[source.labels]),
     interventions=acting,

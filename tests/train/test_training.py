@@ -321,6 +321,12 @@ def test_a_mistake_in_the_settings_is_named(given, message):
     command.parse(given)
 
 
+def test_a_training_of_no_steps_is_refused(source, tmp_path):
+  asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path}
+  with pytest.raises(BiasjaxError, match="train.epochs is 0, no step of"):
+    command.train(command.Settings(epochs=0.0), source, asked)
+
+
 def test_a_network_of_other_classes_keeps_all_but_its_classifier():
   initial = load.Model(
     "old",
