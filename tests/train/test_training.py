@@ -323,7 +323,7 @@ def test_a_mistake_in_the_settings_is_named(given, message):
 
 def test_a_training_of_no_steps_is_refused(source, tmp_path):
   asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path}
-  with pytest.raises(BiasjaxError, match="train.epochs is 0, no step of"):
+  with pytest.raises(BiasjaxError, match=r"train\.epochs is 0, no step of"):
     command.train(command.Settings(epochs=0.0), source, asked)
 
 
