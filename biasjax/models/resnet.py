@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from biasjax.ops.pool import max_pool
 from biasjax.types import Images, Logits
 
 BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d
@@ -136,7 +137,7 @@ class ResNet(nn.Module):
 
     x = _conv(arch.width, 7, 2, "conv1", self.dtype)(x)
     x = nn.relu(_batch_norm(train, "bn1", self.dtype)(x))
-    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
+    x = max_pool(x)
 
     for stage, size in enumerate(arch.stage_sizes):
       for index in range(size):
