@@ -17,6 +17,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model, load
 from biasjax.probes import Probe
 from biasjax.schedule import Worker
+from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def tables(store: results.Store, report_to: Sequence[sinks.Sink] = ()) -> int:
   results.write_tables(store, summary)
   if report_to:
     sinks.send_table(report_to, results.wide(summary.metrics))
-  print(results.text_table(summary.metrics))
+  print(text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if (store.workdir / "adversarial").exists():
     from biasjax.report import adversarial  # only here: matplotlib takes its time

@@ -19,7 +19,6 @@ import dataclasses
 import fcntl
 import hashlib
 import io
-import itertools
 import json
 import logging
 import os
@@ -420,39 +419,3 @@ def write_tables(store: Store, summary: Summary) -> None:
   }
   for name, table in tables.items():
     write_file(store.workdir / name, table.to_csv(index=False).encode())
-
-
-def text_table(metrics: pd.DataFrame) -> str:
-  """The main numbers with their intervals, a line for each model and dataset, for a terminal."""
-  main = metrics[~metrics["detail"]]
-  lines = []
-  for dataset, of_dataset in main.groupby("dataset", sort=False):
-    columns = list(dict.fromkeys(of_dataset["metric"]))
-    fields = zip(*(of_dataset[field] for field in ("model", "metric", "value", "low", "high")), strict=True)
-    cells = {(model, metric): cell(*interval) for model, metric, *interval in fields}
-    models = list(dict.fromkeys(of_dataset["model"]))
-    rows = [["model", *columns]] + [[m, *(cells.get((m, c), "-") for c in columns)] for m in models]
-    lines += [f"{dataset}: {of_dataset['n'].max()} images, 95 % intervals", aligned(rows), ""]
-  return "\n".join(lines)
-
-
-def cell(value: float, low: float, high: float) -> str:
-  """A number with its interval, if it has one."""
-  if np.isnan(value):
-    return "undetermined"
-  digits = 1 if abs(value) >= 10 else 3
-  interval = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-  return f"{value:.{digits}f}{interval}"
-
-
-def aligned(rows: list[list[str]]) -> str:
-  """Left-aligned columns; a row that is empty starts a table of its own."""
-  lines = []
-  for filled, of_table in itertools.groupby(rows, key=bool):
-    of_table = list(of_table)
-    if not filled:
-      lines.append("")
-      continue
-    widths = [max(len(row[i]) for row in of_table) for i in range(len(of_table[0]))]
-    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in of_table]
-  return "\n".join(lines)

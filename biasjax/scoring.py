@@ -3,12 +3,12 @@
 import os
 import pathlib
 
-import numpy as np
 import pandas as pd
 from etils import epath
 
 from biasjax import people, trials
-from biasjax.results import Store, aligned, cell, write_file
+from biasjax.results import Store, write_file
+from biasjax.terminal import aligned, cell
 
 
 def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
@@ -45,9 +45,7 @@ def _score_conflict(paths: list[pathlib.Path], workdir: epath.Path) -> str:
     )
   if persons:
     rows += [[], ["observer", "error consistency with people (mean kappa)"]]
-    rows += [
-      [r.observer, cell(r.kappa, np.nan, np.nan)] for r in trials.with_people(pairs, persons).itertuples()
-    ]
+    rows += [[r.observer, cell(r.kappa)] for r in trials.with_people(pairs, persons).itertuples()]
   return aligned(rows)
 
 

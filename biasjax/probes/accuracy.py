@@ -34,7 +34,7 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   elif kind == "model_vs_human":
     main = experiments(table)
   else:
-    main = [_top(rank, 1), _top(rank, 5)]
+    main = [_top(rank, 1), _top(rank, 5, detail=True)]
   return main + calibration(table) + ([] if kind == "imagenet_real" else by_class(table))
 
 
