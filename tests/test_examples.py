@@ -6,9 +6,13 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
-from examples import vit
+import biasjax
+from examples import pictures, vit
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -65,3 +69,37 @@ def test_a_vision_transformer_is_measured(monkeypatch):
   shape, texture = (said == conflict[1]).sum(), (said == conflict[2]).sum()
   assert metrics.loc["shape-bias", "value"] == shape / (shape + texture)
   assert {"LPP", "HPP", "metric/criticalband/bw", "criticalband/continuous/bw"} <= set(metrics.index)
+
+
+def test_pictures_of_conditions_are_what_a_network_sees(tmp_path):
+  encoded = tmp_path / "drawn.png"
+  pixels = pictures.load(None, 64)
+  Image.fromarray(pixels).save(encoded)
+  shown = pictures.under_conditions("critical_band", ["clean", "f=3/*"], pixels, encoded.name)
+  assert list(shown) == ["clean", *(f"f=3/sd={sd}" for sd in (0.02, 0.04, 0.08, 0.16))]
+  seen = []
+
+  def apply(variables, images):
+    jax.debug.callback(lambda images: seen.append(np.asarray(images)), images)
+    return jnp.zeros((len(images), 10))
+
+  biasjax.measure(apply, {}, pixels[None], [0], "critical_band", names=[encoded.name], batch_size=1)
+  jax.effects_barrier()
+  for condition, image in shown.items():
+    assert any(np.array_equal(image, images[0]) for images in seen), condition
+
+
+def test_pictures_are_drawn_by_the_command(tmp_path):
+  figure = tmp_path / "out.png"
+  specs = "stylised=1,flip=1+greyscale=1"
+  command = [sys.executable, "-m", "examples.pictures", f"--output={figure}", "--size=32"]
+  done = subprocess.run([*command, f"--interventions={specs}"], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  with Image.open(figure) as image:
+    assert np.asarray(image.convert("L")).std() > 20  # not an empty page
+  for asked, message in [("pgd", "needs a network"), ("spectral", "has no condition nothing")]:
+    wrong = [*command, f"--probe={asked}", "--conditions=nothing"]
+    done = subprocess.run(wrong, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

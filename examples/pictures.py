@@ -1,0 +1,116 @@
+"""What a probe shows a network, or an intervention makes of a training image, as a figure.
+
+python -m examples.pictures --probe=critical_band --conditions='*sd=0.16' --output=bands.png [--image=FILE]
+python -m examples.pictures --interventions=stylised=1,patch_shuffle=1 --output=training.png
+
+A condition of a probe is drawn with the very noise that the image's file name has in a run. Without --image a
+picture is drawn.
+"""
+
+import fnmatch
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags, logging
+from matplotlib.figure import Figure
+
+from biasjax import evaluate, probes
+from biasjax.data import preprocess, synthetic
+from biasjax.data.pipeline import noise_id
+from biasjax.errors import BiasjaxError
+from biasjax.ops.pixels import unit_interval
+from biasjax.train import interventions
+
+PROBE = flags.DEFINE_string("probe", None, "A probe that perturbs images.")
+CONDITIONS = flags.DEFINE_list("conditions", ["*"], "Patterns of its conditions' names.")
+INTERVENTIONS = flags.DEFINE_list("interventions", [], "What to draw instead: interventions.")
+IMAGE = flags.DEFINE_string("image", None, "A photograph.")
+SIZE = flags.DEFINE_integer("size", 224, "Pixels of a side.", lower_bound=32)
+COLUMNS = flags.DEFINE_integer("columns", 6, "Pictures in a row.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", "pictures.png", "The figure.")
+
+
+def load(path: str | None, size: int) -> np.ndarray:
+  """uint8 [size, size, 3], as a run would see the image; drawn if there is none."""
+  if path is None:
+    return synthetic.picture(np.random.default_rng(3), "fish", "circle", size)
+  encoded = pathlib.Path(path).read_bytes()
+  return preprocess.preprocess(encoded, short_side=size * 256 // 224, crop=size)
+
+
+def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: str) -> dict[str, np.ndarray]:
+  """Condition -> image float [h, w, 3] in [0, 1].
+
+  Args:
+    probe: its name, with options.
+    patterns: of the conditions' names.
+    pixels: uint8 [h, w, 3].
+    name: of the image, which noise belongs to.
+
+  Raises:
+    BiasjaxError: there is no such probe or condition, or it needs a network.
+  """
+  asked = probes.get(probe, len(pixels))
+  if asked.attack:
+    raise BiasjaxError(f"{probe} needs a network: python run.py --keep_adversarial=8 draws what it makes")
+  wanted = [c for c in asked.conditions if any(fnmatch.fnmatchcase(c, pattern) for pattern in patterns)]
+  if not wanted:
+    raise BiasjaxError(f"{probe} has no condition {','.join(patterns)}: it has {', '.join(asked.conditions)}")
+  prepared = jax.jit(evaluate.prepare_step(asked.prepare))(pixels[None])
+  perturb = jax.jit(evaluate.perturb_step(asked.perturb))
+  ids = np.array([noise_id(name)], np.uint32)
+  keys = {condition: evaluate.condition_key(0, asked.name, condition) for condition in wanted}
+  return {c: np.asarray(perturb(keys[c], asked.conditions[c], ids, prepared))[0] for c in wanted}
+
+
+def under_interventions(specs: list[str], pixels: np.ndarray) -> dict[str, np.ndarray]:
+  """Spec -> what it makes of the image, with another picture where it takes something of one."""
+  image = unit_interval(jnp.asarray(pixels))
+  other = unit_interval(
+    jnp.asarray(synthetic.picture(np.random.default_rng(8), "heart", "arrow", len(pixels)))
+  )
+  drawn = {}
+  for spec in specs:
+    of_spec, target = image, jnp.zeros(2)
+    for intervention in interventions.parse(spec):
+      if intervention.augment is None:
+        raise BiasjaxError(f"{spec} does not change images by themselves")
+      of_spec, target = intervention.augment(jax.random.key(1), of_spec, target, other, target)
+    drawn[spec] = np.asarray(of_spec)
+  return drawn
+
+
+def draw(pictures: dict[str, np.ndarray], columns: int) -> Figure:
+  """The pictures in rows, each under its name."""
+  rows = -(-len(pictures) // columns)
+  figure = Figure(figsize=(1.5 * min(columns, len(pictures)), 1.7 * rows), layout="constrained")
+  axes = figure.subplots(rows, min(columns, len(pictures)), squeeze=False).ravel()
+  for axis in axes:
+    axis.axis("off")
+  for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
+    axis.imshow(np.clip(picture, 0, 1), interpolation="nearest")
+    axis.set_title(name, fontsize=8)
+  return figure
+
+
+def main(argv: list[str]) -> None:
+  """Draws what was asked."""
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  try:
+    pixels = load(IMAGE.value, SIZE.value)
+    pictures = {"as it is": pixels / 255}
+    if PROBE.value:
+      name = pathlib.Path(IMAGE.value or "drawn").name
+      pictures |= under_conditions(PROBE.value, CONDITIONS.value, pixels, name)
+    pictures |= under_interventions(INTERVENTIONS.value, pixels)
+    draw(pictures, COLUMNS.value).savefig(OUTPUT.value, dpi=150)
+  except (BiasjaxError, OSError) as error:
+    sys.exit(f"pictures.py: error: {error}")
+
+
+if __name__ == "__main__":
+  app.run(main)
