@@ -297,7 +297,11 @@ def parse_flags(argv: list[str]) -> list[str]:
   except flags.Error as error:
     message = f"{' '.join(str(error).split())} (see python run.py --help)"
   except Exception as error:  # parsing runs the user's --config, which may raise anything
-    message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(*error.args[:1]).split())}"
+    cause = next(iter(error.args), "")
+    if isinstance(error, AttributeError) and isinstance(cause, KeyError):  # ml_collections': --config.x=...
+      message = f"--config has no such setting: {' '.join(cause.args[0].split())}"
+    else:
+      message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(cause).split())}"
   print(usage.as_called(f"run.py: error: {message}"), file=sys.stderr)
   sys.exit(1)
 

@@ -25,7 +25,8 @@ def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
   lines = []
   for dataset, table in main.groupby(main["dataset"].where(several, ""), sort=False):
     least, most = table["n"].min(), table["n"].max()
-    images = f"{most:,} images" if dataset or least == most else f"{least:,} to {most:,} images"
+    images = f"{most:,} image{'s' * (most > 1)}"
+    images = images if dataset or least == most else f"{least:,} to {images}"
     names = list(dict.fromkeys(table["dataset"]))
     title = names[0] if len(names) == 1 else f"{len(names)} datasets"
     lines += [f"{title}: {images}, 95 % intervals", *_fitting(_columns(table), width)]

@@ -72,9 +72,9 @@ def run(asked: flags.FlagValues) -> None:
   """
   actions = [name for name in ACTIONS if asked[name].value]
   if actions not in ([name] for name in ACTIONS) and actions != ["model", "checkpoint"]:
-    given = " and ".join(f"--{name}" for name in actions) or "nothing"
+    given = ", not " + " and ".join(f"--{name}" for name in actions) if actions else ""
     wanted = ", ".join(f"--{name}" for name in ACTIONS)
-    raise BiasjaxError(f"one of {wanted} is needed, not {given}: see python -m convert --help")
+    raise BiasjaxError(f"one of {wanted} is needed{given}: see python -m convert --help")
   for name in asked if actions[0] in ALONE else ():
     if asked[name].value and name not in (*actions, *ALONE[actions[0]], "offline"):
       raise BiasjaxError(f"--{name} is not used with --{actions[0]}: leave it out")

@@ -160,6 +160,9 @@ def _entries(path: pathlib.Path, size: int) -> dict[str, Storage]:
   try:
     with zipfile.ZipFile(path) as archive:
       infos = archive.infolist()
+  except zipfile.BadZipFile as error:
+    reason = f"{size:,} bytes; {one_line(error)}"
+    raise BiasjaxError(f"{path}: is damaged or cut short ({reason}): fetch it again") from error
   except (ValueError, struct.error, NotImplementedError) as error:
     raise BiasjaxError(f"{path}: is a damaged zip file ({one_line(error)}): fetch it again") from error
   with open(path, "rb") as file:

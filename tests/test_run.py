@@ -189,3 +189,11 @@ def test_a_users_mistake_is_one_line(tmp_path, network, pictures, arguments, mes
   (line,) = done.stderr.splitlines()
   assert line.startswith("run.py: error: ")
   assert message in line
+
+
+def test_a_setting_that_a_config_does_not_have_is_named():
+  done = python("run.py", "--config=configs/train.py", "--config.train.nme=3")
+  assert done.returncode == 1
+  assert done.stderr.startswith("run.py: error: --config has no such setting: 'nme'")
+  assert 'Did you mean "name"' in done.stderr
+  assert len(done.stderr.splitlines()) == 1

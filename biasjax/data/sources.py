@@ -316,7 +316,8 @@ def tfds_builder(tfds_lib, dataset: str, data_dir: str | None) -> Any:
     else:
       builder = tfds_lib.builder(dataset, data_dir=data_dir)
   except tfds_lib.core.DatasetNotFoundError as error:
-    raise BiasjaxError(f"no TFDS dataset {dataset!r}: check the name, or --data_dir={data_dir}") from error
+    where = f"={data_dir}" if data_dir else ""
+    raise BiasjaxError(f"no TFDS dataset {dataset!r}: check the name, or --data_dir{where}") from error
   except (OSError, ValueError, AssertionError) as error:
     reason = " ".join(str(error).split())
     raise BiasjaxError(f"TFDS dataset {dataset!r} cannot be opened: {reason}") from error

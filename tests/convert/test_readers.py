@@ -455,9 +455,8 @@ def test_mutated_files_are_read_as_pytorch_reads_them_or_refused(tmp_path, conta
   modules = set(sys.modules)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   outcomes = collections.Counter()
-  with open(
-    path, "r+b", buffering=0
-  ) as file:  # opened anew each time, it would be slower than everything else
+  # Opened anew each time, it would be slower than everything else.
+  with open(path, "r+b", buffering=0) as file:
     for _ in range(MUTATIONS // len(CONTAINERS)):
       file.seek(0)
       file.write(mutate(original, rng))
@@ -478,6 +477,14 @@ def test_mutated_files_are_read_as_pytorch_reads_them_or_refused(tmp_path, conta
   assert outcomes["read"] > 20
   if container in ("zip", "legacy", "safetensors"):
     assert outcomes["compared"] > 20
+
+
+def test_a_download_that_was_cut_off_is_called_so(tmp_path):
+  path = tmp_path / "x.pth"
+  save(path, small(), "zip")
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(BiasjaxError, match=r"is damaged or cut short \(100 bytes; .*fetch it again"):
+    readers.read(path)
 
 
 def compare(got, path, container):
