@@ -25,7 +25,7 @@ def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
   lines = []
   for dataset, table in main.groupby(main["dataset"].where(several, ""), sort=False):
     least, most = table["n"].min(), table["n"].max()
-    images = f"{most:,} image{'s' * (most > 1)}"
+    images = f"{most:,} image{'s' if most > 1 else ''}"
     images = images if dataset or least == most else f"{least:,} to {images}"
     names = list(dict.fromkeys(table["dataset"]))
     title = names[0] if len(names) == 1 else f"{len(names)} datasets"
