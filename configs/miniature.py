@@ -2,6 +2,9 @@
 
 from ml_collections import ConfigDict
 
+# Beside any intervention. Without colour and contrast being varied, networks are lost on the critical-band
+# probe's faint grey images.
+PLAIN = "flip=0.5+greyscale=0.2+contrast=0.8"
 CLEAN = "top1_acc/drawn"
 CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")

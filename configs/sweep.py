@@ -10,9 +10,9 @@ Started again, it goes on.
 from ml_collections import ConfigDict
 
 from configs import miniature, train
+from configs.miniature import PLAIN
 
 DRAWN = "tfds:synthetic_conflict/64px_320"
-PLAIN = "flip=0.5"
 
 
 def get_config() -> ConfigDict:
@@ -24,19 +24,19 @@ def get_config() -> ConfigDict:
   config.sweep.families = [
     {
       "name": "stylised",
-      "interventions": PLAIN + "+stylised={strength}",
+      "interventions": f"{PLAIN}+stylised={{strength}}",
       "strengths": [0.0, 0.25, 0.5, 1.0],
       "baseline": PLAIN,
     },
     {
       "name": "gaussian_noise",
-      "interventions": PLAIN + "+gaussian_noise={strength}",
+      "interventions": f"{PLAIN}+gaussian_noise={{strength}}",
       "strengths": [0.0, 0.1, 0.2, 0.4],
       "baseline": PLAIN,
     },
     {
       "name": "low_pass",
-      "interventions": PLAIN + "+low_pass={strength}",
+      "interventions": f"{PLAIN}+low_pass={{strength}}",
       "strengths": [0.0, 0.25, 0.5, 1.0],
       "baseline": PLAIN,
     },

@@ -19,9 +19,9 @@ import sys
 
 from absl import app, flags
 
+from configs.miniature import PLAIN
+
 ZOO = pathlib.Path(__file__).parent / "zoo"
-# Without colour and contrast being varied, networks are lost on the critical-band probe's faint grey images.
-PLAIN = "flip=0.5+greyscale=0.2+contrast=0.8"
 INTERVENTIONS = {
   "baseline": PLAIN,
   "stylised": f"{PLAIN}+stylised=0.5",
