@@ -21,7 +21,7 @@ from biasjax import usage
 from biasjax.errors import BiasjaxError, suggestion
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
-LISTED = ("models", "probes", "datasets", "conditions")
+LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
 flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints; a list.")
 flags.DEFINE_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@DATASET+...]; a list.")

@@ -1,13 +1,16 @@
-"""What --list prints: the models, probes, datasets and conditions there are, a line each."""
+"""What --list prints: the models, probes, datasets, conditions and interventions there are, a line each."""
 
 import fnmatch
 import importlib
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from biasjax import probes as all_probes
 from biasjax.data.datasets import DATASETS, Dataset
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.terminal import aligned
+from biasjax.train import interventions as all_interventions
 from convert import describe
 
 
@@ -19,7 +22,7 @@ def models(pattern: str) -> str:
 def datasets(pattern: str) -> str:
   """Name, images, kind of labels, what it is and where it is from."""
   rows = [DATASETS[name] for name in _matching(pattern, tuple(DATASETS), "dataset")]
-  return columns([(row.name, f"{row.images:>9,}", row.labels, row.title, _origin(row)) for row in rows])
+  return aligned([[row.name, f"{row.images:>9,}", row.labels, row.title, _origin(row)] for row in rows])
 
 
 def _origin(row: Dataset) -> str:
@@ -29,20 +32,29 @@ def _origin(row: Dataset) -> str:
 
 def probes(pattern: str) -> str:
   """Name, what it asks, and its options with their defaults."""
+  return _modules(all_probes, pattern, "probe")
+
+
+def interventions(pattern: str) -> str:
+  """Name, what it does, and its options with their defaults."""
+  return _modules(all_interventions, pattern, "intervention")
+
+
+def _modules(package: Any, pattern: str, kind: str) -> str:
   rows = []
-  for name in _matching(pattern, all_probes.names(), "probe"):
-    module = importlib.import_module(f"{all_probes.__name__}.{name}")
+  for name in _matching(pattern, package.names(), kind):
+    module = importlib.import_module(f"{package.__name__}.{name}")
     options = [p for p in inspect.signature(module.make).parameters.values() if p.kind is p.KEYWORD_ONLY]
     title = (module.__doc__ or "").partition("\n")[0]
-    rows.append((name, title, " ".join(f"{option.name}={option.default}" for option in options)))
-  return columns(rows)
+    rows.append([name, title, " ".join(f"{option.name}={option.default}" for option in options)])
+  return aligned(rows)
 
 
 def conditions(pattern: str) -> str:
   """Every condition of a probe (as in --probes, with options) or of the probes that a pattern names."""
   name, colon, given = pattern.partition(":")
   found = [all_probes.get(f"{each}{colon}{given}") for each in _matching(name, all_probes.names(), "probe")]
-  return columns([(probe.name, condition) for probe in found for condition in probe.conditions])
+  return aligned([[probe.name, condition] for probe in found for condition in probe.conditions])
 
 
 def _matching(pattern: str, names: Sequence[str], kind: str) -> list[str]:
@@ -50,11 +62,3 @@ def _matching(pattern: str, names: Sequence[str], kind: str) -> list[str]:
   if not found:
     raise BiasjaxError(f"no {kind} is called {pattern!r}: {suggestion(pattern, names)}")
   return found
-
-
-def columns(rows: Sequence[tuple[str, ...]]) -> str:
-  """A table without rules, for a terminal."""
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  return "\n".join(
-    "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-  )

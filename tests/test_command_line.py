@@ -171,7 +171,11 @@ def test_lists_have_a_line_for_each_thing():
   assert len(conditions) == 22
   assert conditions[0].split() == ["spectral", "low/0.01"]
   assert len(listing.conditions("critical_band:sds=0.02+0.04+0.08+0.16+0.32").splitlines()) == 36
-  for listed in (listing.datasets, listing.probes, listing.conditions, listing.models):
+  files = {path.stem for path in (ROOT / "biasjax/train/interventions").glob("*.py")}
+  assert set(first_words(listing.interventions("*"))) == files - {"__init__", "base"}
+  assert listing.interventions("linf*").endswith("steps=3")
+  kinds = (listing.datasets, listing.probes, listing.conditions, listing.models, listing.interventions)
+  for listed in kinds:
     with pytest.raises(BiasjaxError, match="is called 'zzz'"):
       listed("zzz")
 

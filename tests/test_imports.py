@@ -22,7 +22,7 @@ ALLOWED = {
   "biasjax.usage": set(),
   "biasjax.terminal": set(),
   "biasjax.sinks": set(),
-  "biasjax.listing": {"biasjax.data", "biasjax.probes", "convert"},
+  "biasjax.listing": {"biasjax.data", "biasjax.probes", "biasjax.terminal", "biasjax.train", "convert"},
   "biasjax.statistics": set(),
   "biasjax.channels": {"biasjax.statistics"},
   "biasjax.across": {"biasjax.statistics", "biasjax.data"},
