@@ -25,19 +25,19 @@ def get_config() -> ConfigDict:
     {
       "name": "stylised",
       "interventions": f"{PLAIN}+stylised={{strength}}",
-      "strengths": [0.0, 0.25, 0.5, 1.0],
+      "strengths": [0.0, 0.5, 1.0],
       "baseline": PLAIN,
     },
     {
       "name": "gaussian_noise",
       "interventions": f"{PLAIN}+gaussian_noise={{strength}}",
-      "strengths": [0.0, 0.1, 0.2, 0.4],
+      "strengths": [0.0, 0.2, 0.4],
       "baseline": PLAIN,
     },
     {
       "name": "low_pass",
       "interventions": f"{PLAIN}+low_pass={{strength}}",
-      "strengths": [0.0, 0.25, 0.5, 1.0],
+      "strengths": [0.0, 0.5, 1.0],
       "baseline": PLAIN,
     },
   ]
