@@ -12,12 +12,13 @@ import dataclasses
 import functools
 import io
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import app, flags
+from absl import app, flags, logging
 from PIL import Image
 
 from biasjax.data import synthetic
@@ -149,6 +150,9 @@ def prepare(data_dir: str, size: int = 64, per_category: int = PER_CATEGORY[TRAI
 def main(argv: list[str]) -> None:
   """Prepares what the flags ask for."""
   del argv
+  logging.set_verbosity(logging.ERROR)  # tfds notes every split and file
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()
   values = flags.FLAGS
   print(prepare(values.data_dir, values.size, values.per_category))
 
