@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import published
-from biasjax import evaluate, partition, probes
+from biasjax import partition, probes, programs
 from biasjax.data import pipeline, preprocess
 from biasjax.probes import critical_band, spectral
 
@@ -60,13 +60,13 @@ def ours(name: str, pixels: np.ndarray) -> Callable[[], int]:
   """All conditions of the batch, by the steps that the pass runs; returns how many."""
   probe, split = probes.get(name), partition.of_process()
   ids = split.put(np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))]))
-  prepare = split.compile(evaluate.prepare_step(probe.prepare))
-  perturb = split.compile(evaluate.perturb_step(probe.perturb), shared=2)
+  prepare = split.compile(programs.prepare_step(probe.prepare))
+  perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
 
   def run() -> int:
     prepared = prepare(split.put(pixels))
     for condition, numbers in probe.conditions.items():
-      key = evaluate.condition_key(0, name, condition)
+      key = programs.condition_key(0, name, condition)
       jax.block_until_ready(perturb(*split.share((key, numbers)), ids, prepared))
     return len(pixels) * len(probe.conditions)
 

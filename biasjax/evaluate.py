@@ -6,33 +6,28 @@ each of them what is left (`schedule.py`).
 
 import collections
 import dataclasses
-import functools
 import itertools
 import logging
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jaxtyping import Array, Float, Int
 
 from biasjax import partition as partitions
-from biasjax import schedule
+from biasjax import programs, schedule
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
-from biasjax.ops.pixels import unit_interval
 from biasjax.partition import Partition
 from biasjax.probes.base import Probe, Victim
-from biasjax.probes.decisions import Decision, Scores
+from biasjax.probes.decisions import Decision
 from biasjax.results import Store, Unit, chunks
 from biasjax.schedule import Chunk, Worker
-from biasjax.types import Images, Labels, Logits, Pixels, Variables
+from biasjax.types import Images, Labels, Logits
 from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -237,7 +232,7 @@ class _Pass:
     self.variables = [self.partition.share(model.variables) for model in self.models]
     self.conditions = {
       probe.name: {
-        name: self.partition.share((condition_key(self.settings.seed, probe.name, name), condition))
+        name: self.partition.share((programs.condition_key(self.settings.seed, probe.name, name), condition))
         for name, condition in probe.conditions.items()
       }
       for probe in self.probes
@@ -312,20 +307,24 @@ class _Pass:
         continue
       conditions = self.conditions[probe.name]
       decide = probe.decide[self.source.labels]
-      prepared = split.compile(prepare_step(probe.prepare))(images)
+      prepared = split.compile(programs.prepare_step(probe.prepare))(images)
       if probe.attack is None:
         for name, (key, condition) in conditions.items():
-          perturbed = split.compile(perturb_step(probe.perturb), shared=2)(key, condition, ids, prepared)
+          perturbed = split.compile(programs.perturb_step(probe.perturb), shared=2)(
+            key, condition, ids, prepared
+          )
           for m in wanted:
             yield p, m, name, self.observe(m, decide, perturbed, labels), {}
         continue
 
       def keys(name, conditions=conditions):
-        return split.compile(example_keys, shared=1)(conditions[name][0], ids)
+        return split.compile(programs.example_keys, shared=1)(conditions[name][0], ids)
 
       for m in wanted:
         victim = Victim(
-          scores_step(self.models[m].apply, decide, self.settings.precision), self.variables[m], split
+          programs.scores_step(self.models[m].apply, decide, self.settings.precision),
+          self.variables[m],
+          split,
         )
         for name, attacked in probe.attack(victim, keys, prepared, labels):
           if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
@@ -334,8 +333,8 @@ class _Pass:
 
   def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
     """Observations of a batch by one model, in the partition's form."""
-    scores = scores_step(self.models[m].apply, decide, self.settings.precision)
-    return observe(self.partition, scores, self.variables[m], images, labels)
+    scores = programs.scores_step(self.models[m].apply, decide, self.settings.precision)
+    return programs.observe(self.partition, scores, self.variables[m], images, labels)
 
   def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later."""
@@ -422,99 +421,3 @@ def _nonfinite(columns: Mapping[str, Any]) -> str:
     f"its logits of {len(bad)} image(s) are not finite, e.g. {example_id} under {condition}; "
     "nothing of that chunk is kept: check the checkpoint, or name another --precision"
   )
-
-
-@functools.lru_cache(maxsize=4096)
-def condition_key(seed: int, probe: str, condition: str) -> np.ndarray:
-  """The key that a condition's noise starts from, uint32 [2]."""
-  key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(probe.encode()))
-  return np.asarray(jax.random.key_data(jax.random.fold_in(key, zlib.crc32(condition.encode()))))
-
-
-def example_keys(key: Array, ids: Array) -> Array:
-  """Each example's own key, uint32 [b, 2], of a condition's key and its noise id."""
-
-  def fold(noise_id):
-    folded = jax.random.fold_in(jax.random.wrap_key_data(key), noise_id[0])
-    return jax.random.key_data(jax.random.fold_in(folded, noise_id[1]))
-
-  return jax.vmap(fold)(ids)
-
-
-@functools.lru_cache(maxsize=64)
-def prepare_step(prepare: Callable) -> Callable:
-  """`prepare` of a probe over a batch."""
-
-  def prepare_batch(pixels: Pixels):
-    with jax.default_matmul_precision("float32"):
-      return jax.vmap(prepare)(unit_interval(pixels))
-
-  return prepare_batch
-
-
-@functools.lru_cache(maxsize=64)
-def perturb_step(perturb: Callable) -> Callable:
-  """`perturb` of a probe over a batch."""
-
-  def perturb_batch(key, condition, ids, prepared):
-    keys = jax.random.wrap_key_data(example_keys(key, ids))
-    with jax.default_matmul_precision("float32"):
-      return jax.vmap(perturb, in_axes=(0, 0, None))(keys, prepared, condition)
-
-  return perturb_batch
-
-
-@functools.lru_cache(maxsize=64)
-def scores_step(apply: Callable, decide: Decision, precision: str) -> Callable[[Variables, Images], Scores]:
-  """The network and the decision, one object for all networks that share `apply`."""
-
-  def scores(variables: Variables, images: Images) -> Scores:
-    # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-    with jax.default_matmul_precision(precision):
-      return decide(apply(variables, images))
-
-  return scores
-
-
-def observe(
-  split: Partition, scores: Callable[[Variables, Images], Scores], variables: Any, images: Any, labels: Any
-) -> Any:
-  """`observation` of a batch, in the partition's form.
-
-  Two programs: in one, XLA may compute a score anew for each use and round it differently, and then the class
-  that is predicted need not be the one that ranks first.
-
-  Args:
-    split: where it runs.
-    scores: of `scores_step`.
-    variables, images, labels: in the partition's form.
-  """
-  return split.compile(observation)(split.compile(scores, shared=1)(variables, images), labels)
-
-
-def observation(
-  scores: Scores, labels: Labels
-) -> tuple[Int[Array, "b"], Int[Array, "b"], Float[Array, "b"], Float[Array, "b"], Float[Array, "b"]]:
-  """What is kept of each image's scores, each [b].
-
-  Prediction; rank of the right class (0 is top-1); the prediction's softmax probability; the negative
-  logarithm of the right class' (nats); the Brier score, sum over classes of (probability - right)^2.
-
-  Ties go to the lower class index, in the prediction as in the rank, so that rank 0 and a right prediction
-  are the same thing. Where several classes are right, the one with the highest score stands for them. Rank,
-  nll and brier mean nothing where no label is given.
-  """
-  classes = jnp.arange(scores.shape[1])[None]
-  of_labels = jnp.take_along_axis(scores, jnp.maximum(labels, 0), axis=1)
-  of_labels = jnp.where(labels >= 0, of_labels, -jnp.inf)
-  right = jnp.max(of_labels, axis=1, keepdims=True)
-  best = jnp.where((of_labels == right) & (labels >= 0), labels, scores.shape[1])
-  best = jnp.min(best, axis=1, keepdims=True)
-  ahead = (scores > right) | ((scores == right) & (classes < best))
-  log_probability = jax.nn.log_softmax(scores, axis=1)
-  probability = jnp.exp(log_probability)
-  of_right = jnp.take_along_axis(log_probability, jnp.minimum(best, scores.shape[1] - 1), axis=1)[:, 0]
-  brier = jnp.sum(probability**2, axis=1) - 2 * jnp.exp(of_right) + 1
-  prediction = jnp.argmax(scores, axis=1).astype(jnp.int32)
-  rank = jnp.sum(ahead, axis=1, dtype=jnp.int32)
-  return prediction, rank, jnp.max(probability, axis=1), -of_right, brier

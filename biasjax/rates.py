@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from biasjax import evaluate, partition
+from biasjax import partition, programs
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
@@ -73,11 +73,11 @@ def perturbation(probe: Probe, crop: int, settings: Settings, seconds: float = S
   rows = settings.batch_size * len(split.devices)
   pixels, _, ids = split.put(made_batch(crop, rows))
   conditions = [
-    split.share((evaluate.condition_key(0, probe.name, name), condition))
+    split.share((programs.condition_key(0, probe.name, name), condition))
     for name, condition in probe.conditions.items()
   ]
-  prepare = split.compile(evaluate.prepare_step(probe.prepare))
-  perturb = split.compile(evaluate.perturb_step(probe.perturb), shared=2)
+  prepare = split.compile(programs.prepare_step(probe.prepare))
+  perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
   calls = iter(range(2**62))
   kept: dict[str, Any] = {}
 
@@ -95,11 +95,11 @@ def forward(model: Model, probe: Probe, source: Source, settings: Settings, seco
   split = partition.of_process(settings.partitioner)
   rows = settings.batch_size * len(split.devices)
   pixels, labels, _ = split.put(made_batch(source.crop, rows, source.most_labels))
-  images = split.compile(evaluate.prepare_step(_image))(pixels)
+  images = split.compile(programs.prepare_step(_image))(pixels)
   variables = split.share(model.variables)
   decide = probe.decide[source.labels]
-  scores = evaluate.scores_step(model.apply, decide, settings.precision)
-  return of_calls(lambda: evaluate.observe(split, scores, variables, images, labels), rows, seconds)
+  scores = programs.scores_step(model.apply, decide, settings.precision)
+  return of_calls(lambda: programs.observe(split, scores, variables, images, labels), rows, seconds)
 
 
 def _image(image):

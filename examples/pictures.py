@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
 
-from biasjax import evaluate, probes
+from biasjax import probes, programs
 from biasjax.data import preprocess, synthetic
 from biasjax.data.pipeline import noise_id
 from biasjax.errors import BiasjaxError
@@ -59,10 +59,10 @@ def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: 
   wanted = [c for c in asked.conditions if any(fnmatch.fnmatchcase(c, pattern) for pattern in patterns)]
   if not wanted:
     raise BiasjaxError(f"{probe} has no condition {','.join(patterns)}: it has {', '.join(asked.conditions)}")
-  prepared = jax.jit(evaluate.prepare_step(asked.prepare))(pixels[None])
-  perturb = jax.jit(evaluate.perturb_step(asked.perturb))
+  prepared = jax.jit(programs.prepare_step(asked.prepare))(pixels[None])
+  perturb = jax.jit(programs.perturb_step(asked.perturb))
   ids = np.array([noise_id(name)], np.uint32)
-  keys = {condition: evaluate.condition_key(0, asked.name, condition) for condition in wanted}
+  keys = {condition: programs.condition_key(0, asked.name, condition) for condition in wanted}
   return {c: np.asarray(perturb(keys[c], asked.conditions[c], ids, prepared))[0] for c in wanted}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, partition, probes, results
+from biasjax import evaluate, partition, probes, programs, results
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
 from made_images import class_folder
@@ -44,12 +44,12 @@ def compiled_steps() -> dict[str, str]:
   texts = {}
   for name in PROBES:
     probe = probes.get(name, 64)
-    key = evaluate.condition_key(0, name, "x")
+    key = programs.condition_key(0, name, "x")
     condition = next(iter(probe.conditions.values()))
-    prepare = split.compile(evaluate.prepare_step(probe.prepare))
-    perturb = split.compile(evaluate.perturb_step(probe.perturb), shared=2)
-    scores = evaluate.scores_step(model.apply, probe.decide["imagenet"], "float32")
-    observe = functools.partial(evaluate.observe, split, scores)
+    prepare = split.compile(programs.prepare_step(probe.prepare))
+    perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
+    scores = programs.scores_step(model.apply, probe.decide["imagenet"], "float32")
+    observe = functools.partial(programs.observe, split, scores)
 
     def whole(variables, pixels, key, condition, ids, labels, steps=(prepare, perturb, observe)):
       prepared = steps[0](pixels)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, results
+from biasjax import evaluate, probes, programs, results
 from biasjax.data import preprocess, sources
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
@@ -204,7 +204,7 @@ def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(t
 
 def test_ties_go_to_the_lower_class_in_prediction_and_rank():
   scores = jnp.array([[1.0, 3.0, 3.0, 0.0]] * 4)
-  prediction, rank, confidence, _, _ = evaluate.observation(scores, jnp.arange(4)[:, None])
+  prediction, rank, confidence, _, _ = programs.observation(scores, jnp.arange(4)[:, None])
   np.testing.assert_array_equal(prediction, [1, 1, 1, 1])
   np.testing.assert_array_equal(rank, [2, 0, 1, 3])
   np.testing.assert_allclose(confidence, np.exp(3) / (np.e + 2 * np.exp(3) + 1), rtol=1e-6)
@@ -232,7 +232,7 @@ def test_the_key_names_everything_a_number_depends_on(source):
 def test_any_of_several_right_classes_counts():
   scores = jnp.array([[1.0, 4.0, 2.0, 3.0], [5.0, 4.0, 2.0, 3.0], [0.0, 0.0, 1.0, 1.0], [0.0, 2.0, 1.0, 1.0]])
   labels = jnp.array([[2, 1], [2, 1], [3, -1], [3, 2]])
-  prediction, rank, _, nll, brier = evaluate.observation(scores, labels)
+  prediction, rank, _, nll, brier = programs.observation(scores, labels)
   np.testing.assert_array_equal(prediction, [1, 0, 2, 1])
   np.testing.assert_array_equal(rank, [0, 1, 1, 1])
   softmax = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)

@@ -9,9 +9,19 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # The pass, and what it is made of.
 PASS = {
-  f"biasjax.{part}" for part in ("evaluate", "data", "models", "partition", "probes", "rates", "results")
+  f"biasjax.{part}"
+  for part in (
+    "evaluate",
+    "programs",
+    "data",
+    "models",
+    "partition",
+    "probes",
+    "rates",
+    "results",
+    "schedule",
+  )
 }
-PASS |= {"biasjax.rates", "biasjax.results", "biasjax.schedule"}
 
 # What each part may import of the project, besides itself, errors, version and types.
 ALLOWED = {
@@ -50,7 +60,9 @@ ALLOWED = {
   },
   "biasjax.scoring": {"biasjax.people", "biasjax.results", "biasjax.terminal", "biasjax.trials"},
   "biasjax.passes": {"biasjax.models", "biasjax.data"},
+  "biasjax.programs": {"biasjax.ops", "biasjax.partition", "biasjax.probes"},
   "biasjax.evaluate": {
+    "biasjax.programs",
     "biasjax.probes",
     "biasjax.models",
     "biasjax.data",
