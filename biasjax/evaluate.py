@@ -90,7 +90,7 @@ class Settings:
   """How a pass runs.
 
   Attributes:
-    batch_size: images that each device sees at a time.
+    batch_size: images that each device sees at a time; fewer where a whole chunk has fewer.
     seed: of all noise.
     precision: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; the models must have been
       loaded for it. Perturbations are always computed in float32.
@@ -218,7 +218,9 @@ class _Pass:
     self.models, self.probes, self.source, self.store = models, probes, source, store
     self.settings, self.work, self.outcome = settings, work, outcome
     self.partition = partitions.of_process(settings.partitioner)
-    self.rows = settings.batch_size * len(self.partition.devices)
+    devices = len(self.partition.devices)
+    fullest = -(-min(source.length, store.chunk_size) // devices)
+    self.rows = min(settings.batch_size, fullest) * devices  # padding costs as much as images do
     self.longest = 0.0  # seconds that a chunk took
 
   def run(self) -> None:

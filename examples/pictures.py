@@ -108,6 +108,7 @@ def main(argv: list[str]) -> None:
       pictures |= under_conditions(PROBE.value, CONDITIONS.value, pixels, name)
     pictures |= under_interventions(INTERVENTIONS.value, pixels)
     draw(pictures, COLUMNS.value).savefig(OUTPUT.value, dpi=150)
+    print(OUTPUT.value)
   except (BiasjaxError, OSError) as error:
     sys.exit(f"pictures.py: error: {error}")
 

@@ -230,3 +230,25 @@ def test_the_page_shows_what_works(tmp_path, capsys):
   (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL)
   exec(compile(code, "docs/library.md", "exec"), {})
   assert "LPP" in capsys.readouterr().out
+
+
+def test_a_batch_is_no_larger_than_what_there_is():
+  seen = set()
+
+  def apply(variables, images):
+    seen.add(len(images))
+    return jnp.zeros((len(images), 2)) + images.mean((1, 2, 3))[:, None]
+
+  biasjax.measure(apply, {}, np.zeros((3, 16, 16, 3), np.uint8), [0, 1, 0], "accuracy")
+  assert seen == {1, 3}  # one, to find how many classes there are
+
+
+def test_numbers_are_those_of_a_full_batch():
+  def apply(variables, images):
+    return jnp.stack([images.mean((1, 2, 3)), images[:, 0, 0, 0]], axis=1)
+
+  images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+  labels = np.arange(8) % 2
+  few = biasjax.measure(apply, {}, images, labels, "spectral", batch_size=8)
+  many = biasjax.measure(apply, {}, images, labels, "spectral")
+  pd.testing.assert_frame_equal(few.metrics, many.metrics, check_exact=True)
