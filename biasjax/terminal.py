@@ -38,7 +38,7 @@ def _columns(table: pd.DataFrame) -> list[list[str]]:
   models = list(dict.fromkeys(table["model"]))
   columns = [["model", *models]]
   for metric, rows in table.groupby("metric", sort=False):
-    digits = 1 if rows["value"].abs().max() >= 10 else 3
+    digits = 1 if rows[["value", "high"]].abs().max(axis=None) >= 10 else 3
     fields = zip(*(rows[field] for field in ("model", "value", "low", "high")), strict=True)
     cells = {model: cell(*number, digits=digits) for model, *number in fields}
     columns.append([str(metric), *(cells.get(model, "-") for model in models)])
