@@ -24,14 +24,6 @@ from biasjax.errors import BiasjaxError
 from biasjax.ops.pixels import unit_interval
 from biasjax.train import interventions
 
-PROBE = flags.DEFINE_string("probe", None, "A probe that perturbs images.")
-CONDITIONS = flags.DEFINE_list("conditions", ["*"], "Patterns of its conditions' names.")
-INTERVENTIONS = flags.DEFINE_list("interventions", [], "What to draw instead: interventions.")
-IMAGE = flags.DEFINE_string("image", None, "A photograph.")
-SIZE = flags.DEFINE_integer("size", 224, "Pixels of a side.", lower_bound=32)
-COLUMNS = flags.DEFINE_integer("columns", 6, "Pictures in a row.", lower_bound=1)
-OUTPUT = flags.DEFINE_string("output", "pictures.png", "The figure.")
-
 
 def load(path: str | None, size: int) -> np.ndarray:
   """uint8 [size, size, 3], as a run would see the image; drawn if there is none."""
@@ -100,18 +92,26 @@ def main(argv: list[str]) -> None:
   """Draws what was asked."""
   del argv
   logging.set_verbosity(logging.WARNING)
+  asked = flags.FLAGS
   try:
-    pixels = load(IMAGE.value, SIZE.value)
+    pixels = load(asked.image, asked.size)
     pictures = {"as it is": pixels / 255}
-    if PROBE.value:
-      name = pathlib.Path(IMAGE.value or "drawn").name
-      pictures |= under_conditions(PROBE.value, CONDITIONS.value, pixels, name)
-    pictures |= under_interventions(INTERVENTIONS.value, pixels)
-    draw(pictures, COLUMNS.value).savefig(OUTPUT.value, dpi=150)
-    print(OUTPUT.value)
+    if asked.probe:
+      name = pathlib.Path(asked.image or "drawn").name
+      pictures |= under_conditions(asked.probe, asked.conditions, pixels, name)
+    pictures |= under_interventions(asked.interventions, pixels)
+    draw(pictures, asked.columns).savefig(asked.output, dpi=150)
+    print(asked.output)
   except (BiasjaxError, OSError) as error:
     sys.exit(f"pictures.py: error: {error}")
 
 
 if __name__ == "__main__":
+  flags.DEFINE_string("probe", None, "A probe that perturbs images.")
+  flags.DEFINE_list("conditions", ["*"], "Patterns of its conditions' names.")
+  flags.DEFINE_list("interventions", [], "What to draw instead: interventions.")
+  flags.DEFINE_string("image", None, "A photograph.")
+  flags.DEFINE_integer("size", 224, "Pixels of a side.", lower_bound=32)
+  flags.DEFINE_integer("columns", 6, "Pictures in a row.", lower_bound=1)
+  flags.DEFINE_string("output", "pictures.png", "The figure.")
   app.run(main)
