@@ -18,32 +18,11 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # The tests of convert/ by themselves: deep recursion in them ends the counting of lines in their process.
+# The tests of convert/ by themselves: deep recursion in them ends the counting of lines in their process.
 coverage: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/convert --cov --cov-report=
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests/convert \
 	  --cov --cov-append --cov-report=term-missing:skip-covered
-
-lint: style and types.
-
-PYTHON ?= python3
-VENV ?= .venv
-BIN = $(VENV)/bin
-DEMO = demo/out
-
-.PHONY: demo test coverage lint clean
-
-demo: $(VENV)/.runtime
-	rm -rf $(DEMO)
-	$(BIN)/python -m biasjax.data.builders.synthetic_conflict --data_dir=$(DEMO)/data --per_category=0
-	$(BIN)/python run.py --config=configs/demo.py --data_dir=$(DEMO)/data --workdir=$(DEMO)/results
-	$(BIN)/python run.py --config=configs/miniature.py --table=$(DEMO)/results/results.csv \
-	  --categories=demo/zoo/categories.json --output=$(DEMO)/study
-
-test: $(VENV)/.development
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
-
-coverage: $(VENV)/.development
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --cov --cov-report=term-missing:skip-covered
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
