@@ -18,7 +18,6 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # The tests of convert/ by themselves: deep recursion in them ends the counting of lines in their process.
-# The tests of convert/ by themselves: deep recursion in them ends the counting of lines in their process.
 coverage: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/convert --cov --cov-report=
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests/convert \
