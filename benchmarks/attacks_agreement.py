@@ -1,8 +1,9 @@
 """Robust accuracy under each part of AutoAttack, here and by the published package, on the same network.
 
-python -m benchmarks.attacks_agreement --images=FOLDER [--networks=FOLDER] [--count=256] [--output=FILE.json]
+python -m benchmarks.attacks_agreement --images=FOLDER [--networks=FOLDER] [--seeds=1] [--output=FILE.json]
 
-Each attack runs alone, on all photographs. The package is pyautoattack, the authors' code to be installed;
+Each attack runs alone, on all photographs; with several seeds figures are means over them, since all but FAB
+start at random. The package is pyautoattack, the authors' code to be installed;
 needs requirements-dev.txt.
 """
 
@@ -26,6 +27,7 @@ ATTACKS = flags.DEFINE_list("attacks", ["apgd-ce", "apgd-t", "fab-t", "square"],
 NORMS = flags.DEFINE_list("norms", ["linf", "l2"], "In which threat models.")
 KINDS = flags.DEFINE_list("kinds", ["standard", "robust"], "Of which networks.")
 QUERIES = flags.DEFINE_integer("queries", 1000, "Of Square, for both.")
+SEEDS = flags.DEFINE_integer("seeds", 1, "Of both, with which each attack is repeated.", lower_bound=1)
 OUTPUT = flags.DEFINE_string("output", None, "Where to write the figures as JSON.")
 
 # Budgets at which about half of the photographs withstand, where a difference between attacks would show.
@@ -37,7 +39,7 @@ EPS = {
 }
 
 
-def published(model: torch.nn.Module, attack: str, norm: str, eps: float, images, labels) -> np.ndarray:
+def published(model: torch.nn.Module, attack: str, norm: str, eps: float, images, labels, seed) -> np.ndarray:
   """Which photographs withstand the package's attack, bool [n]."""
   from pyautoattack import AutoAttack
 
@@ -49,7 +51,7 @@ def published(model: torch.nn.Module, attack: str, norm: str, eps: float, images
     norm={"linf": "Linf", "l2": "L2"}[norm],
     eps=eps,
     device="cpu",
-    seed=0,
+    seed=seed,
   )
   # What the version "standard" sets.
   run.apgd.n_restarts = run.apgd_targeted.n_restarts = run.fab.n_restarts = 1
@@ -60,12 +62,12 @@ def published(model: torch.nn.Module, attack: str, norm: str, eps: float, images
   return (model(found).argmax(1) == y).numpy()
 
 
-def ours(model, attack: str, norm: str, eps: str, images, labels) -> np.ndarray:
+def ours(model, attack: str, norm: str, eps: str, images, labels, seed: int) -> np.ndarray:
   """Which photographs withstand biasjax' attack, bool [n]."""
   probe = probes.get(f"autoattack:eps={eps}:norm={norm}:attacks={attack}:queries={QUERIES.value}")
   split = partition.of_process()
   victim = Victim(model.apply, split.share(model.variables), split)
-  keys = jax.random.key_data(jax.random.split(jax.random.key(0), len(images)))
+  keys = jax.random.key_data(jax.random.split(jax.random.key(seed), len(images)))
   batch = split.put((images, labels.astype(np.int32)[:, None]))
   ((_, attacked),) = probe.attack(victim, lambda _: split.put(np.asarray(keys)), *batch)
   return np.asarray(model.apply(model.variables, split.get(attacked.images))).argmax(1) == labels
@@ -83,10 +85,12 @@ def main(argv: list[str]) -> None:
     for norm in NORMS.value:
       eps = EPS[kind, norm]
       for attack in ATTACKS.value:
+        seeds = range(SEEDS.value)
         started = time.perf_counter()
-        here = ours(converted, attack, norm, f"{eps:g}", x, y)
+        here = np.array([ours(converted, attack, norm, f"{eps:g}", x, y, seed) for seed in seeds])
         between = time.perf_counter()
-        there = published(model, attack, norm, eps / 255 if norm == "linf" else eps, x, y)
+        theirs = eps / 255 if norm == "linf" else eps
+        there = np.array([published(model, attack, norm, theirs, x, y, seed) for seed in seeds])
         row = {
           "network": kind,
           "norm": norm,
@@ -94,8 +98,9 @@ def main(argv: list[str]) -> None:
           "attack": attack,
           "biasjax": 100 * float(here.mean()),
           "published": 100 * float(there.mean()),
-          "only_here": int((here & ~there).sum()),
-          "only_there": int((there & ~here).sum()),
+          "of_each_seed": [(100 * of_seeds.mean(axis=1)).round(1).tolist() for of_seeds in (here, there)],
+          "only_here": int((here[0] & ~there[0]).sum()),
+          "only_there": int((there[0] & ~here[0]).sum()),
           "seconds": [between - started, time.perf_counter() - between],
         }
         rows.append(row)

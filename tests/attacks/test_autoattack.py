@@ -58,6 +58,20 @@ def published(attack: str, norm: str, eps: str, queries: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_squares_shrink_as_in_the_authors_package(norm):
+  pytest.importorskip("torch", reason="parity tests need torch")
+  package = pytest.importorskip("pyautoattack", reason="parity tests need pyautoattack")
+  theirs = package.AutoAttack(None, norm="Linf", eps=1.0, version="standard", device="cpu").square
+  queries, size = theirs.n_queries, 224
+  assert queries == 5000
+  shares = np.array([theirs.p_selection(i) for i in range(queries - 1)])
+  expected = np.rint(np.sqrt(shares * size**2))
+  if norm == "l2":  # odd, at least 3, and within the image
+    expected = np.minimum(expected + 1 - expected % 2, size - 1)
+  np.testing.assert_array_equal(square.sides(queries, size, size, norm)[1:], expected)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("attack", ["apgd-ce", "apgd-t", "fab-t", "square"])
 def test_an_attack_is_as_strong_as_the_published_one(attack, norm):
   eps = (SQUARE_EPS if attack == "square" else EPS)[norm]

@@ -14,7 +14,8 @@ from biasjax.ops.attacks.losses import is_right, margin, right_classes
 from biasjax.types import Image, Images, RandomKey
 
 FIRST_SHARE = 0.8  # of the image that the first square covers, as in AutoAttack
-# The share is halved after each of these queries, counted for 10,000 in all and rescaled (appendix A.1).
+# The share is halved after each of these queries, however many there are, as in AutoAttack; the paper
+# (appendix A.1) counts them for 10,000 and rescales.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 PATTERN_SHARE = 5  # the first L2 pattern tiles the image with this many patterns a side
 SMALLEST = 1e-12  # of a norm that is divided by
@@ -22,7 +23,7 @@ SMALLEST = 1e-12  # of a norm that is divided by
 
 def sides(queries: int, height: int, width: int, norm: threat.Norm) -> np.ndarray:
   """The side of the square at each query, int32 [queries]; odd and at least 3 in L2. Query 0 has none."""
-  at = np.maximum(np.arange(queries) - 1, 0) * 10_000 // max(queries, 1)
+  at = np.maximum(np.arange(queries) - 1, 0)
   share = FIRST_SHARE / 2.0 ** (at[:, None] > np.array(HALVINGS)[None]).sum(axis=1)
   side = np.maximum(np.rint(np.sqrt(share * height * width)).astype(np.int32), 1)
   if norm == "l2":
