@@ -17,11 +17,8 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-# The tests of convert/ by themselves: deep recursion in them ends the counting of lines in their process.
 coverage: $(VENV)/.development
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/convert --cov --cov-report=
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests/convert \
-	  --cov --cov-append --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --cov --cov-report=term-missing:skip-covered
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
