@@ -299,7 +299,7 @@ def parse_flags(argv: list[str]) -> list[str]:
   except Exception as error:  # parsing runs the user's --config, which may raise anything
     cause = next(iter(error.args), "")
     if isinstance(error, AttributeError) and isinstance(cause, KeyError):  # ml_collections': --config.x=...
-      message = f"--config has no such setting: {' '.join(cause.args[0].split())}"
+      message = f"--config has no such setting: {' '.join(str(*cause.args[:1]).split())}"
     else:
       message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(cause).split())}"
   print(usage.as_called(f"run.py: error: {message}"), file=sys.stderr)

@@ -35,7 +35,7 @@ def example_keys(key: Array, ids: Array) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def prepare_step(prepare: Callable) -> Callable:
-  """`prepare` of a probe over a batch."""
+  """(pixels uint8 [b, h, w, 3]) -> `prepare` of a probe, of images in [0, 1], over a batch."""
 
   def prepare_batch(pixels: Pixels):
     with jax.default_matmul_precision("float32"):
@@ -46,7 +46,10 @@ def prepare_step(prepare: Callable) -> Callable:
 
 @functools.lru_cache(maxsize=64)
 def perturb_step(perturb: Callable) -> Callable:
-  """`perturb` of a probe over a batch."""
+  """(key, condition, noise ids uint32 [b, 2], prepared) -> images float32 [b, h, w, 3] in [0, 1].
+
+  `perturb` of a probe over a batch, each example with its own key, of `condition_key`'s.
+  """
 
   def perturb_batch(key, condition, ids, prepared):
     keys = jax.random.wrap_key_data(example_keys(key, ids))

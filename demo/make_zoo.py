@@ -103,13 +103,12 @@ def main(argv: list[str]) -> None:
   ZOO.mkdir(exist_ok=True)
   builder = "biasjax.data.builders.synthetic_conflict"
   subprocess.run([sys.executable, "-m", builder, f"--data_dir={workdir / 'data'}"], check=True)
-  if flags.FLAGS.further:
-    for kind in FURTHER:
-      train(f"{kind}_seed0", workdir)
-    return
-  for network in (name for of_kind in names().values() for name in of_kind):
+  bundled = [name for of_kind in names().values() for name in of_kind]
+  for network in [f"{kind}_seed0" for kind in FURTHER] if flags.FLAGS.further else bundled:
     if network in (flags.FLAGS.only or [network]):
-      bundle(network, train(network, workdir), workdir)
+      command = train(network, workdir)
+      if network in bundled:
+        bundle(network, command, workdir)
   (ZOO / "categories.json").write_text(json.dumps(names(), indent=1) + "\n")
 
 

@@ -26,11 +26,19 @@ from biasjax.train import interventions
 
 
 def load(path: str | None, size: int) -> np.ndarray:
-  """uint8 [size, size, 3], as a run would see the image; drawn if there is none."""
+  """uint8 [size, size, 3], as a run would see the image; drawn if there is none.
+
+  Raises:
+    BiasjaxError: the file cannot be decoded.
+    OSError: it cannot be read.
+  """
   if path is None:
     return synthetic.picture(np.random.default_rng(3), "fish", "circle", size)
   encoded = pathlib.Path(path).read_bytes()
-  return preprocess.preprocess(encoded, short_side=size * 256 // 224, crop=size)
+  try:
+    return preprocess.preprocess(encoded, short_side=size * 256 // 224, crop=size)
+  except ValueError as error:
+    raise BiasjaxError(f"{path}: {error}") from error
 
 
 def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -59,7 +67,15 @@ def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: 
 
 
 def under_interventions(specs: list[str], pixels: np.ndarray) -> dict[str, np.ndarray]:
-  """Spec -> what it makes of the image, with another picture where it takes something of one."""
+  """Spec -> image float [h, w, 3], with another picture where an intervention takes something of one.
+
+  Args:
+    specs: as in --config.train.interventions.
+    pixels: uint8 [h, w, 3].
+
+  Raises:
+    BiasjaxError: there is no such intervention, or it does not change images by themselves.
+  """
   image = unit_interval(jnp.asarray(pixels))
   other = unit_interval(
     jnp.asarray(synthetic.picture(np.random.default_rng(8), "heart", "arrow", len(pixels)))
@@ -69,7 +85,7 @@ def under_interventions(specs: list[str], pixels: np.ndarray) -> dict[str, np.nd
     of_spec, target = image, jnp.zeros(2)
     for intervention in interventions.parse(spec):
       if intervention.augment is None:
-        raise BiasjaxError(f"{spec} does not change images by themselves")
+        raise BiasjaxError(f"{spec} does not change images by themselves: leave it out")
       of_spec, target = intervention.augment(jax.random.key(1), of_spec, target, other, target)
     drawn[spec] = np.asarray(of_spec)
   return drawn
