@@ -26,10 +26,11 @@ import torch
 from absl import app, flags
 
 from benchmarks import small_networks
-from biasjax import launch, partition, probes
+from biasjax import partition, probes
+from biasjax.convert import conversion
+from biasjax.engine import launch
 from biasjax.models.load import Model, load
 from biasjax.probes.base import Victim
-from convert import conversion
 from tests import cpu_torchvision
 
 with warnings.catch_warnings():  # it imports names that scipy is about to rename

@@ -17,7 +17,8 @@ import torch
 from absl import app, flags
 
 from benchmarks import small_networks
-from biasjax import launch, partition, probes
+from biasjax import partition, probes
+from biasjax.engine import launch
 from biasjax.probes.base import Victim
 
 IMAGES = flags.DEFINE_string("images", None, "A folder of class folders of photographs.", required=True)

@@ -22,7 +22,7 @@ import json, re, sys, time
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 """
 READ = """
-from convert import conversion, families, readers, torchvision
+from biasjax.convert import conversion, families, readers, torchvision
 before, start = peak(), time.perf_counter()
 file = readers.read(sys.argv[1])
 state = families.state_dict(file)
@@ -32,7 +32,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "bytes": peak() - befo
   "kept": sum(v.nbytes for v in kept.values())}))
 """
 COMMAND = """
-from convert.__main__ import main
+from biasjax.convert.__main__ import main
 start = time.perf_counter()
 assert main(["convert", "--checkpoint=" + sys.argv[1], "--output=" + sys.argv[2]]) == 0
 print(json.dumps({"seconds": time.perf_counter() - start, "bytes": peak()}))
@@ -52,7 +52,7 @@ def write_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   import torch
   from safetensors.torch import save_file
 
-  from convert import torchvision
+  from biasjax.convert import torchvision
 
   sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests/convert"))
   from old_formats import tar
@@ -93,8 +93,8 @@ def write_tiny(path: pathlib.Path) -> None:
   import numpy as np
   from safetensors.numpy import save_file
 
+  from biasjax.convert import torchvision
   from biasjax.models.resnet import Architecture
-  from convert import torchvision
 
   tiny = Architecture("bottleneck", (3, 4, 6, 3), width=2, inner_width=2)
   save_file({n: np.full(e.shape, 0.1, np.float32) for n, e in torchvision.entries(tiny).items()}, path)

@@ -19,8 +19,9 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import published
-from biasjax import partition, probes, programs
+from biasjax import partition, probes
 from biasjax.data import pipeline, preprocess
+from biasjax.engine import programs
 from biasjax.probes import critical_band, spectral
 
 IMAGES = flags.DEFINE_string("images", None, "A folder of images; drawn at random if not given.")

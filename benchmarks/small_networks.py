@@ -96,8 +96,8 @@ def train(images: np.ndarray, labels: np.ndarray, kind: str) -> torch.nn.Module:
 
 def both_ways(folder: str, kind: str, images: np.ndarray, labels: np.ndarray):
   """The network in PyTorch and converted; kept in `folder`, so that it is trained once."""
+  from biasjax.convert import conversion
   from biasjax.models.load import load
-  from convert import conversion
 
   path = pathlib.Path(folder) / f"{kind}.pth"
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ import time
 
 from absl import app, flags
 
-import run
-from biasjax import commands
+from biasjax.cli import commands
+from biasjax.cli import main as run
 
 flags.DEFINE_integer("kills", 200, "How many.")
 flags.DEFINE_float("longest", 12.0, "Seconds that a run is left alone at most.")

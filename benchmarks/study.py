@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from absl import app, flags
 
+from biasjax.configuration import load
 from biasjax.report import cards, draw, page
 from biasjax.study import analysis, definitions, output, table
-from configs import study as published
 
 TABLE = flags.DEFINE_string("table", None, "A CSV with a column named model.", required=True)
 CATEGORIES = flags.DEFINE_string("categories", None, "JSON, {category: [models]}.", required=True)
@@ -47,7 +47,7 @@ def grow(folder: pathlib.Path, n: int) -> tuple[str, str]:
 
 def main(argv: list[str]) -> None:
   del argv
-  asked = definitions.parse(published.get_config().to_dict()["study"] | {"draws": DRAWS.value})
+  asked = definitions.parse(load("study").get_config().to_dict()["study"] | {"draws": DRAWS.value})
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(OUTPUT.value or temporary)
     path, kinds = TABLE.value, CATEGORIES.value

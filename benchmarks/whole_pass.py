@@ -105,12 +105,14 @@ def theirs(best: bool) -> tuple[float, float]:
 
 def ours() -> tuple[float, float]:
   """The same by biasjax, observations written."""
-  from biasjax import launch
+  from biasjax.engine import launch
 
   launch.tune_cpu()
-  from biasjax import evaluate, probes, results
+  from biasjax import probes
   from biasjax.data import sources
+  from biasjax.engine import evaluate
   from biasjax.models.load import load
+  from biasjax.results.store import Store
 
   model = load(pathlib.Path(CHECKPOINT.value).with_suffix(""))
   with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +125,7 @@ def ours() -> tuple[float, float]:
     settings = evaluate.Settings(batch_size=COUNT.value, progress=False)
     for name in ("compiles", "timed"):
       first = time.perf_counter()
-      evaluate.evaluate([model], planned, source, results.Store(root / name, COUNT.value), settings)
+      evaluate.evaluate([model], planned, source, Store(root / name, COUNT.value), settings)
   return first, time.perf_counter()
 
 
@@ -131,7 +133,7 @@ def make_checkpoint(folder: pathlib.Path) -> pathlib.Path:
   """A ResNet-50 with drawn weights for PyTorch, and its conversion beside it."""
   import torch
 
-  from convert import conversion
+  from biasjax.convert import conversion
 
   torch.manual_seed(0)
   checkpoint = folder / "resnet50.pth"

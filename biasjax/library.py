@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-import convert
-from biasjax import evaluate, results
+from biasjax import convert
 from biasjax import probes as all_probes
 from biasjax.data.sources import Example, Source
+from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError
 from biasjax.models import load as converted
 from biasjax.models.load import Model
 from biasjax.probes.base import DECISIONS, Probe
+from biasjax.results.store import Store
 from biasjax.types import Images, Logits
 
 NAME = "images"  # what stands for the dataset in the names of metrics
@@ -133,7 +134,7 @@ def measure(
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)
     of_example = dict(zip(names, wears, strict=True))
   with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
-    store = results.Store(folder, default=evaluate.default_chunk(settings))
+    store = Store(folder, default=evaluate.default_chunk(settings))
     outcome = evaluate.evaluate([network], planned, source, store, settings)
     if outcome.stopped:
       raise BiasjaxError(f"measure: the network is not asked further: {outcome.stopped[network.name]}")

@@ -2,7 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs import paper
+from biasjax.configuration import load
+
+paper = load("paper")
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,9 @@ python run.py --config=configs/miniature.py --table=OUT/results.csv --categories
 
 from ml_collections import ConfigDict
 
-from configs import miniature
+from biasjax.configuration import load
+
+miniature = load("miniature")
 
 
 def get_config() -> ConfigDict:

@@ -9,8 +9,10 @@ Started again, it goes on.
 
 from ml_collections import ConfigDict
 
-from configs import miniature, train
-from configs.miniature import PLAIN
+from biasjax.configuration import load
+
+miniature, train = load("miniature"), load("train")
+PLAIN = miniature.PLAIN
 
 DRAWN = "tfds:synthetic_conflict/64px_320"
 

@@ -19,7 +19,9 @@ import sys
 
 from absl import app, flags
 
-from configs.miniature import PLAIN
+from biasjax.configuration import load
+
+PLAIN = load("miniature").PLAIN
 
 ZOO = pathlib.Path(__file__).parent / "zoo"
 INTERVENTIONS = {

@@ -17,9 +17,10 @@ import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
 
-from biasjax import probes, programs
+from biasjax import probes
 from biasjax.data import preprocess, synthetic
 from biasjax.data.pipeline import noise_id
+from biasjax.engine import programs
 from biasjax.errors import BiasjaxError
 from biasjax.ops.pixels import unit_interval
 from biasjax.train import interventions

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 
+from biasjax.configuration import load
 from biasjax.data.layouts import FIFTEEN
-from configs import study
+
+study = load("study")
 
 CATEGORIES = ("recipes", "augmentation", "adversarial_training", "contrastive")
 BIAS_COLUMNS = {

@@ -10,9 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, results, scoring
+from biasjax import probes
 from biasjax.data import builders, datasets, layouts, opening
+from biasjax.engine import evaluate
 from biasjax.models.load import Model
+from biasjax.recorded import scoring
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise
 from made_images import encoded
 from made_models import ARCHITECTURE, made_model
 
@@ -40,10 +44,10 @@ READER = Model("reader", ARCHITECTURE, {}, read_classes, "reads what is painted"
 
 
 def measured(source, workdir, models=(READER,), chunk_size=16, batch_size=8) -> dict[str, float]:
-  store = results.Store(workdir, chunk_size)
+  store = Store(workdir, chunk_size)
   planned = probes.plan(["accuracy"], [source])[source.name]
   evaluate.evaluate(list(models), planned, source, store, evaluate.Settings(batch_size=batch_size))
-  summary = results.summarise(store, probes.get)
+  summary = summarise(store, probes.get)
   return dict(zip(summary.metrics["metric"], summary.metrics["value"], strict=True))
 
 
@@ -120,7 +124,7 @@ def test_an_incomplete_dataset_is_recorded(tmp_path):
   measured(source, tmp_path / "out")
   kept = json.loads((tmp_path / "out/run.json").read_text())["datasets"]["imagenet-a"]
   assert "1 images instead of 7,500" in kept["notes"][0]
-  summary = results.summarise(results.Store(tmp_path / "out"), probes.get)
+  summary = summarise(Store(tmp_path / "out"), probes.get)
   assert "imagenet-a: it is not what its authors published: 1 images" in summary.notes[0]
 
 

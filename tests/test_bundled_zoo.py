@@ -9,9 +9,9 @@ import sys
 import pandas as pd
 import pytest
 
+from biasjax.convert import conversion
 from biasjax.models.load import load
 from biasjax.train import interventions
-from convert import conversion
 from demo import make_zoo
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from biasjax import probes
+from biasjax.configuration import load
 from biasjax.data import datasets
-from configs import all as everything
-from configs import paper, study
 
+everything, paper, study = load("all"), load("paper"), load("study")
 ROOT = pathlib.Path(__file__).parents[1]
 
 

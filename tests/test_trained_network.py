@@ -5,10 +5,12 @@ import json
 
 import pytest
 
-from biasjax import evaluate, probes, results
+from biasjax import probes
+from biasjax.convert import conversion
 from biasjax.data import sources
+from biasjax.engine import evaluate
 from biasjax.models.load import load
-from convert import conversion
+from biasjax.results.store import Store
 
 # Two of the 23 conditions, to keep the test short; run.py on the same photographs does all of them.
 CONDITIONS = {"spectral": ("low/0.2", "high/0.9")}
@@ -29,7 +31,7 @@ def test_right_decisions_are_those_of_pytorch(reference, tmp_path):
     dataclasses.replace(probe, conditions={name: probe.conditions[name] for name in CONDITIONS[probe.name]})
     for probe in map(probes.get, CONDITIONS)
   ]
-  store = results.Store(tmp_path / "out", 250)
+  store = Store(tmp_path / "out", 250)
   evaluate.evaluate([load(tmp_path / "network")], chosen, source, store, evaluate.Settings(batch_size=50))
   for unit in store.units():
     observations, _ = store.read(unit)

@@ -9,14 +9,17 @@ from typing import Any
 
 import jax
 
-import convert
-from biasjax import benchmark, evaluate, launch, partition, passes, plan, probes, rates, results, sinks
+from biasjax import convert, partition, probes
 from biasjax.data import opening
 from biasjax.data.sources import Source
+from biasjax.engine import benchmark, evaluate, launch, passes, plan, rates
+from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model, load
 from biasjax.probes import Probe
-from biasjax.schedule import Worker
+from biasjax.results import sinks
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise, wide, write_tables
 from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ class Asked:
   passes: list[tuple[list[Model], Source]]
   planned: dict[str, list[Probe]]
   settings: evaluate.Settings
-  store: results.Store
+  store: Store
 
 
 def measure(asked: Mapping[str, Any]) -> int:
@@ -89,12 +92,12 @@ def measure(asked: Mapping[str, Any]) -> int:
   return tables(opened.store, report_to) or (INCOMPLETE_EXIT_CODE if stopped else 0)
 
 
-def tables(store: results.Store, report_to: Sequence[sinks.Sink] = ()) -> int:
+def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
   """Makes the tables from stored observations, prints the main one; returns the exit status."""
-  summary = results.summarise(store, probes.get)
-  results.write_tables(store, summary)
+  summary = summarise(store, probes.get)
+  write_tables(store, summary)
   if report_to:
-    sinks.send_table(report_to, results.wide(summary.metrics))
+    sinks.send_table(report_to, wide(summary.metrics))
   print(text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if (store.workdir / "adversarial").exists():
@@ -252,8 +255,8 @@ def _settings(
   return dataclasses.replace(settings, batch_size=chosen)
 
 
-def _store(asked: Mapping[str, Any], settings: evaluate.Settings) -> results.Store:
-  return results.Store(asked["workdir"], asked["chunk_size"], default=evaluate.default_chunk(settings))
+def _store(asked: Mapping[str, Any], settings: evaluate.Settings) -> Store:
+  return Store(asked["workdir"], asked["chunk_size"], default=evaluate.default_chunk(settings))
 
 
 def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:

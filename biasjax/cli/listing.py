@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from biasjax import probes as all_probes
+from biasjax.convert import describe
 from biasjax.data.datasets import DATASETS, Dataset
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.terminal import aligned
 from biasjax.train import interventions as all_interventions
-from convert import describe
 
 
 def models(pattern: str) -> str:

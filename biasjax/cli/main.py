@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from biasjax import usage
+from biasjax import configuration
+from biasjax.cli import usage
 from biasjax.errors import BiasjaxError, suggestion
 
-CONFIGS = pathlib.Path(__file__).parent / "configs"
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
 flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints; a list.")
@@ -123,7 +123,7 @@ def settings(values: flags.FlagValues) -> dict:
     path = config_flags.get_config_filename(values["config"])
     if pathlib.Path(path).exists():
       raise BiasjaxError(f"--config={path} cannot be loaded: {' '.join(str(error).split())}") from error
-    there = [f"configs/{found.name}" for found in sorted(CONFIGS.glob("[a-z]*.py"))]
+    there = [f"configs/{found.name}" for found in sorted(configuration.FOLDER.glob("[a-z]*.py"))]
     raise BiasjaxError(f"--config={path}: there is no such file: {suggestion(path, there)}") from error
   sections = {name: config.pop(name, None) for name in SECTIONS}
   unknown = sorted(set(config) - set(SETTINGS))
@@ -205,13 +205,15 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
 
 def measure(asked: dict) -> int:
   """Measures models; or plans that, makes the tables again, or measures the machine."""
-  from biasjax import launch
+  from biasjax.engine import launch
 
   xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
-  from biasjax import commands, results, sinks
+  from biasjax.cli import commands
+  from biasjax.results import sinks
+  from biasjax.results.store import Store
 
   if asked["summarise"]:
-    return commands.tables(results.Store(asked["workdir"]), sinks.parse(asked["report_to"]))
+    return commands.tables(Store(asked["workdir"]), sinks.parse(asked["report_to"]))
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine
@@ -225,7 +227,7 @@ def list_names(asked: dict) -> int:
   what, _, pattern = asked["list"].partition(":")
   if what not in LISTED:
     raise BiasjaxError(f"--list={asked['list']}: {what!r} is unknown: {suggestion(what, LISTED)}")
-  from biasjax import listing
+  from biasjax.cli import listing
 
   usage.show(getattr(listing, what)(pattern or "*"))
   return 0
@@ -234,9 +236,9 @@ def list_names(asked: dict) -> int:
 def study_table(asked: dict) -> int:
   """Studies a table; by the published definitions where the config gives none."""
   from biasjax.report import command
-  from configs import study
 
-  return command.run(asked | {"study": asked["study"] or study.get_config().to_dict()["study"]})
+  published = configuration.load("study").get_config().to_dict()["study"]
+  return command.run(asked | {"study": asked["study"] or published})
 
 
 def train_network(asked: dict) -> int:
@@ -248,14 +250,14 @@ def train_network(asked: dict) -> int:
 
 def sweep_networks(asked: dict) -> int:
   """Trains a family of networks, which is then measured and studied."""
-  from biasjax import sweep
+  from biasjax.cli import sweep
 
   return sweep.run(asked)
 
 
 def score_trials(asked: dict) -> int:
   """Scores recorded decisions, writes the tables, prints the main one."""
-  from biasjax import scoring
+  from biasjax.recorded import scoring
 
   print(scoring.score_trials(asked["trials"], asked["workdir"]))
   print(f"{asked['workdir']}: trials.csv, error_consistency.csv (people.csv, ...)")
@@ -310,8 +312,9 @@ def find_config(argument: str) -> str:
   """--config=configs/X.py where there is no such file here: the one that is installed with biasjax."""
   flag, _, path = argument.partition("=")
   name = path.removeprefix("configs/")
-  if flag == "--config" and name != path and not pathlib.Path(path).exists() and (CONFIGS / name).exists():
-    return f"{flag}={CONFIGS / name}"
+  shipped = configuration.FOLDER / name
+  if flag == "--config" and name != path and not pathlib.Path(path).exists() and shipped.exists():
+    return f"{flag}={shipped}"
   return argument
 
 

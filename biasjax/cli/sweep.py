@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from biasjax import commands
+from biasjax.cli import commands
 from biasjax.data import opening
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report import command as report

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from biasjax.convert import readers, torchvision
+from biasjax.convert.families import StateDict
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import Architecture
 from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
 from biasjax.version import __version__
-from convert import readers, torchvision
-from convert.families import StateDict
 
 FORMAT = 1
 LIBRARIES = ("flax", "jax", "numpy", "orbax-checkpoint", "safetensors")

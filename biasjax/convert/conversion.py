@@ -11,13 +11,13 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
+from biasjax.convert import certificate, families, readers, torchvision
+from biasjax.convert.certificate import Normalization
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
-from convert import certificate, families, readers, torchvision
-from convert.certificate import Normalization
 
 FLOATS = (np.dtype("f2"), np.dtype("f4"), np.dtype("f8"), np.dtype(ml_dtypes.bfloat16))
 ASSUMED = Normalization(IMAGENET_MEAN, IMAGENET_STD, "assumed: ImageNet's, as torchvision and timm use it")

@@ -4,8 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from biasjax.convert import download, families, readers, resolving
 from biasjax.models import zoo
-from convert import download, families, readers, resolving
 
 OWN = "your own"
 FEW = 8  # entries of a container that are shown

@@ -7,9 +7,9 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
+from biasjax.convert import torchvision
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model, flatten
-from convert import torchvision
 
 
 def state_dict(model: Model) -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from biasjax.convert import readers
 from biasjax.errors import BiasjaxError
-from convert import readers
 
 Location = tuple[str, ...]
 

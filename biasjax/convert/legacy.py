@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convert import pickles
-from convert.pickles import Global
-from convert.tensors import BUILDERS, Storage, find_storage, storage_dtype, storage_view, strided
+from biasjax.convert import pickles
+from biasjax.convert.pickles import Global
+from biasjax.convert.tensors import BUILDERS, Storage, find_storage, storage_dtype, storage_view, strided
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from biasjax.convert import certificate
+from biasjax.convert.conversion import Conversion
+from biasjax.convert.tensors import Tensor
 from biasjax.errors import BiasjaxError
 from biasjax.models.resnet import BATCH_NORM_EPSILON, Architecture
-from convert import certificate
-from convert.conversion import Conversion
-from convert.tensors import Tensor
 
 
 def measure(conversion: Conversion) -> dict[str, object]:

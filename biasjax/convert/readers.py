@@ -19,10 +19,10 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from biasjax.convert import legacy, pickles
+from biasjax.convert.pickles import Global, Placeholder
+from biasjax.convert.tensors import BUILDERS, SafeTensor, Storage, Tensor, find_storage, is_tensor, one_line
 from biasjax.errors import BiasjaxError
-from convert import legacy, pickles
-from convert.pickles import Global, Placeholder
-from convert.tensors import BUILDERS, SafeTensor, Storage, Tensor, find_storage, is_tensor, one_line
 
 __all__ = ["File", "Placeholder", "Tensor", "is_tensor", "read"]
 

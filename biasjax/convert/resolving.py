@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from biasjax.convert import certificate, conversion, download
 from biasjax.errors import BiasjaxError
 from biasjax.models import load, zoo
-from convert import certificate, conversion, download
 
 
 def models_directory() -> pathlib.Path:

@@ -11,9 +11,9 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from biasjax.convert import pickles
+from biasjax.convert.pickles import Global, Placeholder
 from biasjax.errors import BiasjaxError
-from convert import pickles
-from convert.pickles import Global, Placeholder
 
 PIECE = 2**20  # bytes read at a time where a file is only checked
 MAX_DIMENSIONS = 8

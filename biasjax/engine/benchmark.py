@@ -17,14 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from biasjax import evaluate, partition, rates
+from biasjax import partition
 from biasjax.data.sources import Example, Source
-from biasjax.evaluate import Settings
+from biasjax.engine import evaluate, rates
+from biasjax.engine.evaluate import Settings
 from biasjax.models import load
 from biasjax.models.load import Model
 from biasjax.models.resnet import RESNET50, Architecture
 from biasjax.probes.base import Probe
-from biasjax.results import Store
+from biasjax.results.store import Store
 from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -18,15 +18,15 @@ import numpy as np
 import tqdm
 
 from biasjax import partition as partitions
-from biasjax import programs, schedule
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
+from biasjax.engine import programs, schedule
+from biasjax.engine.schedule import Chunk, Worker
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
 from biasjax.probes.base import Probe, Victim
 from biasjax.probes.decisions import Decision
-from biasjax.results import Store, Unit, chunks
-from biasjax.schedule import Chunk, Worker
+from biasjax.results.store import Store, Unit, chunks
 from biasjax.types import Images, Labels, Logits
 from biasjax.version import __version__
 

@@ -12,8 +12,8 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 
+from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
-from biasjax.schedule import Worker
 
 logger = logging.getLogger(__name__)
 

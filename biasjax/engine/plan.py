@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from biasjax import evaluate, partition, rates
+from biasjax import partition
 from biasjax.data.sources import Source
-from biasjax.evaluate import IN_FLIGHT, Settings
+from biasjax.engine import evaluate, rates
+from biasjax.engine.evaluate import IN_FLIGHT, Settings
 from biasjax.models.load import Model
 from biasjax.probes.base import Probe
-from biasjax.results import Store, chunks
+from biasjax.results.store import Store, chunks
 
 # Of one observation, compressed: 20.7 were measured in chunks of 100 images, 25.6 in chunks of 50.
 BYTES_PER_OBSERVATION = 24

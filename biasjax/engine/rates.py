@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from biasjax import partition, programs
+from biasjax import partition
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
+from biasjax.engine import programs
+from biasjax.engine.evaluate import IN_FLIGHT, Settings
 from biasjax.errors import BiasjaxError
-from biasjax.evaluate import IN_FLIGHT, Settings
 from biasjax.models.load import Model
 from biasjax.probes.base import Probe
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from biasjax import trials
 from biasjax.data.classes import categories as all_categories
 from biasjax.probes.base import Metric, Probe
 from biasjax.probes.decisions import drawn_categories, every_class, only, sixteen_categories
+from biasjax.recorded import trials
 
 NAME = "shape"
 

@@ -6,8 +6,8 @@ import pathlib
 import pandas as pd
 from etils import epath
 
-from biasjax import people, trials
-from biasjax.results import Store, write_file
+from biasjax.recorded import people, trials
+from biasjax.results.store import Store, write_file
 from biasjax.terminal import aligned, cell
 
 

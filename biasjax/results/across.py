@@ -1,6 +1,6 @@
 """Numbers that need several datasets or several models: axes, relative mCE, effective robustness.
 
-From a table of metrics (`results.Summary.metrics`) to further rows of it; neither jax nor images are needed.
+From a table of metrics (`summary.Summary.metrics`) to further rows of it; neither jax nor images are needed.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Observations on disk, and the tables that follow from them.
+"""Observations on disk; what follows from them is in `summary.py`.
 
 Layout of a working directory (docs/results.md):
 
@@ -24,7 +24,7 @@ import logging
 import os
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from biasjax import across
 from biasjax.errors import BiasjaxError
-from biasjax.probes.base import Probe
 
 logger = logging.getLogger(__name__)
 
@@ -315,107 +313,3 @@ def write_file(path: epath.Path, content: bytes) -> None:
     with contextlib.suppress(OSError):
       temporary.unlink(missing_ok=True)
     raise BiasjaxError(f"cannot write {path}: {error}; what is computed is kept, start again") from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-  """Every number that follows from stored observations.
-
-  Attributes:
-    metrics: columns model, dataset, probe, metric, value, low, high, n, detail; sorted by model and dataset.
-    excluded: {dataset: {example id: reason}} of the images that could not be decoded.
-    incomplete: what is left out because chunks are missing, a sentence each.
-    notes: what numbers of a dataset should be read with, a sentence each.
-  """
-
-  metrics: pd.DataFrame
-  excluded: dict[str, dict[str, str]]
-  incomplete: list[str]
-  notes: list[str] = dataclasses.field(default_factory=list)
-
-
-def summarise(store: Store, get_probe: Callable[[str, int], Probe]) -> Summary:
-  """Summarises what is complete; no model and no device is needed.
-
-  Args:
-    store: the observations.
-    get_probe: (name, pixels of a side) -> probe, for its summary.
-
-  Raises:
-    BiasjaxError: observations are damaged, or none are complete.
-  """
-  rows, excluded, incomplete = [], {}, []
-  units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
-  for (model, dataset, name), of_name in units.items():
-    probe = get_probe(name, of_name.key["preprocess"]["crop"])
-    wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
-    lacking = [other for other, unit in wanted.items() if unit is None or store.missing(unit)]
-    if lacking:
-      incomplete.append(
-        f"{model}, {name} on {dataset} lacks observations of {' and '.join(lacking)}: "
-        "run it to the end to have it in the tables"
-      )
-      continue
-    observations = {}
-    for other in wanted:
-      unit = units[model, dataset, other]
-      try:
-        observations[other], left_out = store.read(unit)
-      except BiasjaxError as error:
-        incomplete.append(f"{model}, {other} on {dataset}: {error}")
-        break
-      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
-      excluded.setdefault(dataset, {}).update(left_out)
-    if len(observations) < len(wanted):
-      continue
-    if not len(observations[name]):
-      raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
-    for metric in probe.summarise(observations):
-      column = metric.name.format(dataset=dataset)
-      numbers = (metric.value, metric.low, metric.high, metric.n, metric.detail)
-      rows.append((model, dataset, name, column, *numbers))
-  if not rows:
-    raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
-  columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  metrics = pd.DataFrame(rows, columns=columns)
-  metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
-  notes = [
-    f"{dataset}: {note}"
-    for dataset, known in sorted(store.manifest["datasets"].items())
-    for note in known.get("notes", ())
-  ]
-  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
-
-
-def wide(metrics: pd.DataFrame) -> pd.DataFrame:
-  """A row for each model and a column for each metric, named and scaled as in the paper's table.
-
-  Metrics whose names do not hold the dataset (the biases) come from one dataset; where several have been
-  probed, the others' columns end in "@dataset".
-  """
-  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
-  own = metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
-  column = np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
-  table = metrics.assign(column=column)
-  order = list(dict.fromkeys(table["column"]))
-  return table.pivot(index="model", columns="column", values="value")[order].reset_index()
-
-
-def _preferred(datasets: set[str]) -> str:
-  return "imagenet" if "imagenet" in datasets else min(datasets)
-
-
-def write_tables(store: Store, summary: Summary) -> None:
-  """Writes results.csv (wide), metrics.csv (with intervals and counts) and excluded.csv (images left out)."""
-  left_out = [
-    (dataset, image, reason)
-    for dataset, images in sorted(summary.excluded.items())
-    for image, reason in sorted(images.items())
-  ]
-  tables = {
-    "results.csv": wide(summary.metrics),
-    "metrics.csv": summary.metrics.drop(columns="detail"),
-    "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
-  }
-  for name, table in tables.items():
-    write_file(store.workdir / name, table.to_csv(index=False).encode())

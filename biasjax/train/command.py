@@ -11,16 +11,16 @@ import jax
 import numpy as np
 from etils import epath
 
-import convert
+from biasjax import convert
 from biasjax import partition as partitions
-from biasjax import sinks
+from biasjax.convert import conversion, export, torchvision
 from biasjax.data import opening, sources, synthetic
 from biasjax.data.classes import SUBSETS, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import load, resnet
+from biasjax.results import sinks
 from biasjax.train import batches, interventions, loop, step
 from biasjax.types import Variables
-from convert import conversion, export, torchvision
 
 CLASSES = {  # of a network, for each kind of labels that it can be trained on
   **dict.fromkeys(("imagenet", *SUBSETS), len(wordnet_ids())),

@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, results
+from biasjax import probes
 from biasjax.data.sources import Example, Source
+from biasjax.engine import evaluate
 from biasjax.models.load import Model
 from biasjax.models.resnet import RESNET18
 from biasjax.ops.attacks import threat
 from biasjax.probes import adversary
 from biasjax.report import adversarial
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise
 from made_images import encoded, pixels
 
 PROBE = "autoattack:eps=1+8:attacks=apgd-ce+apgd-t+square:steps=3:queries=8"
@@ -46,19 +49,19 @@ def source(model):
   return Source("made", COUNT, read, "pictures", "memory")
 
 
-def run(model, source, workdir, batch_size=4, keep=5) -> results.Store:
-  store = results.Store(workdir, 4)
+def run(model, source, workdir, batch_size=4, keep=5) -> Store:
+  store = Store(workdir, 4)
   settings = evaluate.Settings(batch_size=batch_size, keep_adversarial=keep)
   evaluate.evaluate([model], [probes.get(PROBE)], source, store, settings)
   return store
 
 
 @pytest.fixture(scope="module")
-def stored(model, source, tmp_path_factory) -> results.Store:
+def stored(model, source, tmp_path_factory) -> Store:
   return run(model, source, tmp_path_factory.mktemp("attacked"))
 
 
-def observations(store: results.Store) -> pd.DataFrame:
+def observations(store: Store) -> pd.DataFrame:
   (unit,) = store.units()
   return store.read(unit)[0]
 
@@ -83,7 +86,7 @@ def test_observations_say_what_broke_each_image_at_what_loss_and_distance(stored
 
 def test_accuracy_is_over_the_true_number_of_images(stored):
   """Seven images in batches of four: the padded row counts for nothing."""
-  metrics = results.summarise(stored, probes.get).metrics.set_index("metric")
+  metrics = summarise(stored, probes.get).metrics.set_index("metric")
   table = observations(stored)
   right = (table["rank"] == 0).groupby(table["condition"]).sum()
   name = f"top1_acc/{PROBE.replace('autoattack', 'AutoAttack')}/eps=1"
@@ -127,7 +130,7 @@ def test_kept_images_are_drawn_clean_perturbed_and_their_difference(stored):
 
 
 def test_an_interrupted_run_ends_with_the_same_observations(model, source, stored, tmp_path, monkeypatch):
-  write = results.Store.write
+  write = Store.write
 
   def interrupted(self, unit, chunk, *rest):
     if chunk[0]:
@@ -135,7 +138,7 @@ def test_an_interrupted_run_ends_with_the_same_observations(model, source, store
     write(self, unit, chunk, *rest)
 
   with monkeypatch.context() as patch:
-    patch.setattr(results.Store, "write", interrupted)
+    patch.setattr(Store, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
       run(model, source, tmp_path)
   pd.testing.assert_frame_equal(observations(run(model, source, tmp_path)), observations(stored))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from biasjax.convert import conversion
 from biasjax.models.load import load
 from biasjax.ops.attacks import loop, pgd, threat
-from convert import conversion
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "convert"))
 

@@ -13,14 +13,14 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-import run
-from biasjax import listing, options, probes, usage
+from biasjax import options, probes
+from biasjax.cli import converting, listing, usage
+from biasjax.cli import main as run
 from biasjax.data import datasets
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import zoo
-from convert import __main__ as converting
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_RUN = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()["run"]}
 
@@ -208,8 +208,8 @@ def test_messages_name_the_command_as_it_was_called(monkeypatch):
 def test_what_is_installed():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())
   assert project["project"]["scripts"] == {
-    "biasjax": "run:start",
-    "biasjax-convert": "convert.__main__:start",
+    "biasjax": "biasjax.cli.main:start",
+    "biasjax-convert": "biasjax.cli.converting:start",
   }
   assert callable(run.start)
   assert callable(converting.start)

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from biasjax.convert import torchvision
 from biasjax.models.load import flatten
 from biasjax.models.resnet import Architecture
 from biasjax.train import step
-from convert import torchvision
 from made_images import class_folder
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 COUNTS = {"n02391049": 3, "n04548280": 4, "n07747607": 3}
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from biasjax import sweep
+from biasjax.cli import sweep
 from biasjax.errors import BiasjaxError
 
 ASKED = {

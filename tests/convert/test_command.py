@@ -12,11 +12,11 @@ import pytest
 from safetensors.numpy import save_file
 
 import biasjax
+from biasjax.cli import converting as command
+from biasjax.convert import torchvision as names
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import Architecture
-from convert import __main__ as command
-from convert import torchvision as names
 from torch_networks import network, save
 
 TINY = Architecture("bottleneck", (1, 1), width=2, inner_width=2, num_classes=3)
@@ -337,7 +337,7 @@ def test_conversion_needs_no_torch_and_says_nothing_else(torchvision, tmp_path):
     "  def find_spec(self, name, path=None, target=None):\n"
     "    if name.partition('.')[0] in ('torch', 'torchvision', 'timm'): raise ModuleNotFoundError(name)\n"
     "sys.meta_path.insert(0, Absent())\n"
-    "from convert.__main__ import main; import biasjax\n"
+    "from biasjax.cli.converting import main; import biasjax\n"
     "assert main(['convert', '--checkpoint=net.pth', '--output=net']) == 0\n"
     "biasjax.load('net')"
   )

@@ -15,11 +15,11 @@ import urllib.parse
 import pytest
 
 import biasjax
-import convert
+from biasjax import convert
+from biasjax.cli import converting as command
+from biasjax.convert import download, resolving
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
-from convert import __main__ as command
-from convert import download, resolving
 from torch_networks import network, save
 
 CONTENT = bytes(range(256)) * 4000
@@ -214,7 +214,7 @@ def test_full_disk_is_one_line_and_keeps_the_part(server, monkeypatch):
 
 PROGRAM = """
 import sys
-from convert import download
+from biasjax.convert import download
 print(download.fetch(sys.argv[1], sha256=sys.argv[2]))
 """
 

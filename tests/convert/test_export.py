@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import biasjax
+from biasjax.cli import converting as command
+from biasjax.convert import certificate, conversion, parity, readers
 from biasjax.models.resnet import Architecture
-from convert import __main__ as command
-from convert import certificate, conversion, parity, readers
 from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
 
@@ -80,7 +80,7 @@ def test_parity_is_measured_and_recorded(net, tmp_path, capsys):
 
 
 def test_parity_notices_a_network_that_is_another(net, tmp_path, monkeypatch, capsys):
-  from convert import torchvision as names
+  from biasjax.convert import torchvision as names
 
   correct = names.to_flax
   # Of a 3x3 kernel that is transposed, nothing but the logits would tell.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import biasjax
-from convert import __main__ as command
+from biasjax.cli import converting as command
 from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
 
 TOLERANCE = 1e-4

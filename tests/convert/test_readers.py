@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from biasjax.convert import pickles, readers
 from biasjax.errors import BiasjaxError
-from convert import pickles, readers
 
 torch = pytest.importorskip("torch", reason="PyTorch writes the files")
 # What zipfile and pickletools import when they need it; then any later import is one too many.
@@ -336,7 +336,7 @@ def test_hostile_pickles_run_nothing(tmp_path):
   program = """
 import encodings.cp437, encodings.raw_unicode_escape, json, pathlib, sys, time
 from biasjax.errors import BiasjaxError
-from convert import readers, families
+from biasjax.convert import readers, families
 paths = sorted(pathlib.Path(sys.argv[1]).glob("*.pth"))
 seen, done = [], {}
 def hook(event, arguments):
@@ -509,9 +509,9 @@ def compare(got, path, container):
 
 def test_mutated_networks_are_converted_exactly_or_refused(tmp_path, monkeypatch):
   """The whole way, of a file whose every byte has a checksum: its tensors, or none."""
+  from biasjax.convert import certificate, conversion, torchvision
   from biasjax.models import load
   from biasjax.models.resnet import Architecture
-  from convert import certificate, conversion, torchvision
 
   monkeypatch.setattr(certificate, "logits", lambda *_: [])  # to compile a network would take longer
   tiny = Architecture("basic", (1,), width=1, inner_width=1, num_classes=2)

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from biasjax.convert import certificate, conversion, describe, families, readers
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
-from convert import certificate, conversion, describe, families, readers
 from torch_networks import logits, network, relative_difference
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, partition, probes, programs, results
+from biasjax import partition, probes
 from biasjax.data import sources
+from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
+from biasjax.results.store import Store
 from made_images import class_folder
 from made_models import made_model
 
@@ -29,7 +31,7 @@ def compute(folder: pathlib.Path, kind: str, workdir: pathlib.Path) -> None:
   settings = evaluate.Settings(batch_size=1, partitioner=kind)
   chosen = [probes.get(name, source.crop) for name in PROBES]
   models = [made_model("a", 0), made_model("b", 1)]
-  evaluate.evaluate(models, chosen, source, results.Store(workdir, 11), settings)
+  evaluate.evaluate(models, chosen, source, Store(workdir, 11), settings)
 
 
 def compiled_steps() -> dict[str, str]:

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, programs, results
+from biasjax import probes
 from biasjax.data import preprocess, sources
+from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise
 from made_images import class_folder, encoded, pixels
 from made_models import ARCHITECTURE, made_model, network
 
@@ -25,14 +28,14 @@ def source(tmp_path):
   return sources.folder(class_folder(tmp_path / "images", COUNTS), "made")
 
 
-def run(models, names, source, workdir, *, chunk_size=4, batch_size=3, **of_settings) -> results.Store:
-  store = results.Store(workdir, chunk_size)
+def run(models, names, source, workdir, *, chunk_size=4, batch_size=3, **of_settings) -> Store:
+  store = Store(workdir, chunk_size)
   settings = evaluate.Settings(batch_size=batch_size, **of_settings)
   evaluate.evaluate(models, [probes.get(name) for name in names], source, store, settings)
   return store
 
 
-def table(store: results.Store) -> pd.DataFrame:
+def table(store: Store) -> pd.DataFrame:
   tables = [store.read(unit)[0] for unit in store.units()]
   columns = ["model", "probe", "condition", "example_id"]
   return pd.concat(tables).sort_values(columns, ignore_index=True)
@@ -98,7 +101,7 @@ def contents(workdir) -> dict[str, bytes]:
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypatch, written):
   model = made_model("a", 0)
   run([model], ["accuracy"], source, tmp_path / "whole")
-  write, count = results.Store.write, []
+  write, count = Store.write, []
 
   def interrupted(self, *args):
     if len(count) == written:
@@ -107,7 +110,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypat
     write(self, *args)
 
   with monkeypatch.context() as patch:
-    patch.setattr(results.Store, "write", interrupted)
+    patch.setattr(Store, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
       run([model], ["accuracy"], source, tmp_path / "cut")
   run([model], ["accuracy"], source, tmp_path / "cut", batch_size=3)
@@ -117,13 +120,13 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypat
 def test_what_is_there_is_not_computed_again(tmp_path, source, monkeypatch):
   a, b = made_model("a", 0), made_model("b", 1)
   run([a], ["accuracy"], source, tmp_path / "out")
-  write, written = results.Store.write, []
+  write, written = Store.write, []
 
   def noted(self, unit, chunk, *rest):
     written.append((unit.model, chunk))
     write(self, unit, chunk, *rest)
 
-  monkeypatch.setattr(results.Store, "write", noted)
+  monkeypatch.setattr(Store, "write", noted)
   run([a, b], ["accuracy"], source, tmp_path / "out")
   assert written == [("b", chunk) for chunk in [(0, 4), (4, 8), (8, 11)]]
   run([a, b], ["accuracy"], source, tmp_path / "out")
@@ -153,14 +156,14 @@ def test_an_undecodable_image_is_left_out_of_every_condition(tmp_path, source):
     counts = observations.groupby("condition")["example_id"].nunique()
     assert set(counts) == {10}
     assert len(counts) == len(probes.get(unit.probe).conditions)
-  assert results.summarise(store, probes.get).excluded["made"].keys() == excluded.keys()
+  assert summarise(store, probes.get).excluded["made"].keys() == excluded.keys()
 
 
 def test_logits_that_are_not_finite_stop_that_model_and_not_the_run(tmp_path, source):
   model = made_model("a", 0)
   model.variables["params"]["fc"]["bias"][3] = np.inf
   other = made_model("b", 1)
-  store = results.Store(tmp_path / "out", 4)
+  store = Store(tmp_path / "out", 4)
   outcome = evaluate.evaluate([model, other], [probes.get("accuracy")], source, store)
   assert list(outcome.stopped) == ["a"]
   assert "logits of 4 image(s) are not finite, e.g. n01440764/" in outcome.stopped["a"]
@@ -198,7 +201,7 @@ def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(t
   apply = counted("apply", network().apply)
   models = [dataclasses.replace(made_model(str(seed), seed), apply=apply) for seed in range(3)]
   settings = evaluate.Settings(batch_size=3)
-  evaluate.evaluate(models, [probe], source, results.Store(tmp_path / "out", 4), settings)
+  evaluate.evaluate(models, [probe], source, Store(tmp_path / "out", 4), settings)
   assert sorted(traced) == ["apply", "perturb"]
 
 

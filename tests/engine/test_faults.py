@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from etils import epath
 
-from biasjax import evaluate, launch, probes, rates, results
+from biasjax import probes
 from biasjax.data import sources
+from biasjax.engine import evaluate, launch, rates
+from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
-from biasjax.schedule import Worker
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise
 from made_images import class_folder
 from made_models import made_model
 
@@ -25,8 +28,8 @@ def source(tmp_path):
   return sources.folder(class_folder(tmp_path / "images", COUNTS), "made")
 
 
-def run(source, workdir, models=None, **of_settings) -> results.Store:
-  store = results.Store(workdir, 4)
+def run(source, workdir, models=None, **of_settings) -> Store:
+  store = Store(workdir, 4)
   settings = evaluate.Settings(batch_size=4, **of_settings)
   evaluate.evaluate(models or [made_model("a", 0)], [probes.get("accuracy")], source, store, settings)
   return store
@@ -70,11 +73,11 @@ def test_damage_inside_a_chunk_is_set_aside_and_computed_again(tmp_path, source)
     damaged[at] ^= 255
   path.write_bytes(damaged)
   with pytest.raises(BiasjaxError, match=r"holds nothing complete: a, accuracy on made: .* set aside"):
-    results.summarise(store, probes.get)
+    summarise(store, probes.get)
   run(source, tmp_path / "out")
   after = contents(tmp_path / "out")
   assert {name: after[name] for name in before} == before
-  assert len(results.summarise(store, probes.get).metrics)
+  assert len(summarise(store, probes.get).metrics)
 
 
 def test_one_damaged_unit_does_not_hide_the_others(tmp_path, source):
@@ -83,7 +86,7 @@ def test_one_damaged_unit_does_not_hide_the_others(tmp_path, source):
   damaged = bytearray(path.read_bytes())
   damaged[40:200] = bytes(160)
   path.write_bytes(damaged)
-  summary = results.summarise(store, probes.get)
+  summary = summarise(store, probes.get)
   assert set(summary.metrics["model"]) == {"b"}
   assert "a, accuracy on made" in summary.incomplete[0]
 
@@ -107,17 +110,17 @@ def test_too_little_memory_on_the_device_is_one_message(tmp_path, source):
 
 
 def test_two_runs_register_their_models_side_by_side(tmp_path, source):
-  first, second = results.Store(tmp_path / "out", 4), results.Store(tmp_path / "out", 4)
+  first, second = Store(tmp_path / "out", 4), Store(tmp_path / "out", 4)
   for store, name in ((first, "a"), (second, "b")):
     work = evaluate.units([made_model(name, 0)], [probes.get("accuracy")], source, evaluate.Settings())
     store.register(source, itertools.chain(*work))
-  assert [unit.model for unit in results.Store(tmp_path / "out").units()] == ["a", "b"]
+  assert [unit.model for unit in Store(tmp_path / "out").units()] == ["a", "b"]
 
 
 def test_a_run_of_another_format_is_not_read(tmp_path):
   (tmp_path / "run.json").write_text('{"format": 1, "chunk_size": 4, "datasets": {}, "units": []}')
   with pytest.raises(BiasjaxError, match="was written by another version of biasjax"):
-    results.Store(tmp_path)
+    Store(tmp_path)
 
 
 # The batch size that is found by trying

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biasjax import passes, probes
+from biasjax import probes
 from biasjax.data import preprocess
 from biasjax.data.sources import Example, Source
+from biasjax.engine import passes
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
 from biasjax.models.load import Model

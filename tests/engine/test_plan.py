@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from biasjax import benchmark, commands, evaluate, plan, probes, results
+from biasjax import probes
+from biasjax.cli import commands
 from biasjax.data import sources
+from biasjax.engine import benchmark, evaluate, plan
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise
 from made_images import class_folder
 from made_models import made_checkpoint, made_model
 
@@ -40,7 +44,7 @@ def test_a_plan_counts_what_is_missing(asked, tmp_path):
   source = sources.open_source(asked["dataset"][0])
   models = [made_model("a", 0), made_model("b", 1)]
   planned, settings = probes.plan(asked["probes"], [source]), evaluate.Settings(batch_size=4)
-  store = results.Store(tmp_path / "out", 4)
+  store = Store(tmp_path / "out", 4)
   rows = plan.rows(models, planned, [source], store, settings)
   counted = [(row.probe, row.images, row.conditions, row.forwards) for row in rows]
   assert counted == [("accuracy", 11, 1, 22), ("spectral", 11, 22, 484)]
@@ -95,7 +99,7 @@ def test_operations_are_those_of_a_resnet_50():
 
 def test_made_pictures_decode(tmp_path):
   source = benchmark.made_source(70)
-  store = results.Store(tmp_path / "out", 70)
+  store = Store(tmp_path / "out", 70)
   accuracy = [probes.get("accuracy")]
   evaluate.evaluate([made_model("a", 0)], accuracy, source, store, evaluate.Settings(batch_size=35))
-  assert not results.summarise(store, probes.get).excluded.get("made")
+  assert not summarise(store, probes.get).excluded.get("made")

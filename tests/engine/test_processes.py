@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import results
+from biasjax.results.store import Store
 from made_images import class_folder
 from made_models import made_checkpoint
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 COUNTS = {"n01440764": 8, "n01443537": 8, "n15075141": 8}
 LIMIT_S = 110
 CHUNKS = 6 * 2  # of four images, for accuracy and for spectral
@@ -141,7 +141,7 @@ def test_the_log_tells_chunk_by_chunk_what_was_done(made):
 
 
 def test_a_directory_that_another_run_uses_is_refused(made, tmp_path):
-  with results.Store(tmp_path / "out", 4).lock("0-of-1"):
+  with Store(tmp_path / "out", 4).lock("0-of-1"):
     done = subprocess.run(
       command(made, tmp_path / "out"), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
     )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biasjax import schedule
-from biasjax.schedule import Worker
+from biasjax.engine import schedule
+from biasjax.engine.schedule import Worker
 
 CHUNK_S = 5.0  # that a chunk takes in the simulation
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import biasjax
+from biasjax.convert import certificate, torchvision
 from biasjax.models import load, resnet
-from convert import certificate, torchvision
 
 PARAMETERS = {  # torchvision's documentation
   resnet.RESNET18: 11_689_512,

@@ -33,9 +33,11 @@ def test_the_example_is_found_by_its_name(example):
 
 
 def test_the_example_goes_through_the_pass(example, tmp_path):
-  from biasjax import evaluate, results
+  from biasjax.engine import evaluate
   from biasjax.models.load import Model
   from biasjax.models.resnet import RESNET18
+  from biasjax.results.store import Store
+  from biasjax.results.summary import summarise
   from made_images import encoded, pixels
 
   images = [pixels(224, 224, seed=seed) for seed in range(5)]
@@ -48,9 +50,9 @@ def test_the_example_goes_through_the_pass(example, tmp_path):
 
   source = Source("made", 5, read, "five images", "memory")
   model = Model("seven", RESNET18, {"zero": jnp.zeros(())}, apply, "always class 7", {})
-  store = results.Store(tmp_path / "out", 3)
+  store = Store(tmp_path / "out", 3)
   evaluate.evaluate([model], [example], source, store, evaluate.Settings(batch_size=2))
-  metrics = results.summarise(store, lambda name, size: example).metrics
+  metrics = summarise(store, lambda name, size: example).metrics
   assert list(metrics["value"]) == [40.0] * 4  # two of five
   assert list(metrics["metric"]) == [f"contrast/{c}" for c in (1.0, 0.3, 0.1, 0.03)]
 

@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import evaluate, probes, results, trials
+from biasjax import probes
 from biasjax.data import preprocess, sources, synthetic
 from biasjax.data.classes import categories, category_classes
+from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
 from biasjax.models.resnet import Architecture
+from biasjax.recorded import trials
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise, wide
 from made_images import encoded, pixels
 
 STIMULI = ("cat1-dog2", "cat2-dog1", "dog3-cat1", "bear1-car1", "car1-bear2", "car2-car3")
@@ -95,7 +99,7 @@ def fixed(source: sources.Source, responses: dict[str, str]) -> Model:
 
 
 def shown(source, responses, workdir, names=("shape",)):
-  store = results.Store(workdir, 4)
+  store = Store(workdir, 4)
   planned = probes.plan(names, [source])[source.name]
   evaluate.evaluate([fixed(source, responses)], planned, source, store, evaluate.Settings(batch_size=4))
   return store
@@ -108,9 +112,9 @@ def test_stimuli_of_a_folder_are_decided_and_summarised(tmp_path):
   table, _ = store.read(store.units()[0])
   responses = {pathlib.PurePosixPath(r.example_id).stem: r.prediction for r in table.itertuples()}
   assert {name: categories()[response] for name, response in responses.items()} == RESPONSES
-  summary = results.summarise(store, probes.get)
-  wide = results.wide(summary.metrics)
-  assert wide["shape-bias"][0] == 2 / 3
+  summary = summarise(store, probes.get)
+  table_of_results = wide(summary.metrics)
+  assert table_of_results["shape-bias"][0] == 2 / 3
   members = [len(category_classes()[RESPONSES[pathlib.PurePosixPath(i).stem]]) for i in table["example_id"]]
   expected = [(np.exp(12) / n + (n - 1) / n) / ((np.exp(12) - 1) / n + 16) for n in members]
   np.testing.assert_allclose(table["confidence"], expected, rtol=1e-5)
@@ -154,7 +158,7 @@ def test_tfds_stimuli_give_what_the_folder_gives(tmp_path, prepared_stimuli):
     source = sources.open_source(spec)
     assert (source.labels, source.resize) == ("cue_conflict", None)
     store = shown(source, RESPONSES, tmp_path / source.name)
-    metrics_table = results.summarise(store, probes.get).metrics
+    metrics_table = summarise(store, probes.get).metrics
     biases[spec] = metrics_table.drop(columns="dataset").to_json()
   assert len(set(biases.values())) == 1
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import people, scoring
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError
+from biasjax.recorded import people, scoring
 
 HEADER = "subj,Session,trial,rt,object_response,category,condition,imagename"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax import scoring, trials
 from biasjax.errors import BiasjaxError
+from biasjax.recorded import scoring, trials
 from biasjax.statistics import error_consistency, ratio_of_totals
 
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import scipy.special
 
-from biasjax import across
+from biasjax.configuration import load
 from biasjax.data.layouts import ALEXNET, ALEXNET_CLEAN, SEVERITIES
-from configs import study
+from biasjax.results import across
 
 
 def metrics(values: dict[str, dict[str, float]], half: float = 1.0) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def derived(values, half=1.0) -> pd.DataFrame:
 
 def test_axes_are_those_of_the_study():
   assert {axis: list(columns) for axis, columns in across.AXES.items()} == {
-    axis["name"]: axis["mean"] for axis in study.get_config().to_dict()["study"]["axes"]
+    axis["name"]: axis["mean"] for axis in load("study").get_config().to_dict()["study"]["axes"]
   }
 
 
@@ -39,7 +39,7 @@ def test_axes_of_the_published_table_agree_with_the_study(reference):
   columns = [column for of_axis in across.AXES.values() for column in of_axis]
   complete = published[columns].dropna()
   found = derived({str(model): dict(row) for model, row in complete.iterrows()})
-  of_study = definitions.parse(study.get_config().to_dict()["study"])
+  of_study = definitions.parse(load("study").get_config().to_dict()["study"])
   expected, _ = definitions.compute(of_study.axes, complete)
   scored = {v.name: v for v in of_study.variations}["z-scored benchmarks"].axes
   z, _ = definitions.compute(scored, complete)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from tensorboardX.proto import event_pb2
 
-from biasjax import sinks
 from biasjax.errors import BiasjaxError
+from biasjax.results import sinks
 
 TABLE = pd.DataFrame({"model": ["a", "b"], "top1_acc/imagenet": [75.5, 50.0], "LPP": [0.5, float("nan")]})
 

@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pandas as pd
 
-from biasjax import probes, results
+from biasjax import probes
 from biasjax.data import sources
 from biasjax.data.classes import categories
+from biasjax.results.store import Store, Unit
+from biasjax.results.summary import summarise, write_tables
 from made_images import class_folder
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 WNIDS = {"n01440764": 3, "n02391049": 3}
 
 
@@ -23,11 +25,11 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
   )
 
 
-def observed(store: results.Store, source: sources.Source, probe_name: str, seed: int) -> None:
+def observed(store: Store, source: sources.Source, probe_name: str, seed: int) -> None:
   """Made-up observations of one probe, as the pass writes them."""
   probe = probes.get(probe_name)
   key = {"seed": seed, "labels": source.labels, "preprocess": {"crop": source.crop}}
-  unit = results.Unit("net", source.name, probe.name, key)
+  unit = Unit("net", source.name, probe.name, key)
   store.register(source, [unit])
   examples = [source.read(i) for i in range(source.length)]
   n, rng = len(examples) * len(probe.conditions), np.random.default_rng(seed)
@@ -54,11 +56,11 @@ def cue_folder(root: pathlib.Path) -> pathlib.Path:
 def test_every_table_follows_from_the_observations_alone(tmp_path):
   images = sources.folder(class_folder(tmp_path / "images", WNIDS))
   stimuli = sources.cue_conflict(cue_folder(tmp_path / "stimuli"))
-  store = results.Store(tmp_path / "out", 100)
+  store = Store(tmp_path / "out", 100)
   for i, name in enumerate(("accuracy", "spectral", "spectral:mask=radial", "critical_band")):
     observed(store, images, name, i)
   observed(store, stimuli, "shape", 9)
-  results.write_tables(store, results.summarise(store, probes.get))
+  write_tables(store, summarise(store, probes.get))
   tables = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.csv")}
   shutil.rmtree(tmp_path / "images")  # neither images nor networks are there any more
   shutil.rmtree(tmp_path / "stimuli")
@@ -80,7 +82,7 @@ def test_every_table_follows_from_the_observations_alone(tmp_path):
 
 def test_trials_are_compared_with_the_networks_of_the_workdir(tmp_path):
   stimuli = sources.cue_conflict(cue_folder(tmp_path / "stimuli"), "cue")
-  observed(results.Store(tmp_path / "out", 100), stimuli, "shape", 9)
+  observed(Store(tmp_path / "out", 100), stimuli, "shape", 9)
   rows = ["subj,object_response,category,imagename"]
   rows += [f"subject-01,cat,{s},1_x_{s}1-{t}2.png" for s, t in (("cat", "dog"), ("bear", "car"))]
   (tmp_path / "person.csv").write_text("\n".join(rows))

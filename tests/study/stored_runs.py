@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 
-from biasjax import results
-from biasjax.results import Store, Unit
+from biasjax.results.store import Store, Unit, chunks
 
 
 class Images:
@@ -23,7 +22,7 @@ def write(folder, decisions, dataset="drawn", probe="accuracy"):
   units = [Unit(model, dataset, probe, {"model": model, "seed": 0}) for model in decisions]
   store.register(Images(dataset, n), units)
   for unit in units:
-    for start, stop in results.chunks(n, 3):
+    for start, stop in chunks(n, 3):
       rows = {name: [] for name in ("condition", "example_id", "label", "prediction", "rank", "confidence")}
       for condition, (label, prediction, confidence) in decisions[unit.model].items():
         for i in range(start, stop):

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from biasjax.convert import torchvision as names
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import Architecture, ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, interventions, loop, step
-from convert import torchvision as names
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]

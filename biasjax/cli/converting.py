@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from biasjax import usage
+from biasjax.cli import usage
 from biasjax.errors import BiasjaxError, suggestion
 
 TEXTS = {
@@ -83,8 +83,8 @@ def run(asked: flags.FlagValues) -> None:
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
   from etils import epath
 
+  from biasjax.convert import certificate, describe, export, readers
   from biasjax.models import load
-  from convert import certificate, describe, export, readers
 
   match actions[0]:
     case "list":
@@ -105,7 +105,7 @@ def run(asked: flags.FlagValues) -> None:
 
 
 def _folder(spec: str) -> pathlib.Path:
-  from convert import resolving
+  from biasjax.convert import resolving
 
   if pathlib.Path(spec).is_dir():
     return pathlib.Path(spec)
@@ -116,8 +116,8 @@ def _folder(spec: str) -> pathlib.Path:
 
 def _convert_models(asked: flags.FlagValues) -> None:
   """Fetches and converts rows of the zoo."""
+  from biasjax.convert import conversion, download, resolving
   from biasjax.models import zoo
-  from convert import conversion, download, resolving
 
   names = zoo.matching(asked.model, list(zoo.ZOO))
   if len(names) > 1 and (asked.output or asked.name):
@@ -140,8 +140,8 @@ def _convert_models(asked: flags.FlagValues) -> None:
 
 def _convert_file(asked: flags.FlagValues) -> None:
   """Converts a file that the user has."""
+  from biasjax.convert import conversion, families
   from biasjax.models import zoo
-  from convert import conversion, families
 
   if asked.family and asked.family not in families.FAMILIES:
     hint = suggestion(asked.family, families.FAMILIES)
@@ -165,8 +165,8 @@ def _convert_file(asked: flags.FlagValues) -> None:
 
 
 def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
+  from biasjax.convert import resolving
   from biasjax.models import zoo
-  from convert import resolving
 
   if asked.output and asked.name:
     raise BiasjaxError("one of --output (a folder) and --name is needed, not both")
@@ -182,7 +182,7 @@ def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
 
 
 def _normalization(asked: flags.FlagValues):
-  from convert.certificate import Normalization
+  from biasjax.convert.certificate import Normalization
 
   if asked.mean is None:
     return None
@@ -199,9 +199,9 @@ def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
 
 def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Path) -> None:
   """Measures parity if asked, writes, and says what was found and where it is."""
-  from convert import conversion, parity
-  from convert.pickles import printable
-  from convert.torchvision import COUNTER
+  from biasjax.convert import conversion, parity
+  from biasjax.convert.pickles import printable
+  from biasjax.convert.torchvision import COUNTER
 
   found = converted.certificate
   if asked.parity:
