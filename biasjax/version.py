@@ -1,3 +1,3 @@
 """The version, in one place. It is part of every observation's key: see docs/results.md."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

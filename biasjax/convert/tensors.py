@@ -5,7 +5,7 @@ import math
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -33,6 +33,7 @@ STORAGE_DTYPES = {
 }
 
 
+@runtime_checkable
 class Tensor(Protocol):
   """A tensor in a file; its values are read when asked for, and are not kept."""
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from biasjax.results import across
 from biasjax.results.store import Store, write_file
 
 
+@runtime_checkable
 class Summarised(Protocol):
   """What tables need of a probe (`probes.base.Probe`)."""
 

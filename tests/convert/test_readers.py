@@ -142,7 +142,7 @@ def test_reading_is_lazy(tmp_path):
   save(tmp_path / "x", content, "legacy")
   # Not getrusage: that would count what the parent had when the process was forked.
   program = (
-    "import re, sys; from convert import readers\n"
+    "import re, sys; from biasjax.convert import readers\n"
     "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
     "before = peak(); file = readers.read(sys.argv[1]); file.tree['kept'].read(); print(peak() - before)\n"
     "whole = [tensor.read() for tensor in file.tree['optimizer']]; print(peak() - before)"
