@@ -320,7 +320,7 @@ def test_checkpoint_of_a_named_model_can_be_given_as_a_file(published, tmp_path,
 
 def test_two_processes_convert_a_name_once(published, server, tmp_path):
   program = (
-    "import sys; from biasjax.models import zoo; from convert import resolve\n"
+    "import sys; from biasjax.models import zoo; from biasjax.convert import resolve\n"
     "row = zoo.Checkpoint('tiny', 'baseline', 'tiny', sys.argv[1], 'plain', 'us', 'MIT', sys.argv[2])\n"
     "zoo.ZOO.clear(); zoo.ZOO['tiny'] = row; print(resolve(['tiny'])[0])"
   )
