@@ -92,8 +92,8 @@ class Adversary:
     keys: Any,
     *,
     keep: bool = True,
-    smaller: "Outcome | None" = None,
-  ) -> "Outcome":
+    smaller: "Progress | None" = None,
+  ) -> "Progress":
     """The outcome of all stages in order, each on the examples that are still right.
 
     Args:
@@ -108,7 +108,7 @@ class Adversary:
       BiasjaxError: fewer classes compete than a stage needs.
     """
     keys = self.victim.partition.get(keys)
-    outcome = smaller.copy() if smaller else Outcome.of_clean(self.images, self.clean)
+    outcome = smaller.copy() if smaller else Progress.of_clean(self.images, self.clean)
     starts = outcome.images.copy()
     for stage in stages:
       self._refuse_few_classes(stage)
@@ -166,7 +166,7 @@ class Adversary:
     run = by_steps if self.on_host else whole
     return _grouped(partition, self.sizes, lambda *of_group: run(loop.Task(*of_group)), *arrays)
 
-  def attacked(self, condition: str, eps: float, outcome: "Outcome") -> tuple[str, Attacked]:
+  def attacked(self, condition: str, eps: float, outcome: "Progress") -> tuple[str, Attacked]:
     """What a probe yields for one condition, the norms checked.
 
     Columns: `broken_by` (the attack that first made the network wrong, "clean" where it was, "" where it is
@@ -190,7 +190,7 @@ class Adversary:
 
 
 @dataclasses.dataclass
-class Outcome:
+class Progress:
   """Where an attack stands, for each example: image, whether it is right, margin, what broke it."""
 
   images: np.ndarray
@@ -199,16 +199,16 @@ class Outcome:
   broken_by: np.ndarray
 
   @classmethod
-  def of_clean(cls, images: np.ndarray, clean: Look) -> "Outcome":
+  def of_clean(cls, images: np.ndarray, clean: Look) -> "Progress":
     """Before any attack."""
     broken_by = np.where(clean.right, "", CLEAN).astype(object)
     # The first attempt at an example that is right counts in any case.
     margin = np.where(clean.right, -np.inf, clean.margin)
     return cls(images.copy(), clean.right.copy(), margin, broken_by)
 
-  def copy(self) -> "Outcome":
+  def copy(self) -> "Progress":
     """One that can be changed."""
-    return Outcome(*(getattr(self, field.name).copy() for field in dataclasses.fields(self)))
+    return Progress(*(getattr(self, field.name).copy() for field in dataclasses.fields(self)))
 
   def take(self, rows: np.ndarray, images: np.ndarray, look: Look, name: str, keep: bool) -> None:
     """Takes in what attack `name` made of `rows`, all of which were right."""

@@ -13,7 +13,7 @@ from biasjax.errors import BiasjaxError
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class Examples:
   """One step's examples.
 
   Attributes:
@@ -43,7 +43,7 @@ def order(length: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.default_rng((seed, epoch)).permutation(length)
 
 
-def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
+def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -> Iterator[Examples]:
   """The batches of steps `start` to `stop`, decoded ahead in threads; any start gives the same batches.
 
   Raises:
@@ -78,4 +78,4 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
   )
   for _ in range(start, stop):
     pixels, labels, indices = zip(*(next(examples) for _ in range(batch_size)), strict=True)
-    yield Batch(np.stack(pixels), np.array(labels, np.int32), np.array(indices, np.uint32))
+    yield Examples(np.stack(pixels), np.array(labels, np.int32), np.array(indices, np.uint32))

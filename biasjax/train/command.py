@@ -36,7 +36,7 @@ ARCHITECTURES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Training:
   """The section `train` of a config; see configs/train.py.
 
   Attributes:
@@ -68,13 +68,13 @@ class Settings:
   dtype: str = "float32"
 
 
-def parse(given: Mapping[str, Any]) -> Settings:
+def parse(given: Mapping[str, Any]) -> Training:
   """The settings that a config's section `train` gives.
 
   Raises:
     BiasjaxError: an unknown setting, or a value of another type or out of range.
   """
-  known = {field.name: field for field in dataclasses.fields(Settings)}
+  known = {field.name: field for field in dataclasses.fields(Training)}
   for name, value in given.items():
     if name not in known:
       raise BiasjaxError(f"--config: train.{name} is unknown: {suggestion(name, known)}")
@@ -85,8 +85,8 @@ def parse(given: Mapping[str, Any]) -> Settings:
     least = {"width": 1, "save_every": 1, "learning_rate": 0, "epochs": 0, "steps": 0, "keep_epochs": 0}
     if name in least and not value >= least[name]:
       raise BiasjaxError(f"--config: train.{name} is {value!r}; expected at least {least[name]}")
-  typed: dict[str, Any] = {name: type(getattr(Settings, name))(value) for name, value in given.items()}
-  settings = Settings(**typed)
+  typed: dict[str, Any] = {name: type(getattr(Training, name))(value) for name, value in given.items()}
+  settings = Training(**typed)
   if settings.architecture not in ARCHITECTURES:
     raise BiasjaxError(
       f"--config: train.architecture is {settings.architecture!r}; expected one of {', '.join(ARCHITECTURES)}"
@@ -141,7 +141,7 @@ def run(asked: Mapping[str, Any]) -> int:
 
 
 def train(
-  settings: Settings, source: sources.Source, asked: Mapping[str, Any]
+  settings: Training, source: sources.Source, asked: Mapping[str, Any]
 ) -> tuple[epath.Path, loop.Log]:
   """Trains, exports and converts one network; what is there already is not done again.
 
@@ -217,7 +217,7 @@ def train(
   return _export(workdir, settings.name, recipe, trained, settings.dtype), log
 
 
-def _architecture(settings: Settings, initial: load.Model | None, classes: int) -> resnet.Architecture:
+def _architecture(settings: Training, initial: load.Model | None, classes: int) -> resnet.Architecture:
   if initial:
     return dataclasses.replace(initial.architecture, num_classes=classes)
   of_depth = ARCHITECTURES[settings.architecture]

@@ -127,7 +127,7 @@ def test_the_budget_is_never_exceeded_and_images_stay_in_range(norm, eps, seed):
 
 def test_a_perturbation_beyond_its_budget_is_noticed():
   on = adversary.Adversary(victim(WEIGHTS), IMAGES[:4], LABELS[:4, None], "linf")
-  outcome = adversary.Outcome.of_clean(IMAGES[:4], on.clean)
+  outcome = adversary.Progress.of_clean(IMAGES[:4], on.clean)
   outcome.images[1, 0, 0, 0] = 1 - outcome.images[1, 0, 0, 0]
   with pytest.raises(RuntimeError, match="exceeds its budget"):
     on.attacked("eps=1", 1 / 255, outcome)

@@ -147,7 +147,7 @@ def test_an_interrupted_run_ends_with_the_same_observations(model, source, store
 def test_the_first_attack_counts_and_what_stays_right_keeps_its_worst_image():
   images = np.zeros((3, 2, 2, 3), np.float32)
   look = adversary.Look(np.array([True, True, False]), np.array([-1.0, -1.0, 2.0]), images, images)
-  outcome = adversary.Outcome.of_clean(images, look)
+  outcome = adversary.Progress.of_clean(images, look)
   rows = np.array([0, 1])
   for value, margins, right in ((0.1, [-0.5, -0.9], [True, True]), (0.2, [-0.7, 0.3], [True, False])):
     found = np.full((2, 2, 2, 3), value, np.float32)

@@ -39,10 +39,10 @@ RECIPE = step.Recipe(
 SIZE, ROWS = 32, 8
 
 
-def made_batches(n: int) -> list[batches.Batch]:
+def made_batches(n: int) -> list[batches.Examples]:
   rng = np.random.default_rng(0)
   return [
-    batches.Batch(
+    batches.Examples(
       rng.integers(0, 256, (ROWS, SIZE, SIZE, 3), dtype=np.uint8),
       rng.integers(0, 16, ROWS).astype(np.int32),
       rng.permutation(100)[:ROWS].astype(np.uint32),
@@ -51,7 +51,7 @@ def made_batches(n: int) -> list[batches.Batch]:
   ]
 
 
-def trained(recipe: step.Recipe, shown: list[batches.Batch], kind: str = "shard_map"):
+def trained(recipe: step.Recipe, shown: list[batches.Examples], kind: str = "shard_map"):
   """The state after these batches, and what each step measured."""
   partition = Partition(kind)
   run = partition.compile(step.make(recipe), shared=2, batched_out=False)
@@ -324,7 +324,7 @@ def test_a_mistake_in_the_settings_is_named(given, message):
 def test_a_training_of_no_steps_is_refused(source, tmp_path):
   asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path}
   with pytest.raises(BiasjaxError, match=r"train\.epochs is 0, no step of"):
-    command.train(command.Settings(epochs=0.0), source, asked)
+    command.train(command.Training(epochs=0.0), source, asked)
 
 
 def test_a_network_of_other_classes_keeps_all_but_its_classifier():

@@ -1,7 +1,7 @@
 """Projected gradient descent (Madry et al. 2018), and FGSM, its first step (Goodfellow et al. 2015)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,13 @@ from biasjax.ops.attacks import threat
 from biasjax.ops.attacks.loop import Scores, Task
 from biasjax.ops.attacks.losses import LOSSES, margin, right_classes
 from biasjax.types import Images
+
+
+def move(
+  norm: threat.Norm, originals: Images, images: Images, gradients: Images, length: Any, eps: Any
+) -> Images:
+  """One step of `length` along the steepest ascent, projected into the ball of `eps` and to [0, 1]."""
+  return threat.project(norm, originals, images + length * threat.steepest(norm, gradients), eps)
 
 
 class State(NamedTuple):
@@ -72,8 +79,7 @@ class Pgd:
 
     gradients, margins = jax.grad(total, has_aux=True)(state.x)
     length = self.step_size * eps if self.relative else self.step_size
-    moved = state.x + length * threat.steepest(self.norm, gradients)
-    x = threat.project(self.norm, task.images, moved, eps)
+    x = move(self.norm, task.images, state.x, gradients, length, eps)
     if not self.best:
       return state._replace(x=x, adversarial=x)
     better = margins > state.margin

@@ -9,7 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from biasjax.errors import BiasjaxError
+from biasjax.ops.attacks import threat
+from biasjax.ops.attacks.pgd import move
 from biasjax.types import Image, Images, RandomKey
+
+REACH = 2.5  # the steps of an attack together go that many eps (Madry et al. 2018)
 
 Target = Float[Array, "k"]  # probabilities of the classes
 # (key, image, target, another image of the batch, its target) -> (image, target), of one example.
@@ -67,6 +71,24 @@ def sometimes(name: str, strength: float, change: Callable[[RandomKey, Image, Im
     return jnp.where(chosen, change(of_change, image, other), image), target
 
   return Intervention(name, strength, augment)
+
+
+def ascent(
+  norm: threat.Norm,
+  losses: Callable[[Images], Float[Array, "b"]],
+  images: Images,
+  start: Images,
+  eps: float,
+  steps: int,
+) -> Images:
+  """Projected gradient ascent of the losses within `eps` of the images, `REACH` * eps in all."""
+  gradient = jax.grad(lambda x: jnp.sum(losses(x)))
+  budget = jnp.float32(eps)
+
+  def step(_, x):
+    return move(norm, images, x, gradient(x), REACH * eps / steps, budget)
+
+  return jax.lax.fori_loop(0, steps, step, threat.project(norm, images, start, budget))
 
 
 def whole(name: str, option: str, value: str, least: int) -> int:
