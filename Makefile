@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo/out
+LOWEST = .venv-lowest
 
-.PHONY: demo test coverage lint clean
+.PHONY: demo test coverage lint lowest lock clean
 
 demo: $(VENV)/.runtime
 	rm -rf $(DEMO)
@@ -25,8 +26,20 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --level error
 
+# The lower ends of pyproject.toml's ranges, in an environment of their own.
+lowest: $(VENV)/.development
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct . pytest hypothesis beartype pytest-xdist
+	$(LOWEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+# requirements.txt anew: what it holds stays where the ranges allow, `make lock UPGRADE=--upgrade` takes the newest.
+lock: $(VENV)/.development
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command "make lock" --output-file requirements.txt $(UPGRADE)
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(LOWEST) $(DEMO)
 
 $(VENV)/.runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "biasjax needs Python 3.11 or newer")'

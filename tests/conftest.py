@@ -1,7 +1,9 @@
 """Fixtures and the strictness under which every test runs."""
 
+import importlib.util
 import os
 import pathlib
+import re
 import tempfile
 
 # Programs are compiled once for all tests of this process and for the processes that they start. JAX reads it
@@ -19,6 +21,20 @@ import cpu_torchvision  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REFERENCE = os.environ.get("BIASJAX_REFERENCE", "")
+
+# Where PyTorch is absent, as in an environment of the lowest versions, files of tests that begin with it are
+# left out.
+_TORCH = re.compile(r"^(import torch|from torch|import torch_networks|from old_formats|import old_formats)", re.M)
+collect_ignore = [
+  path.relative_to(pathlib.Path(__file__).parent).as_posix()
+  for path in pathlib.Path(__file__).parent.rglob("test_*.py")
+  if importlib.util.find_spec("torch") is None and _TORCH.search(path.read_text(encoding="utf-8"))
+]
+
+
+def pytest_report_header():
+  """Says what is left out."""
+  return f"PyTorch is absent, left out: {', '.join(collect_ignore)}" if collect_ignore else ""
 
 
 def pytest_collection_modifyitems(items):

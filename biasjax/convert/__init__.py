@@ -1,13 +1,11 @@
 """PyTorch checkpoints to Flax ones, without torch: python -m convert --help."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-  from etils import epath
+from etils import epath
 
 
-def resolve(specs: Sequence[str], *, offline: bool = False) -> list["epath.Path"]:
+def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
   """The folders of converted checkpoints that names stand for; see `convert.resolving.resolve`."""
   # Imported late: JAX takes seconds to start.
   from biasjax.convert.resolving import resolve
