@@ -24,7 +24,7 @@ REFERENCE = os.environ.get("BIASJAX_REFERENCE", "")
 
 # Where PyTorch is absent, as in an environment of the lowest versions, files of tests that begin with it are
 # left out.
-_TORCH = re.compile(r"^(import torch|from torch|import torch_networks|from old_formats|import old_formats)", re.M)
+_TORCH = re.compile(r"^(import torch|from torch|(import|from) old_formats)", re.M)
 collect_ignore = [
   path.relative_to(pathlib.Path(__file__).parent).as_posix()
   for path in pathlib.Path(__file__).parent.rglob("test_*.py")

@@ -13,6 +13,7 @@ ALLOWED = {
   "biasjax.types": (),
   "biasjax.errors": (),
   "biasjax.version": (),
+  "biasjax.messages": (),
   "biasjax.options": (),
   "biasjax.configuration": (),
   "biasjax.terminal": (),
@@ -36,7 +37,7 @@ ALLOWED = {
     *("results", "terminal", "train"),
   ),
 }
-LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types"}
+LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.messages"}
 
 
 def part(module: str) -> str:

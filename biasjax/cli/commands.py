@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from biasjax.data.sources import Source
 from biasjax.engine import benchmark, evaluate, launch, passes, plan, rates
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
+from biasjax.messages import warn
 from biasjax.models.load import Model, load
 from biasjax.probes import Probe
 from biasjax.results import sinks
@@ -77,9 +77,9 @@ def measure(asked: Mapping[str, Any]) -> int:
         if interrupted:
           break
   for model, reason in stopped.items():
-    print(f"run.py: model {model} is left out: {reason}", file=sys.stderr)
+    warn(f"model {model} is left out: {reason}")
   if interrupted:
-    print("run.py: stopped as told; start the same command again to go on", file=sys.stderr)
+    warn("stopped as told; start the same command again to go on")
     return launch.INTERRUPTED_EXIT_CODE
   others = _left_to_others(opened, stopped)
   if others:
@@ -106,11 +106,11 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
     for path in adversarial.draw_all(store.workdir):
       print(path)
   for sentence in (*summary.notes, *summary.incomplete):
-    print(f"run.py: {sentence}", file=sys.stderr)
+    warn(sentence)
   for dataset, images in summary.excluded.items():
     for image, reason in sorted(images.items()):
-      print(f"run.py: {dataset}: {image} is excluded from all conditions: {reason}", file=sys.stderr)
-    print(f"run.py: {dataset}: {len(images)} image(s) excluded, see excluded.csv", file=sys.stderr)
+      warn(f"{dataset}: {image} is excluded from all conditions: {reason}")
+    warn(f"{dataset}: {len(images)} image(s) excluded, see excluded.csv")
   return DECODING_EXIT_CODE if summary.excluded else 0
 
 

@@ -17,6 +17,7 @@ from absl import flags
 
 from biasjax.cli import usage
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.messages import warn
 
 TEXTS = {
   "model": "A network of the zoo, or a pattern such as 'robust_*': fetched, verified, converted, cached.",
@@ -245,7 +246,7 @@ def main(argv: list[str]) -> int:
     message = str(error)
   else:
     return 0
-  print(usage.as_called(f"convert: error: {message}"), file=sys.stderr)
+  warn(f"error: {message}", program="convert")
   return 1
 
 

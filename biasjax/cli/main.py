@@ -8,6 +8,7 @@ python run.py --summarise --workdir=out                                the table
 python run.py --trials='dir/*.csv' --workdir=out                       shape bias of recorded trials
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
+python run.py --version                                                of biasjax
 """
 
 import pathlib
@@ -20,6 +21,8 @@ from ml_collections import config_flags
 from biasjax import configuration
 from biasjax.cli import usage
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.messages import warn
+from biasjax.version import __version__
 
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
@@ -285,7 +288,7 @@ def main(argv: list[str]) -> int:
     given = [name for name in SETTINGS if values[name].present and values[name].value != values[name].default]
     return run(settings(values), given)
   except BiasjaxError as error:
-    print(usage.as_called(f"run.py: error: {error}"), file=sys.stderr)
+    warn(f"error: {error}")
     return 1
 
 
@@ -293,6 +296,9 @@ def parse_flags(argv: list[str]) -> list[str]:
   """absl's parsing, with a mistake said in one line, and a page of help that fits a screen."""
   if {"-h", "-help", "--help", "--helpshort"} & set(argv[1:]):
     usage.show(usage.page(flags.FLAGS, __doc__ or "", HELP))
+    sys.exit(0)
+  if "--version" in argv[1:]:
+    print(f"biasjax {__version__}")
     sys.exit(0)
   try:
     return flags.FLAGS([argv[0], *map(find_config, argv[1:])])
@@ -304,7 +310,7 @@ def parse_flags(argv: list[str]) -> list[str]:
       message = f"--config has no such setting: {' '.join(str(*cause.args[:1]).split())}"
     else:
       message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(cause).split())}"
-  print(usage.as_called(f"run.py: error: {message}"), file=sys.stderr)
+  warn(f"error: {message}")
   sys.exit(1)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
+from biasjax.messages import as_called
+
 WIDTH = 100
 TEXT_AT = 32  # the column in which texts begin
-COMMANDS = {"biasjax": "python run.py", "biasjax-convert": "python -m convert"}  # once installed, and here
 
 
 def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -32,14 +33,6 @@ def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[s
       fits = len(left) < TEXT_AT - 1
       lines.append(left + text[len(left) :] if fits else f"{left}  {text.lstrip()}")
   return "\n".join(lines)
-
-
-def as_called(text: str) -> str:
-  """`text` with commands named as they are where biasjax is installed, if this one was called so."""
-  if os.path.basename(sys.argv[0]) in COMMANDS:
-    for installed, here in COMMANDS.items():
-      text = text.replace(here, installed)
-  return text
 
 
 def show(text: str) -> None:

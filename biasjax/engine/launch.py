@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
+from biasjax.messages import as_called
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def log_to(workdir: str, worker: Worker) -> None:
   rank = f"[{worker.rank}/{worker.count}] " if worker.count > 1 else ""
   line = logging.Formatter(f"%(asctime)s %(levelname)s {rank}%(message)s")
   terminal = logging.StreamHandler(sys.stderr)
-  terminal.setFormatter(logging.Formatter(f"run.py: {rank}%(message)s"))
+  terminal.setFormatter(logging.Formatter(as_called(f"run.py: {rank}%(message)s")))
   terminal.setLevel(logging.WARNING)
   handlers: list[logging.Handler] = [terminal]
   if "://" in workdir:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from biasjax.errors import BiasjaxError
+from biasjax.messages import warn
 from biasjax.study import agreement, analysis, definitions, forgetting, output, stored, table, verdict
 from biasjax.study.analysis import Study
 
@@ -43,7 +43,7 @@ def run(asked: Mapping[str, Any]) -> int:
   page.write(study, drawn, folder, source, asked["seed"], known)
   print(output.text_summary(study))
   for note in study.notes:
-    print(f"run.py: note: {note}", file=sys.stderr)
+    warn(f"note: {note}")
   print(f"{folder / 'index.html'} (also study.json, tables/, figures/, models/)")
   return 0
 
