@@ -19,7 +19,9 @@ from absl import app, flags
 from benchmarks import small_networks
 from biasjax import partition, probes
 from biasjax.engine import launch
+from biasjax.engine.programs import logits_step
 from biasjax.probes.base import Victim
+from biasjax.probes.decisions import every_class
 
 IMAGES = flags.DEFINE_string("images", None, "A folder of class folders of photographs.", required=True)
 NETWORKS = flags.DEFINE_string("networks", "benchmarks/out/networks", "Where the trained networks are kept.")
@@ -67,7 +69,7 @@ def ours(model, attack: str, norm: str, eps: str, images, labels, seed: int) -> 
   """Which photographs withstand biasjax' attack, bool [n]."""
   probe = probes.get(f"autoattack:eps={eps}:norm={norm}:attacks={attack}:queries={QUERIES.value}")
   split = partition.of_process()
-  victim = Victim(model.apply, split.share(model.variables), split)
+  victim = Victim(logits_step(model.apply, "float32"), every_class, split.share(model.variables), split)
   keys = jax.random.key_data(jax.random.split(jax.random.key(seed), len(images)))
   batch = split.put((images, labels.astype(np.int32)[:, None]))
   ((_, attacked),) = probe.attack(victim, lambda _: split.put(np.asarray(keys)), *batch)

@@ -25,9 +25,8 @@ from biasjax.engine.schedule import Chunk, Worker
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
 from biasjax.probes.base import Probe, Victim
-from biasjax.probes.decisions import Decision
 from biasjax.results.store import Store, Unit, chunks
-from biasjax.types import Images, Labels, Logits
+from biasjax.types import Images, Logits
 from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -308,7 +307,6 @@ class _Pass:
       if not wanted:
         continue
       conditions = self.conditions[probe.name]
-      decide = probe.decide[self.source.labels]
       prepared = split.compile(programs.prepare_step(probe.prepare))(images)
       if probe.attack is None:
         for name, (key, condition) in conditions.items():
@@ -316,27 +314,23 @@ class _Pass:
             key, condition, ids, prepared
           )
           for m in wanted:
-            yield p, m, name, self.observe(m, decide, perturbed, labels), {}
+            yield p, m, name, programs.observe(self.victim(m, probe), perturbed, labels), {}
         continue
 
       def keys(name, conditions=conditions):
         return split.compile(programs.example_keys, shared=1)(conditions[name][0], ids)
 
       for m in wanted:
-        victim = Victim(
-          programs.scores_step(self.models[m].apply, decide, self.settings.precision),
-          self.variables[m],
-          split,
-        )
+        victim = self.victim(m, probe)
         for name, attacked in probe.attack(victim, keys, prepared, labels):
           if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
             observed.keep((p, m), name, split.get(attacked.images))
-          yield p, m, name, self.observe(m, decide, attacked.images, labels), attacked.columns
+          yield p, m, name, programs.observe(victim, attacked.images, labels), attacked.columns
 
-  def observe(self, m: int, decide: Decision, images: Images, labels: Labels):
-    """Observations of a batch by one model, in the partition's form."""
-    scores = programs.scores_step(self.models[m].apply, decide, self.settings.precision)
-    return programs.observe(self.partition, scores, self.variables[m], images, labels)
+  def victim(self, m: int, probe: Probe) -> Victim:
+    """Model `m`, as `probe` asks it."""
+    logits = programs.logits_step(self.models[m].apply, self.settings.precision)
+    return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition)
 
   def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later."""

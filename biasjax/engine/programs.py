@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from biasjax.ops.pixels import unit_interval
-from biasjax.partition import Partition
-from biasjax.probes.decisions import Decision, Scores
-from biasjax.types import Images, Labels, Pixels, Variables
+from biasjax.probes.base import Victim
+from biasjax.probes.decisions import Scores
+from biasjax.types import Images, Labels, Logits, Pixels, Variables
 
 
 @functools.lru_cache(maxsize=4096)
@@ -60,31 +60,31 @@ def perturb_step(perturb: Callable) -> Callable:
 
 
 @functools.lru_cache(maxsize=64)
-def scores_step(apply: Callable, decide: Decision, precision: str) -> Callable[[Variables, Images], Scores]:
-  """The network and the decision, one object for all networks that share `apply`."""
+def logits_step(apply: Callable, precision: str) -> Callable[[Variables, Images], Logits]:
+  """The network, one object for all that share `apply`."""
 
-  def scores(variables: Variables, images: Images) -> Scores:
+  def logits(variables: Variables, images: Images) -> Logits:
     # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
     with jax.default_matmul_precision(precision):
-      return decide(apply(variables, images))
+      return apply(variables, images)
 
-  return scores
+  return logits
 
 
-def observe(
-  split: Partition, scores: Callable[[Variables, Images], Scores], variables: Any, images: Any, labels: Any
-) -> Any:
+def observe(victim: Victim, images: Any, labels: Any) -> Any:
   """`observation` of a batch, in the partition's form.
 
-  Two programs: in one, XLA may compute a score anew for each use and round it differently, and then the class
-  that is predicted need not be the one that ranks first.
+  Three programs. The network's is the large one, and serves every decision. Scores and observation are two:
+  in one, XLA may compute a score anew for each use and round it differently, and then the class that is
+  predicted need not be the one that ranks first.
 
   Args:
-    split: where it runs.
-    scores: of `scores_step`.
-    variables, images, labels: in the partition's form.
+    victim: the network and the decision.
+    images, labels: in the partition's form.
   """
-  return split.compile(observation)(split.compile(scores, shared=1)(variables, images), labels)
+  compile = victim.partition.compile
+  logits = compile(victim.logits, shared=1)(victim.variables, images)
+  return compile(observation)(compile(victim.decide)(logits), labels)
 
 
 def observation(

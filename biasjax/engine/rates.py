@@ -15,7 +15,7 @@ from biasjax.engine import programs
 from biasjax.engine.evaluate import IN_FLIGHT, Settings
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
-from biasjax.probes.base import Probe
+from biasjax.probes.base import Probe, Victim
 
 SECONDS = 1.0  # that a measurement goes on for, at least
 GAIN = 1.05  # a batch twice as large must be that much faster to be worth its memory
@@ -97,10 +97,9 @@ def forward(model: Model, probe: Probe, source: Source, settings: Settings, seco
   rows = settings.batch_size * len(split.devices)
   pixels, labels, _ = split.put(made_batch(source.crop, rows, source.most_labels))
   images = split.compile(programs.prepare_step(_image))(pixels)
-  variables = split.share(model.variables)
-  decide = probe.decide[source.labels]
-  scores = programs.scores_step(model.apply, decide, settings.precision)
-  return of_calls(lambda: programs.observe(split, scores, variables, images, labels), rows, seconds)
+  logits = programs.logits_step(model.apply, settings.precision)
+  victim = Victim(logits, probe.decide[source.labels], split.share(model.variables), split)
+  return of_calls(lambda: programs.observe(victim, images, labels), rows, seconds)
 
 
 def _image(image):

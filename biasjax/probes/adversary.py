@@ -24,6 +24,7 @@ from biasjax.ops.attacks.pgd import Pgd
 from biasjax.ops.attacks.square import Square
 from biasjax.partition import Partition
 from biasjax.probes.base import Attacked, Metric, Victim
+from biasjax.probes.decisions import Decision
 from biasjax.statistics import wilson
 
 CLEAN = "clean"  # in `broken_by`: wrong before any attack
@@ -138,10 +139,11 @@ class Adversary:
   def look(self, images: np.ndarray, rows: np.ndarray) -> Look:
     """Asks the network about `images` [n, ...], which belong to the examples `rows`."""
     partition = self.victim.partition
-    step = partition.compile(_look(self.victim.scores), shared=1)
+    logits = partition.compile(self.victim.logits, shared=1)
+    step = partition.compile(_look(self.victim.decide))
 
     def call(images, labels):
-      return step(self.victim.variables, images, labels)
+      return step(logits(self.victim.variables, images), labels)
 
     return _grouped(partition, self.sizes, call, images, self.labels[rows])
 
@@ -254,12 +256,11 @@ def _grouped(partition: Partition, sizes: Sequence[int], call: Callable, *arrays
 
 
 @functools.lru_cache(maxsize=64)
-def _look(scores: Callable) -> Callable:
-  """(variables, images, labels) -> Look."""
+def _look(decide: Decision) -> Callable:
+  """(logits, labels) -> Look."""
 
-  def look(variables, images, labels):
-    with jax.default_matmul_precision("float32"):
-      of_images = scores(variables, images)
+  def look(logits, labels):
+    of_images = decide(logits)
     right = losses.right_classes(labels, of_images.shape[1])
     unused = jnp.zeros(len(labels), jnp.int32)
     wrong = jnp.where(right, -jnp.inf, of_images)

@@ -1,6 +1,7 @@
 """What a probe is: conditions, a perturbation, a decision and a summary."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from biasjax.probes.decisions import (
   only_classes_of,
   sixteen_categories,
 )
-from biasjax.types import Image, Images, RandomKey, Variables
+from biasjax.types import Image, Images, Logits, RandomKey, Variables
 
 # Kinds of labels that arrays have and no dataset has: the network's own classes (`library.measure`).
 OF_ARRAYS = ("classes", "class_conflict")
@@ -60,15 +61,27 @@ class Victim:
   """What an attack sees of a network.
 
   Attributes:
-    scores: (variables, images) -> scores of the competing classes, -inf for others; pure, one object for
-      equal architectures and decisions, so that what is compiled for it is compiled once.
+    logits: (variables, images) -> logits of all classes; pure, one object for equal architectures, so that
+      what is compiled for it is compiled once.
+    decide: logits -> scores of the competing classes, -inf for others; likewise.
     variables: as `partition.share` returns them.
     partition: where compiled functions run.
   """
 
-  scores: Callable[[Variables, Images], Scores]
+  logits: Callable[[Variables, Images], Logits]
+  decide: Decision
   variables: Variables
   partition: Partition
+
+  @property
+  def scores(self) -> Callable[[Variables, Images], Scores]:
+    """(variables, images) -> scores, to differentiate through; one object for equal ones of both."""
+    return _composed(self.logits, self.decide)
+
+
+@functools.lru_cache(maxsize=64)
+def _composed(logits: Callable, decide: Decision) -> Callable[[Variables, Images], Scores]:
+  return lambda variables, images: decide(logits(variables, images))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,12 +5,14 @@ import numpy as np
 from small_scores import scores
 
 from biasjax import partition
+from biasjax.engine.programs import logits_step
 from biasjax.probes.base import Probe, Victim
+from biasjax.probes.decisions import every_class
 
 
 def victim(variables, *, of=scores, split: partition.Partition | None = None) -> Victim:
   split = split or partition.of_process()
-  return Victim(of, split.share(variables), split)
+  return Victim(logits_step(of, "float32"), every_class, split.share(variables), split)
 
 
 def key_data(names) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Eight devices give the numbers of one, by either partitioner, and exchange nothing."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 import subprocess
@@ -15,11 +14,12 @@ from biasjax import partition, probes
 from biasjax.data import sources
 from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
+from biasjax.probes.base import Victim
 from biasjax.results.store import Store
 from made_images import class_folder
 from made_models import made_model
 
-TESTS = pathlib.Path(__file__).parent
+TESTS = pathlib.Path(__file__).parents[1]
 COUNTS = {"n01440764": 6, "n01443537": 5, "n15075141": 10}
 PROBES = ("accuracy", "spectral", "critical_band")
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
@@ -50,8 +50,11 @@ def compiled_steps() -> dict[str, str]:
     condition = next(iter(probe.conditions.values()))
     prepare = split.compile(programs.prepare_step(probe.prepare))
     perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
-    scores = programs.scores_step(model.apply, probe.decide["imagenet"], "float32")
-    observe = functools.partial(programs.observe, split, scores)
+    logits = programs.logits_step(model.apply, "float32")
+    decide = probe.decide["imagenet"]
+
+    def observe(variables, images, labels, logits=logits, decide=decide):
+      return programs.observe(Victim(logits, decide, variables, split), images, labels)
 
     def whole(variables, pixels, key, condition, ids, labels, steps=(prepare, perturb, observe)):
       prepared = steps[0](pixels)

@@ -205,6 +205,20 @@ def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(t
   assert sorted(traced) == ["apply", "perturb"]
 
 
+def test_one_program_of_a_network_serves_every_decision(tmp_path, source):
+  traced = []
+
+  def apply(variables, images):
+    traced.append(images.shape)
+    return network().apply(variables, images)
+
+  model = dataclasses.replace(made_model("a", 0), apply=apply)
+  for kind in ("imagenet", "imagenet_a", "imagenet_r", "categories16"):
+    of_kind = dataclasses.replace(source, name=kind, labels=kind)
+    evaluate.evaluate([model], [probes.get("accuracy")], of_kind, Store(tmp_path / "out", 4))
+  assert len(traced) == 1
+
+
 def test_ties_go_to_the_lower_class_in_prediction_and_rank():
   scores = jnp.array([[1.0, 3.0, 3.0, 0.0]] * 4)
   prediction, rank, confidence, _, _ = programs.observation(scores, jnp.arange(4)[:, None])
