@@ -25,6 +25,7 @@ from biasjax.models import load as converted
 from biasjax.models.load import Model
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
+from biasjax.results.summary import NUMBERS
 from biasjax.types import Images, Logits
 
 NAME = "images"  # what stands for the dataset in the names of metrics
@@ -38,7 +39,8 @@ class Measured:
 
   Attributes:
     metrics: a row for each number, by its name: probe, value, low, high (a 95 % interval), n (what it rests
-      on) and detail (whether it is one point of many). `metrics.loc["LPP", "value"]` is one of them.
+      on), chance (of an accuracy, what guessing gives), flag (what it should not be read without) and detail
+      (whether it is one point of many). `metrics.loc["LPP", "value"]` is one of them.
     observations: probe -> what the network said about each image under each condition, the columns of
       docs/results.md and those that the probe adds.
   """
@@ -144,11 +146,11 @@ def measure(
     if of_example:
       table["texture"] = table["example_id"].map(of_example)
   rows = [
-    (m.name.format(dataset=NAME), probe.name, m.value, m.low, m.high, m.n, m.detail)
+    (m.name.format(dataset=NAME), probe.name, *(getattr(m, number) for number in NUMBERS))
     for probe in planned
     for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
   ]
-  metrics = pd.DataFrame(rows, columns=["metric", "probe", "value", "low", "high", "n", "detail"])
+  metrics = pd.DataFrame(rows, columns=["metric", "probe", *NUMBERS])
   return Measured(metrics.set_index("metric"), tables)
 
 

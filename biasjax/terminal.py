@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -12,11 +13,12 @@ WIDTH = 120  # where there is no terminal that tells
 def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
   """The main numbers with their intervals, a line for each model.
 
-  Datasets of which there is one number stand side by side; the others have a table of their own.
+  Datasets of which there is one number stand side by side; the others have a table of their own. A
+  number that is flagged has a letter, and its flag stands below the table.
 
   Args:
-    metrics: columns "model", "dataset", "metric", "value", "low", "high", "n" and "detail"; what is detail is
-      left out.
+    metrics: columns "model", "dataset", "metric", "value", "low", "high", "n", "flag" and "detail"; what is
+      detail is left out.
     width: characters in a line; by default the terminal's. Columns that do not fit go below.
   """
   width = width or shutil.get_terminal_size((WIDTH, 24)).columns
@@ -29,18 +31,29 @@ def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
     images = images if dataset or least == most else f"{least:,} to {images}"
     names = list(dict.fromkeys(table["dataset"]))
     title = names[0] if len(names) == 1 else f"{len(names)} datasets"
-    lines += [f"{title}: {images}, 95 % intervals", *_fitting(_columns(table), width)]
+    notes = {flag: _letters(i) for i, flag in enumerate(f for f in dict.fromkeys(table["flag"]) if f)}
+    lines += [f"{title}: {images}, 95 % intervals", *_fitting(_columns(table, notes), width)]
+    if notes:
+      lines[-1:] = [*(f"({letter}) {flag}" for flag, letter in notes.items()), ""]
   return "\n".join(lines)
 
 
-def _columns(table: pd.DataFrame) -> list[list[str]]:
-  """The models' names, then a column for each metric, each with its head."""
+def _letters(index: int) -> str:
+  """a to z, then aa, ab and so on."""
+  return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
+
+
+def _columns(table: pd.DataFrame, notes: Mapping[str, str]) -> list[list[str]]:
+  """The models' names, then a column for each metric, each with its head; `notes` has a flag's letter."""
   models = list(dict.fromkeys(table["model"]))
   columns = [["model", *models]]
   for metric, rows in table.groupby("metric", sort=False):
     digits = 1 if rows[["value", "high"]].abs().max(axis=None) >= 10 else 3
-    fields = zip(*(rows[field] for field in ("model", "value", "low", "high")), strict=True)
-    cells = {model: cell(*number, digits=digits) for model, *number in fields}
+    fields = zip(*(rows[field] for field in ("model", "flag", "value", "low", "high")), strict=True)
+    cells = {
+      model: cell(*number, digits=digits) + (f" ({notes[flag]})" if flag else "")
+      for model, flag, *number in fields
+    }
     columns.append([str(metric), *(cells.get(model, "-") for model in models)])
   return columns
 

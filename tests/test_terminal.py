@@ -11,7 +11,7 @@ NAN = math.nan
 
 def table(*rows) -> pd.DataFrame:
   columns = ["model", "dataset", "metric", "value", "low", "high", "n", "detail"]
-  return pd.DataFrame(rows, columns=columns)
+  return pd.DataFrame(rows, columns=columns).assign(flag="")
 
 
 def test_datasets_of_one_number_stand_side_by_side_and_detail_is_left_out():
@@ -52,3 +52,20 @@ def test_a_terminal_narrower_than_a_column_gets_one_column_at_a_time():
   metrics = table(*(("a_network", "drawn", name, 0.5, 0.25, 0.75, 9, False) for name in names))
   heads = [line.split() for line in text_table(metrics, 10).splitlines() if line.startswith("model")]
   assert heads == [["model", names[0]], ["model", names[1]]]
+
+
+def test_a_flag_stands_below_its_table_once_and_numbers_refer_to_it_by_a_letter():
+  metrics = table(
+    ("a", "d", "HPP", 1.0, 0.5, 1.2, 80, False),
+    ("b", "d", "HPP", 0.25, 0.125, 0.5, 80, False),
+    ("a", "d", "LPP", 0.75, 0.5, 1.0, 80, False),
+    ("b", "d", "LPP", 0.875, 0.5, 1.0, 80, False),
+  ).assign(flag=["accuracy at chance", "", "accuracy at chance", "something else"])
+  assert text_table(metrics, 100).splitlines() == [
+    "d: 80 images, 95 % intervals",
+    "model  HPP                       LPP",
+    "a      1.000 [0.500, 1.200] (a)  0.750 [0.500, 1.000] (a)",
+    "b      0.250 [0.125, 0.500]      0.875 [0.500, 1.000] (b)",
+    "(a) accuracy at chance",
+    "(b) something else",
+  ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -46,6 +47,9 @@ class Metric:
     low, high: a 95 % interval; NaN where there is none.
     n: the examples (or decisions) it rests on.
     detail: one point of many (a curve's, say), which the table on the terminal leaves to the files.
+    chance: of an accuracy, what guessing gives, in the accuracy's unit; NaN of other numbers.
+    flag: what the number should not be read without, in a few words that other numbers may share; "" if
+      there is nothing.
   """
 
   name: str
@@ -54,6 +58,8 @@ class Metric:
   high: float
   n: int
   detail: bool = False
+  chance: float = math.nan
+  flag: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

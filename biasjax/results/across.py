@@ -34,7 +34,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   """The rows that follow from rows of several datasets or models.
 
   Args:
-    metrics: columns model, dataset, probe, metric, value, low, high, n, detail.
+    metrics: as `summary.Summary` holds them.
 
   Returns:
     Rows with the same columns; none where what they need is not there. Intervals hold sampling error of
@@ -169,5 +169,7 @@ def _row(
     "low": value - half,
     "high": value + half,
     "n": n,
+    "chance": math.nan,
+    "flag": "",
     "detail": detail,
   }

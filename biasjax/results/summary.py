@@ -11,6 +11,9 @@ from biasjax.errors import BiasjaxError
 from biasjax.results import across
 from biasjax.results.store import Store, write_file
 
+# What a table holds of a metric (`probes.base.Metric`), besides its name.
+NUMBERS = ("value", "low", "high", "n", "chance", "flag", "detail")
+
 
 @runtime_checkable
 class Summarised(Protocol):
@@ -32,7 +35,7 @@ class Summary:
   """Every number that follows from stored observations.
 
   Attributes:
-    metrics: columns model, dataset, probe, metric, value, low, high, n, detail; sorted by model and dataset.
+    metrics: columns model, dataset, probe, metric, and `NUMBERS`; sorted by model and dataset.
     excluded: {dataset: {example id: reason}} of the images that could not be decoded.
     incomplete: what is left out because chunks are missing, a sentence each.
     notes: what numbers of a dataset should be read with, a sentence each.
@@ -82,12 +85,10 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
     for metric in probe.summarise(observations):
       column = metric.name.format(dataset=dataset)
-      numbers = (metric.value, metric.low, metric.high, metric.n, metric.detail)
-      rows.append((model, dataset, name, column, *numbers))
+      rows.append((model, dataset, name, column, *(getattr(metric, number) for number in NUMBERS)))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
-  columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  metrics = pd.DataFrame(rows, columns=columns)
+  metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS])
   metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
   notes = [
     f"{dataset}: {note}"

@@ -11,6 +11,7 @@ import pandas as pd
 from biasjax import probes
 from biasjax.data import sources
 from biasjax.data.classes import categories
+from biasjax.probes.base import Metric
 from biasjax.results.store import Store, Unit
 from biasjax.results.summary import summarise, write_tables
 from made_images import class_folder
@@ -78,6 +79,25 @@ def test_every_table_follows_from_the_observations_alone(tmp_path):
   for bias in ("shape-bias", "LPP", "HPP", "criticalband/continuous/bw_norm", "metric/criticalband/bw_norm"):
     (row,) = metrics[metrics["metric"] == bias].itertuples()
     assert np.isnan(row.value) or row.low <= row.value <= row.high
+
+
+class Flagging:
+  """A probe of one number."""
+
+  needs = ()
+
+  def summarise(self, observations):
+    n = len(observations["accuracy"])
+    return [Metric("top1_acc/{dataset}", 8.0, 2.0, 20.0, n, chance=6.25, flag="accuracy at chance, nearly")]
+
+
+def test_chance_and_flags_reach_the_files(tmp_path):
+  images = sources.folder(class_folder(tmp_path / "images", WNIDS))
+  store = Store(tmp_path / "out", 100)
+  observed(store, images, "accuracy", 0)
+  write_tables(store, summarise(store, lambda name, size: Flagging()))
+  (row,) = pd.read_csv(tmp_path / "out/metrics.csv").itertuples()
+  assert (row.chance, row.flag, row.value) == (6.25, "accuracy at chance, nearly", 8.0)
 
 
 def test_trials_are_compared_with_the_networks_of_the_workdir(tmp_path):
