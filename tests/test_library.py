@@ -51,12 +51,10 @@ def command_line(tmp_path_factory):
 
 
 def assert_same_numbers(found: biasjax.Measured, workdir: pathlib.Path, dataset: str):
-  written = pd.read_csv(workdir / "metrics.csv")
+  written = pd.read_csv(workdir / "metrics.csv", dtype={"flag": str}).fillna({"flag": ""})
   written = written[written["dataset"] == dataset].set_index("metric")
   assert set(found.metrics.index) == set(written.index)
-  expected = written.loc[
-    found.metrics.index, ["probe", "value", "low", "high", "n", "chance", "flag"]
-  ].fillna({"flag": ""})
+  expected = written.loc[found.metrics.index, ["probe", "value", "low", "high", "n", "chance", "flag"]]
   pd.testing.assert_frame_equal(found.metrics.drop(columns="detail"), expected, check_exact=True)
   for probe, table in found.observations.items():
     stored = pd.read_parquet(workdir / "observations" / dataset / urllib.parse.quote(probe))
