@@ -32,7 +32,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "bytes": peak() - befo
   "kept": sum(v.nbytes for v in kept.values())}))
 """
 COMMAND = """
-from biasjax.convert.__main__ import main
+from biasjax.cli.converting import main
 start = time.perf_counter()
 assert main(["convert", "--checkpoint=" + sys.argv[1], "--output=" + sys.argv[2]]) == 0
 print(json.dumps({"seconds": time.perf_counter() - start, "bytes": peak()}))
@@ -53,10 +53,6 @@ def write_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   from safetensors.torch import save_file
 
   from biasjax.convert import torchvision
-
-  sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests/convert"))
-  from old_formats import tar
-
   from biasjax.models.resnet import RESNET50
 
   generator = torch.Generator().manual_seed(0)
@@ -75,7 +71,6 @@ def write_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   save_file(state, paths["safetensors"])
   torch.save(state, paths["zip"])
   torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
-  tar(paths["tar of 0.1"], state)
   torch.save(
     {"model": model, "optimizer": optimizer, "epoch": 90},
     paths["legacy by dill, with an optimiser"],
@@ -86,7 +81,7 @@ def write_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   return paths
 
 
-NAMES = ("safetensors", "zip", "zip, float16", "legacy", "legacy by dill, with an optimiser", "tar of 0.1")
+NAMES = ("safetensors", "zip", "zip, float16", "legacy", "legacy by dill, with an optimiser")
 
 
 def write_tiny(path: pathlib.Path) -> None:

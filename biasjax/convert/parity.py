@@ -8,7 +8,7 @@ from biasjax.convert import certificate
 from biasjax.convert.conversion import Conversion
 from biasjax.convert.tensors import Tensor
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import BATCH_NORM_EPSILON, Architecture
+from biasjax.models.resnet import BATCH_NORM_EPSILON, Architecture, Residual
 
 
 def measure(conversion: Conversion) -> dict[str, object]:
@@ -64,22 +64,19 @@ def torch_logits(
     )
     return F.batch_norm(x, mean, var, scale, shift, eps=BATCH_NORM_EPSILON)
 
-  def block(x: torch.Tensor, name: str, stride: int) -> torch.Tensor:
-    convolutions = 2 if architecture.block == "basic" else 3
-    strided = 1 if architecture.block == "basic" else 2  # the 3x3 convolution that has the stride
-    y = x
-    for i in range(1, convolutions + 1):
-      y = norm(conv(y, f"{name}.conv{i}", stride if i == strided else 1), f"{name}.bn{i}")
-      y = y if i == convolutions else F.relu(y)
-    if f"{name}.downsample.0.weight" in tensors:
-      x = norm(conv(x, f"{name}.downsample.0", stride), f"{name}.downsample.1")
+  def residual(x: torch.Tensor, block: Residual) -> torch.Tensor:
+    name, y = f"layer{block.stage}.{block.index}", x
+    for i, (_, _, stride) in enumerate(block.convolutions, start=1):
+      y = norm(conv(y, f"{name}.conv{i}", stride), f"{name}.bn{i}")
+      y = F.relu(y) if i < len(block.convolutions) else y
+    if block.project:
+      x = norm(conv(x, f"{name}.downsample.0", block.stride), f"{name}.downsample.1")
     return F.relu(x + y)
 
   with torch.no_grad():
     x = (images - np.array(mean, np.float32)) / np.array(std, np.float32)
     x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
     x = F.max_pool2d(F.relu(norm(conv(x, "conv1", 2), "bn1")), 3, stride=2, padding=1)
-    for stage, size in enumerate(architecture.stage_sizes, start=1):
-      for index in range(size):
-        x = block(x, f"layer{stage}.{index}", 2 if stage > 1 and index == 0 else 1)
+    for block in architecture.blocks():
+      x = residual(x, block)
     return F.linear(x.mean(dim=(2, 3)), get("fc.weight"), get("fc.bias")).numpy()

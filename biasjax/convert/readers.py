@@ -1,8 +1,8 @@
 """Checkpoint files to trees of plain containers whose tensors are read when asked for.
 
 Containers: safetensors; PyTorch's zip (since 1.6); PyTorch's older stream ("legacy"), also when written with
-dill; the tar file of PyTorch 0.1. No torch, and nothing in a file is executed: see pickles.py. Every size
-that a file claims is checked against the file before memory is taken.
+dill. No torch, and nothing in a file is executed: see pickles.py. Every size that a file claims is checked
+against the file before memory is taken.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class File:
   Attributes:
     path: of the file.
     size: bytes.
-    container: "safetensors", "torch zip", "torch legacy" or "torch 0.1 tar".
+    container: "safetensors", "torch zip" or "torch legacy".
     tree: dict, list, tuple, str, numbers, `Tensor` and `Placeholder`.
     globals: the names that its pickle refers to, sorted; none was imported.
   """
@@ -94,8 +94,6 @@ def _container(path: pathlib.Path, start: bytes) -> Callable[[pathlib.Path, int]
     return _read_safetensors
   if start[:1] == b"\x80":
     return _read_legacy
-  if legacy.is_tar(start):
-    return _read_tar
   if start.lstrip()[:1] == b"<":
     raise BiasjaxError(f"{path}: is a web page, not a checkpoint (a download that asked for something?)")
   if start.startswith(b"version https://git-lfs"):
@@ -196,11 +194,6 @@ def _bytes(entry: Storage) -> bytes:
 def _read_legacy(path: pathlib.Path, size: int) -> File:
   tree, seen = legacy.read_stream(path, size)
   return File(path, size, "torch legacy", tree, _names(seen))
-
-
-def _read_tar(path: pathlib.Path, size: int) -> File:
-  tree, seen = legacy.read_tar(path, size)
-  return File(path, size, "torch 0.1 tar", tree, _names(seen))
 
 
 def _names(seen: set[Global]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import EXPANSION, Architecture
+from biasjax.models.resnet import Architecture
 
 NAME = 100  # characters of a name that a message shows
 COUNTER = "num_batches_tracked"  # of every BatchNorm since torch 0.4.1; evaluation has no use for it
@@ -48,25 +48,19 @@ def entries(architecture: Architecture) -> dict[str, Entry]:
   width = architecture.width
   conv("conv1", ("conv1",), (width, 3, 7, 7))
   norm("bn1", ("bn1",), width)
-  inputs = width
-  for stage, size in enumerate(architecture.stage_sizes):
-    inner = architecture.inner_width * 2**stage
-    outputs = width * 2**stage * EXPANSION[architecture.block]
-    for index in range(size):
-      name, flax_name = f"layer{stage + 1}.{index}", f"layer{stage + 1}_{index}"
-      if architecture.block == "basic":
-        shapes = [(outputs, inputs, 3, 3), (outputs, outputs, 3, 3)]
-      else:
-        shapes = [(inner, inputs, 1, 1), (inner, inner, 3, 3), (outputs, inner, 1, 1)]
-      for i, shape in enumerate(shapes, start=1):
-        conv(f"{name}.conv{i}", (flax_name, f"conv{i}"), shape)
-        norm(f"{name}.bn{i}", (flax_name, f"bn{i}"), shape[0])
-      if index == 0 and (stage > 0 or inputs != outputs):
-        conv(f"{name}.downsample.0", (flax_name, "downsample_conv"), (outputs, inputs, 1, 1))
-        norm(f"{name}.downsample.1", (flax_name, "downsample_bn"), outputs)
-      inputs = outputs
+  for block in architecture.blocks():
+    name, flax_name = f"layer{block.stage}.{block.index}", f"layer{block.stage}_{block.index}"
+    inputs = block.inputs
+    for i, (channels, size, _) in enumerate(block.convolutions, start=1):
+      conv(f"{name}.conv{i}", (flax_name, f"conv{i}"), (channels, inputs, size, size))
+      norm(f"{name}.bn{i}", (flax_name, f"bn{i}"), channels)
+      inputs = channels
+    if block.project:
+      shape = (block.channels, block.inputs, 1, 1)
+      conv(f"{name}.downsample.0", (flax_name, "downsample_conv"), shape)
+      norm(f"{name}.downsample.1", (flax_name, "downsample_bn"), block.channels)
   classes = architecture.num_classes
-  found["fc.weight"] = Entry((classes, inputs), ("params", "fc", "kernel"))
+  found["fc.weight"] = Entry((classes, architecture.features), ("params", "fc", "kernel"))
   found["fc.bias"] = Entry((classes,), ("params", "fc", "bias"))
   return found
 

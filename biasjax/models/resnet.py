@@ -6,7 +6,6 @@ pads a strided convolution on one side only and shifts every feature map by a pi
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -51,8 +50,58 @@ class Architecture:
     """Channels that enter the classifier."""
     return self.width * 2 ** (len(self.stage_sizes) - 1) * EXPANSION[self.block]
 
+  def blocks(self) -> list["Residual"]:
+    """The residual blocks in the order in which an image goes through them."""
+    found: list[Residual] = []
+    inputs = self.width
+    for stage, size in enumerate(self.stage_sizes, start=1):
+      scale = 2 ** (stage - 1)
+      channels, inner = self.width * scale * EXPANSION[self.block], self.inner_width * scale
+      for index in range(size):
+        stride = 2 if stage > 1 and index == 0 else 1
+        if self.block == "basic":
+          convolutions = ((channels, 3, stride), (channels, 3, 1))
+        else:
+          convolutions = ((inner, 1, 1), (inner, 3, stride), (channels, 1, 1))
+        found.append(Residual(stage, index, inputs, convolutions))
+        inputs = channels
+    return found
+
 
 EXPANSION = {"basic": 1, "bottleneck": 4}  # output channels of a block over its stage's width
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+  """One residual block of an architecture.
+
+  Attributes:
+    stage: counted from 1, as in torchvision's names.
+    index: within the stage, counted from 0.
+    inputs: channels that enter.
+    convolutions: (channels, kernel size, stride) of each, in order.
+  """
+
+  stage: int
+  index: int
+  inputs: int
+  convolutions: tuple[tuple[int, int, int], ...]
+
+  @property
+  def channels(self) -> int:
+    """That leave."""
+    return self.convolutions[-1][0]
+
+  @property
+  def stride(self) -> int:
+    """Of the block as a whole."""
+    return max(stride for _, _, stride in self.convolutions)
+
+  @property
+  def project(self) -> bool:
+    """Whether the shortcut is a 1x1 convolution, because its shape changes."""
+    return self.stride != 1 or self.inputs != self.channels
+
 
 RESNET18 = Architecture("basic", (2, 2, 2, 2))
 RESNET34 = Architecture("basic", (3, 4, 6, 3))
@@ -87,25 +136,23 @@ def _batch_norm(train: bool, name: str, dtype: Any, scale: float = 1.0) -> nn.Ba
 
 
 class Block(nn.Module):
-  """A residual block. Its convolutions are listed as (channels, kernel size, stride)."""
+  """A residual block in Flax."""
 
-  convolutions: Sequence[tuple[int, int, int]]
-  project: bool
+  shape: Residual
   dtype: Any = None
 
   @nn.compact
   def __call__(self, x, *, train: bool):
     """Features [b, h', w', channels] of features [b, h, w, c]."""
     residual = x
-    last = len(self.convolutions)
-    for i, (channels, size, stride) in enumerate(self.convolutions, start=1):
+    last = len(self.shape.convolutions)
+    for i, (channels, size, stride) in enumerate(self.shape.convolutions, start=1):
       x = _conv(channels, size, stride, f"conv{i}", self.dtype)(x)
       # The last scale starts at zero, so that a fresh block is the identity (Goyal et al. 2017).
       x = _batch_norm(train, f"bn{i}", self.dtype, scale=0.0 if i == last else 1.0)(x)
       x = x if i == last else nn.relu(x)
-    if self.project:
-      channels, stride = self.convolutions[-1][0], max(c[2] for c in self.convolutions)
-      residual = _conv(channels, 1, stride, "downsample_conv", self.dtype)(residual)
+    if self.shape.project:
+      residual = _conv(self.shape.channels, 1, self.shape.stride, "downsample_conv", self.dtype)(residual)
       residual = _batch_norm(train, "downsample_bn", self.dtype)(residual)
     return nn.relu(x + residual)
 
@@ -139,17 +186,8 @@ class ResNet(nn.Module):
     x = nn.relu(_batch_norm(train, "bn1", self.dtype)(x))
     x = max_pool(x)
 
-    for stage, size in enumerate(arch.stage_sizes):
-      for index in range(size):
-        stride = 2 if stage > 0 and index == 0 else 1
-        channels = arch.width * 2**stage * EXPANSION[arch.block]
-        inner = arch.inner_width * 2**stage
-        if arch.block == "basic":
-          convolutions = ((channels, 3, stride), (channels, 3, 1))
-        else:
-          convolutions = ((inner, 1, 1), (inner, 3, stride), (channels, 1, 1))
-        project = stride != 1 or x.shape[-1] != channels
-        x = Block(convolutions, project, self.dtype, name=f"layer{stage + 1}_{index}")(x, train=train)
+    for block in arch.blocks():
+      x = Block(block, self.dtype, name=f"layer{block.stage}_{block.index}")(x, train=train)
 
     x = jnp.mean(x.astype(images.dtype), axis=(1, 2))
     return nn.Dense(arch.num_classes, name="fc")(x)

@@ -1,9 +1,7 @@
-"""Writers of PyTorch's older formats, after its loader: no PyTorch of today writes them."""
+"""A writer of what PyTorch's older format could hold, after its loader: no PyTorch of today writes it."""
 
-import io
 import pickle
 import struct
-import tarfile
 
 import torch
 
@@ -58,35 +56,3 @@ def legacy_with_views(path, tensor, views):
     pickle.dump(["root"], file, protocol=2)
     file.write(struct.pack("<q", tensor.numel()))
     file.write(tensor.numpy().tobytes())
-
-
-def tar(path, tensors):
-  """A tar file of PyTorch 0.1 with a dict of tensors, which may be views of one another's storage."""
-  storages = {t.untyped_storage().data_ptr(): t for t in tensors.values()}
-  files = {"storages": io.BytesIO(), "tensors": io.BytesIO(), "pickle": io.BytesIO()}
-  pickle.dump(len(storages), files["storages"], protocol=2)
-  for key, tensor in storages.items():
-    whole = torch.tensor([], dtype=tensor.dtype).set_(tensor.untyped_storage())
-    kind = {
-      torch.float32: torch.FloatStorage,
-      torch.float64: torch.DoubleStorage,
-      torch.int64: torch.LongStorage,
-    }
-    pickle.dump((key, "cpu", kind[tensor.dtype]), files["storages"], protocol=2)
-    files["storages"].write(struct.pack("<q", whole.numel()) + whole.numpy().tobytes())
-  pickle.dump([], files["storages"], protocol=2)
-  pickle.dump(len(tensors), files["tensors"], protocol=2)
-  for i, tensor in enumerate(tensors.values()):
-    key = tensor.untyped_storage().data_ptr()
-    pickle.dump((1000 + i, key, torch.FloatTensor), files["tensors"], protocol=2)
-    files["tensors"].write(struct.pack("<ii", tensor.ndim, 0))
-    files["tensors"].write(struct.pack(f"<{2 * tensor.ndim}q", *tensor.shape, *tensor.stride()))
-    files["tensors"].write(struct.pack("<q", tensor.storage_offset()))
-  keys = {id(tensor): 1000 + i for i, tensor in enumerate(tensors.values())}
-  Pickler(files["pickle"], lambda value: keys.get(id(value))).dump(dict(tensors))
-  with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-    for name, content in files.items():
-      info = tarfile.TarInfo(name)
-      info.size = content.tell()
-      content.seek(0)
-      archive.addfile(info, content)

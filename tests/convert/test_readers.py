@@ -37,10 +37,6 @@ def save(path, content, container):
     from safetensors.torch import save_file
 
     save_file({name: value.clone().contiguous() for name, value in content.items()}, path)
-  elif container == "tar":
-    from old_formats import tar
-
-    tar(path, content)
   elif container == "dill":
     dill = pytest.importorskip("dill", reason="writes files as the library robustness did")
     torch.save(content, path, pickle_module=dill, _use_new_zipfile_serialization=False)
@@ -48,7 +44,7 @@ def save(path, content, container):
     torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
 
 
-CONTAINERS = ("zip", "legacy", "dill", "safetensors", "tar")
+CONTAINERS = ("zip", "legacy", "dill", "safetensors")
 
 
 def tensors():
@@ -72,19 +68,15 @@ def test_tensors_come_back_bit_for_bit(tmp_path, container):
   for name, expected in tensors().items():
     assert tree[name].shape == tuple(expected.shape)
     np.testing.assert_array_equal(tree[name].read(), expected.numpy(), strict=True)
-  if container in ("zip", "legacy", "tar"):
+  if container in ("zip", "legacy"):
     assert tree["plain"].storage is tree["sliced"].storage
 
 
-def test_old_formats_are_what_pytorch_reads(tmp_path):
+def test_views_of_a_storage_are_what_pytorch_reads(tmp_path):
   from old_formats import legacy_with_views
 
-  save(tmp_path / "x", tensors(), "tar")
-  oracle = torch.load(tmp_path / "x", weights_only=False)
-  for name, tensor in readers.read(tmp_path / "x").tree.items():
-    np.testing.assert_array_equal(tensor.read(), oracle[name].numpy(), strict=True)
-  legacy_with_views(tmp_path / "y", torch.arange(10.0), {"a": (2, 3), "b": (0, 10)})
-  tree, oracle = readers.read(tmp_path / "y").tree, torch.load(tmp_path / "y", weights_only=True)
+  legacy_with_views(tmp_path / "x", torch.arange(10.0), {"a": (2, 3), "b": (0, 10)})
+  tree, oracle = readers.read(tmp_path / "x").tree, torch.load(tmp_path / "x", weights_only=True)
   np.testing.assert_array_equal(tree["a"].read(), [2, 3, 4])
   for name, tensor in tree.items():
     np.testing.assert_array_equal(tensor.read(), oracle[name].numpy(), strict=True)
@@ -406,7 +398,7 @@ def test_every_opcode_is_known_or_refused():
 
 # Damage.
 
-MUTATIONS = 20_000
+MUTATIONS = 16_000
 SECONDS = 5  # that one file may take
 
 
@@ -443,7 +435,9 @@ def small():
 
 
 def read_all(path):
-  return {n: t.read() for n, t in readers.read(path).tree.items() if readers.is_tensor(t)}
+  tree = readers.read(path).tree
+  entries = tree.items() if isinstance(tree, dict) else ()  # an undamaged pickle, but of something else
+  return {n: t.read() for n, t in entries if readers.is_tensor(t)}
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
