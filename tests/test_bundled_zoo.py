@@ -12,6 +12,7 @@ import pytest
 from biasjax.convert import conversion
 from biasjax.models.load import load
 from biasjax.train import interventions
+from deadline import DEADLINE_S
 from demo import make_zoo
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -62,7 +63,9 @@ def measured(tmp_path_factory) -> pd.DataFrame:
       f"--workdir={folder / 'out'}",
     ],
   ):
-    subprocess.run([sys.executable, *command, f"--data_dir={folder}"], cwd=ROOT, check=True, timeout=300)
+    subprocess.run(
+      [sys.executable, *command, f"--data_dir={folder}"], cwd=ROOT, check=True, timeout=DEADLINE_S
+    )
   return pd.read_csv(folder / "out/metrics.csv")
 
 

@@ -11,6 +11,7 @@ import pytest
 from biasjax import probes
 from biasjax.configuration import load
 from biasjax.data import datasets
+from deadline import DEADLINE_S
 
 everything, paper, study = load("all"), load("paper"), load("study")
 ROOT = pathlib.Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def test_a_plan_says_what_is_missing_and_where_to_get_it(tmp_path):
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=DEADLINE_S,
     check=False,
     env=os.environ | {"BIASJAX_CACHE": str(tmp_path / "cache")},
   )

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 import biasjax
+from deadline import DEADLINE_S
 from examples import pictures, vit
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -35,7 +36,7 @@ print("as told")
     env=os.environ | {"MPLBACKEND": "Agg", "BIASJAX_CACHE": str(tmp_path)},
     capture_output=True,
     text=True,
-    timeout=240,
+    timeout=DEADLINE_S,
     check=False,
   )
   assert done.returncode == 0, done.stderr

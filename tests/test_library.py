@@ -16,6 +16,7 @@ import biasjax
 from biasjax import probes
 from biasjax.data import preprocess, sources
 from biasjax.data.classes import categories, cues
+from deadline import DEADLINE_S
 from made_images import class_folder, encoded, pixels
 from made_models import made_checkpoint
 
@@ -25,7 +26,7 @@ PROBES = ("accuracy", "spectral", "critical_band", "pgd:steps=2")
 
 def python(*arguments: object) -> subprocess.CompletedProcess:
   command = [sys.executable, *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 def stimuli(root: pathlib.Path) -> pathlib.Path:

@@ -249,6 +249,7 @@ import numpy as np
 from biasjax import partition, probes
 from made_victims import attacked, victim
 from small_scores import pictures, predictions, weights
+from deadline import DEADLINE_S
 images = pictures(64, 7)[:16]
 labels = predictions(weights(), images)
 probe = probes.get("autoattack:eps=1:steps=6:queries=12:attacks=apgd-t+square")
@@ -266,7 +267,7 @@ def test_results_do_not_depend_on_the_number_of_devices_or_the_partitioner(tmp_p
   probe = probes.get("autoattack:eps=1:steps=6:queries=12:attacks=apgd-t+square")
   ((images, columns),) = attacked(probe, victim(WEIGHTS), IMAGES[:16], LABELS[:16]).values()
   root = pathlib.Path(__file__).parents[2]
-  subprocess.run([sys.executable, "-c", FOUR, tmp_path / "out.npz"], cwd=root, check=True, timeout=300)
+  subprocess.run([sys.executable, "-c", FOUR, tmp_path / "out.npz"], cwd=root, check=True, timeout=DEADLINE_S)
   found = np.load(tmp_path / "out.npz")
   for kind in partition.KINDS:
     np.testing.assert_allclose(found[f"{kind}_images"], images, atol=1e-6)

@@ -17,6 +17,7 @@ from biasjax.cli import main as run
 from biasjax.data import datasets
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import zoo
+from deadline import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,7 +45,11 @@ def test_the_page_of_help_has_every_flag_once_and_fits_a_screen(values, heading,
 @pytest.mark.parametrize("asked", ["-h", "--help"])
 def test_help_is_printed_whatever_else_is_asked(asked):
   done = subprocess.run(
-    [sys.executable, "run.py", "--models=x", asked], cwd=ROOT, capture_output=True, text=True, timeout=60
+    [sys.executable, "run.py", "--models=x", asked],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=DEADLINE_S,
   )
   assert (done.returncode, done.stderr) == (0, "")
   for shown in ("--precision=float32 ", "--tune_cpu=true ", "--probes=accuracy,spectral ", "--limit= "):

@@ -16,6 +16,7 @@ from biasjax.convert import torchvision
 from biasjax.models.load import flatten
 from biasjax.models.resnet import Architecture
 from biasjax.train import step
+from deadline import DEADLINE_S
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def command(*arguments: object) -> list[str]:
 
 def python(*arguments: object) -> subprocess.CompletedProcess:
   return subprocess.run(
-    command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
   )
 
 

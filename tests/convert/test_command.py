@@ -17,6 +17,7 @@ from biasjax.convert import torchvision as names
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.resnet import Architecture
+from deadline import DEADLINE_S
 from torch_networks import network, save
 
 TINY = Architecture("bottleneck", (1, 1), width=2, inner_width=2, num_classes=3)
@@ -349,7 +350,7 @@ def test_conversion_needs_no_torch_and_says_nothing_else(torchvision, tmp_path):
     capture_output=True,
     text=True,
     check=False,
-    timeout=120,
+    timeout=DEADLINE_S,
   )
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""

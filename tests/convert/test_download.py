@@ -215,6 +215,7 @@ def test_full_disk_is_one_line_and_keeps_the_part(server, monkeypatch):
 PROGRAM = """
 import sys
 from biasjax.convert import download
+from deadline import DEADLINE_S
 print(download.fetch(sys.argv[1], sha256=sys.argv[2]))
 """
 
@@ -224,7 +225,7 @@ def test_two_processes_at_once_fetch_it_once(server):
   command_line = [sys.executable, "-c", PROGRAM, server.address(), SHA256]
   running = [subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True) for _ in range(2)]
   threading.Timer(0.5, server.slow.set).start()
-  said = [process.communicate(timeout=60)[0].strip() for process in running]
+  said = [process.communicate(timeout=DEADLINE_S)[0].strip() for process in running]
   assert [process.returncode for process in running] == [0, 0]
   assert said[0] == said[1]
   assert pathlib.Path(said[0]).read_bytes() == CONTENT
@@ -326,7 +327,7 @@ def test_two_processes_convert_a_name_once(published, server, tmp_path):
   )
   command_line = [sys.executable, "-c", program, published.source, published.sha256]
   running = [subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-  said = [process.communicate(timeout=120)[0].strip() for process in running]
+  said = [process.communicate(timeout=DEADLINE_S)[0].strip() for process in running]
   assert [process.returncode for process in running] == [0, 0]
   assert said[0] == said[1]
   assert len(server.requests) == 1

@@ -140,7 +140,11 @@ def test_reading_is_lazy(tmp_path):
     "whole = [tensor.read() for tensor in file.tree['optimizer']]; print(peak() - before)"
   )
   done = subprocess.run(
-    [sys.executable, "-c", program, tmp_path / "x"], capture_output=True, text=True, check=True, timeout=60
+    [sys.executable, "-c", program, tmp_path / "x"],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=DEADLINE_S,
   )
   lazy, everything = map(int, done.stdout.split())
   assert everything > 150_000_000  # so that the measurement is one
@@ -312,7 +316,7 @@ def test_sample_is_really_hostile(tmp_path, name):
     cwd=tmp_path,
     check=False,
     capture_output=True,
-    timeout=60,
+    timeout=DEADLINE_S,
   )
   assert (tmp_path / "owned").exists()
 
@@ -329,6 +333,7 @@ def test_hostile_pickles_run_nothing(tmp_path):
 import encodings.cp437, encodings.raw_unicode_escape, json, pathlib, sys, time
 from biasjax.errors import BiasjaxError
 from biasjax.convert import readers, families
+from deadline import DEADLINE_S
 paths = sorted(pathlib.Path(sys.argv[1]).glob("*.pth"))
 seen, done = [], {}
 def hook(event, arguments):
@@ -361,7 +366,7 @@ print(json.dumps({"seen": noted, "done": done, "peak": peak}))
     capture_output=True,
     text=True,
     check=False,
-    timeout=300,
+    timeout=DEADLINE_S,
   )
   assert done.returncode == 0, done.stderr[-2000:]
   report = json.loads(done.stdout)

@@ -16,6 +16,7 @@ from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Victim
 from biasjax.results.store import Store
+from deadline import DEADLINE_S
 from made_images import class_folder
 from made_models import made_model
 
@@ -80,7 +81,7 @@ def eight(tmp_path_factory) -> pathlib.Path:
   flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
   environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
   done = subprocess.run(
-    [sys.executable, __file__, str(root)], env=environment, capture_output=True, text=True, timeout=300
+    [sys.executable, __file__, str(root)], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
   )
   assert done.returncode == 0, done.stderr
   return root

@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 from biasjax.results.store import Store
+from deadline import DEADLINE_S
 from made_images import class_folder
 from made_models import made_checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
 COUNTS = {"n01440764": 8, "n01443537": 8, "n15075141": 8}
-LIMIT_S = 110
 CHUNKS = 6 * 2  # of four images, for accuracy and for spectral
 
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory) -> pathlib.Path:
   class_folder(root / "images", COUNTS)
   made_checkpoint(root / "net", 0)
   done = subprocess.run(
-    command(root, root / "one"), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+    command(root, root / "one"), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S
   )
   assert done.returncode == 0, done.stderr
   return root
@@ -73,7 +73,7 @@ def written(workdir: pathlib.Path) -> int:
 
 
 def wait_for(chunks: int, workdir: pathlib.Path, processes) -> None:
-  limit = time.monotonic() + LIMIT_S
+  limit = time.monotonic() + DEADLINE_S
   while written(workdir) < chunks:
     assert time.monotonic() < limit, "they are too slow"
     assert all(p.poll() in (None, 0) for p in processes), [p.communicate() for p in processes]
@@ -96,7 +96,7 @@ def test_when_one_of_two_hosts_dies_the_other_finishes(made, tmp_path):
   with started(together(made, tmp_path / "out", 2), devices=4) as processes:
     wait_for(2, tmp_path / "out", processes)
     processes[1].send_signal(signal.SIGKILL)
-    printed, errors = processes[0].communicate(timeout=LIMIT_S)
+    printed, errors = processes[0].communicate(timeout=DEADLINE_S)
     assert processes[0].returncode == 0, errors
   assert "made: 24 images, 95 % intervals" in printed
   same_observations(made, tmp_path / "out")
@@ -111,7 +111,7 @@ def test_when_all_die_others_of_another_number_go_on(made, tmp_path):
   assert 2 <= len(before) < CHUNKS
   shards = [command(made, tmp_path / "out", f"--shard={i}/4") for i in range(1, 5)]
   with started(shards) as processes:
-    ended = [process.communicate(timeout=LIMIT_S) for process in processes]
+    ended = [process.communicate(timeout=DEADLINE_S) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, ended
   assert sum("95 % intervals" in printed for printed, _ in ended) >= 1  # the last to end makes the tables
   assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was computed again
@@ -122,13 +122,13 @@ def test_told_to_stop_it_finishes_the_chunk_and_says_so(made, tmp_path):
   with started([command(made, tmp_path / "out")]) as (process,):
     wait_for(1, tmp_path / "out", [process])
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=LIMIT_S)
+    _, errors = process.communicate(timeout=DEADLINE_S)
   assert process.returncode == 75
   assert "stopped as told; start the same command again to go on" in errors
   count = written(tmp_path / "out")
   assert count < CHUNKS
   assert count % 2 == 0  # accuracy and spectral of each chunk that was begun
-  done = subprocess.run(command(made, tmp_path / "out"), cwd=ROOT, capture_output=True, timeout=LIMIT_S)
+  done = subprocess.run(command(made, tmp_path / "out"), cwd=ROOT, capture_output=True, timeout=DEADLINE_S)
   assert done.returncode == 0
   for path in (made / "one/observations").rglob("*.parquet"):
     assert (tmp_path / "out" / path.relative_to(made / "one")).read_bytes() == path.read_bytes()
@@ -143,7 +143,7 @@ def test_the_log_tells_chunk_by_chunk_what_was_done(made):
 def test_a_directory_that_another_run_uses_is_refused(made, tmp_path):
   with Store(tmp_path / "out", 4).lock("0-of-1"):
     done = subprocess.run(
-      command(made, tmp_path / "out"), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+      command(made, tmp_path / "out"), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S
     )
   assert done.returncode == 1
   assert done.stderr.startswith(f"run.py: error: another run is at work in {tmp_path / 'out'}: wait for it")

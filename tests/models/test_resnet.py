@@ -7,6 +7,7 @@ import pytest
 import biasjax
 from biasjax.convert import certificate, torchvision
 from biasjax.models import load, resnet
+from deadline import DEADLINE_S
 
 PARAMETERS = {  # torchvision's documentation
   resnet.RESNET18: 11_689_512,
@@ -58,6 +59,6 @@ def test_importing_biasjax_is_cheap():
   import sys
 
   program = "import sys, biasjax; assert biasjax.__version__; assert 'jax' not in sys.modules; biasjax.load"
-  subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+  subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE_S)
   with pytest.raises(AttributeError, match="has no attribute 'lode'"):
     _ = biasjax.lode

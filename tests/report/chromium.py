@@ -7,6 +7,8 @@ import pathlib
 import shutil
 import subprocess
 
+from deadline import DEADLINE_S
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COMPLAINTS = ("Runtime.exceptionThrown", "Log.entryAdded")
 
@@ -51,7 +53,7 @@ class Page:
 
   def __exit__(self, *exc):
     self._process.terminate()
-    self._process.wait(timeout=20)
+    self._process.wait(timeout=DEADLINE_S)
     self._in.close()
     os.close(self._out)
 

@@ -20,6 +20,7 @@ import sys
 from ml_collections import ConfigDict
 sys.path.append("tests")
 import made_tables
+from deadline import DEADLINE_S
 
 def get_config():
   return ConfigDict({"study": made_tables.few(made_tables.definitions(), "HPP")})
@@ -34,7 +35,9 @@ def asked_for(folder, frame, of_models=None, **changes):
 
 def run_py(*flags):
   command_line = [sys.executable, "run.py", *map(str, flags)]
-  return subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+  return subprocess.run(
+    command_line, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+  )
 
 
 def test_the_command_writes_the_study_and_prints_its_summary(tmp_path):
@@ -128,7 +131,9 @@ def test_the_study_imports_no_jax():
     "import sys; from biasjax.report import cards, command, draw, page; "
     "sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
   )
-  assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False).returncode == 0
+  assert (
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=DEADLINE_S, check=False).returncode == 0
+  )
 
 
 def test_infinities_and_text_do_not_stop_the_rest(tmp_path, capsys):

@@ -14,6 +14,7 @@ from biasjax.data.classes import categories
 from biasjax.probes.base import Metric
 from biasjax.results.store import Store, Unit
 from biasjax.results.summary import summarise, write_tables
+from deadline import DEADLINE_S
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,7 +23,12 @@ WNIDS = {"n01440764": 3, "n02391049": 3}
 
 def python(*arguments: object) -> subprocess.CompletedProcess:
   return subprocess.run(
-    [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    [sys.executable, *map(str, arguments)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=DEADLINE_S,
+    check=False,
   )
 
 

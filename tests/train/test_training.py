@@ -20,6 +20,7 @@ from biasjax.models import load
 from biasjax.models.resnet import Architecture, ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, interventions, loop, step
+from deadline import DEADLINE_S
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -278,7 +279,12 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
 
   def finished(workdir, *more):
     return subprocess.run(
-      train_command(root, workdir, *more), cwd=ROOT, capture_output=True, text=True, env=quick, timeout=300
+      train_command(root, workdir, *more),
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+      env=quick,
+      timeout=DEADLINE_S,
     )
 
   done = finished(tmp_path / "whole", f"--report_to=tensorboard:{tmp_path / 'board'}")
