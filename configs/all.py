@@ -14,7 +14,8 @@ def get_config() -> ConfigDict:
     *("imagenet_v2_threshold", "imagenet_v2_top_images"),
     *("imagenet_a_unmasked", "imagenet_r_unmasked"),
     *("stylized_imagenet", "imagenette", "imagenette_10"),
+    *("refined_bias_shape", "refined_bias_texture", "refined_bias_shape_plain", "refined_bias_texture_plain"),
   ]
-  config.probes = [*paper.PROBES, "fgsm@imagenet", "autoattack@imagenet"]
+  config.probes = [*paper.PROBES, "fgsm@imagenet", "autoattack@imagenet", "suppression@imagenet"]
   config.workdir = "out/all"
   return config

@@ -153,6 +153,21 @@ def imagenette() -> Made:
   return _of("imagenette2-320/val/", examples, junk)
 
 
+def refined_bias_shape() -> Made:
+  """One class with one right class of ImageNet, one with three."""
+  files = {"ipod/ipod_10.png": grey(1, 224), "clock/clock_7.png": palette(2, 224)}
+  # Analog clock, digital clock, wall clock.
+  expected = {"ipod/ipod_10.png": (605,), "clock/clock_7.png": (409, 530, 892)}
+  return Made({f"refined_bias_shape/{name}": data for name, data in files.items()}, expected)
+
+
+def refined_bias_texture() -> Made:
+  """As above."""
+  files = {"zebra/16x16_zebra_182.png": grey(1, 224), "elephant/4x4_elephant_1.png": palette(2, 224)}
+  expected = {"zebra/16x16_zebra_182.png": (340,), "elephant/4x4_elephant_1.png": (385, 386)}
+  return Made({f"refined_bias_texture/{name}": data for name, data in files.items()}, expected)
+
+
 def imagenet_real() -> Made:
   """Three images: one with two labels, one without any, one whose label is another than ImageNet's."""
   files = {f"ILSVRC2012_val_{number:08d}.JPEG": jpeg(number) for number in (1, 2, 3)}
@@ -184,6 +199,10 @@ MADE = {
   "stylized": stylized,
   "model_vs_human": model_vs_human,
   "geirhos_conflict_stimuli": cue_conflict,
+  "refined_bias_shape": refined_bias_shape,
+  "refined_bias_shape_plain": refined_bias_shape,
+  "refined_bias_texture": refined_bias_texture,
+  "refined_bias_texture_plain": refined_bias_texture,
   "imagenette": imagenette,
   "imagenette_10": imagenette,
 }

@@ -7,13 +7,70 @@ import pytest
 
 from biasjax import probes
 from biasjax.convert import conversion
-from biasjax.data import sources
+from biasjax.data import layouts, opening, sources
+from biasjax.data.classes import class_index
 from biasjax.engine import evaluate
 from biasjax.models.load import load
 from biasjax.results.store import Store
 
 # Two of the 23 conditions, to keep the test short; run.py on the same photographs does all of them.
 CONDITIONS = {"spectral": ("low/0.2", "high/0.9")}
+
+
+def weights(reference, which, tmp_path, torchvision):
+  """(PyTorch's network, the file of its weights): the trained one, or one with random weights."""
+  import torch
+
+  from torch_networks import randomise
+
+  trained = reference / "data/checkpoints/resnet18_imagenette.pth.tar"
+  network = torchvision.models.resnet18()
+  if which == "random":
+    randomise(network)
+    torch.save(network.state_dict(), tmp_path / "random.pth")
+    return network, tmp_path / "random.pth"
+  state = torch.load(trained, weights_only=True)["state_dict"]
+  network.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
+  return network.eval(), trained
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("cue", "which"), [("shape", "trained"), ("texture", "random")])
+def test_ranks_of_refined_bias_are_those_of_pytorch(reference, tmp_path, torchvision, which, cue):
+  import torch
+  from PIL import Image
+
+  network, file = weights(reference, which, tmp_path, torchvision)
+  conversion.write(conversion.convert(file), tmp_path / "network")
+  root = reference / f"data/refined_bias/refined_bias_{cue}"
+  source = opening.open_dataset(f"refined_bias_{cue}:{root}", allow_incomplete=True)
+  store = Store(tmp_path / "out", 120)
+  asked = [probes.get("accuracy")]
+  evaluate.evaluate([load(tmp_path / "network")], asked, source, store, evaluate.Settings(batch_size=40))
+  found = store.read(store.units()[0])[0].set_index("example_id")
+  transform = torchvision.transforms.Compose(
+    [
+      torchvision.transforms.Resize(256),
+      torchvision.transforms.CenterCrop(224),
+      torchvision.transforms.ToTensor(),
+      torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ]
+  )
+  right = {name: [class_index()[w] for w in wnids] for name, wnids in layouts.REFINED_BIAS[cue].items()}
+  expected, close = {}, set()
+  with torch.no_grad():
+    for path in sorted(root.glob("*/*.png")):
+      scores = network(transform(Image.open(path).convert("RGB"))[None])[0]
+      best = scores[right[path.parent.name]].max()
+      name = f"{path.parent.name}/{path.name}"
+      expected[name] = int((scores > best).sum())
+      if ((scores - best).abs() < 1e-4).sum() > 1:  # a rank that rounding decides
+        close.add(name)
+  assert len(expected) == len(found) == 120
+  differ = [name for name, rank in expected.items() if found["rank"][name] != rank]
+  assert set(differ) <= close
+  assert len(close) < 40
+  assert all(abs(found["rank"][name] - expected[name]) <= 2 for name in differ)
 
 
 @pytest.mark.reference

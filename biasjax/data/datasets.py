@@ -187,6 +187,37 @@ _IMAGENETTE = Dataset(
   stock=("imagenette/320px-v2", "validation"),
 )
 
+
+def _refined_bias(cue: str, most_labels: int, known: tuple[str, int]) -> tuple[Dataset, Dataset]:
+  """Its row as the authors preprocess it, and one that shows the stimuli as they are."""
+  row = Dataset(
+    name=f"refined_bias_{cue}",
+    table=f"refined-bias-{cue}",
+    title=f"REFINED-BIAS, {cue}: how high the right class ranks where only {cue} shows it",
+    axis=PEOPLE,
+    layout=layouts.refined_bias(cue),
+    images=3_000,
+    labels=f"refined_bias_{cue}",
+    classes=10,
+    per_class=(300, 300),
+    archives=(Archive(f"refined_bias_{cue}/", "https://github.com/PumjunKim/REFINED-BIAS"),),
+    licence="none stated",
+    citation="Kim et al. 2026, arXiv:2603.10834",
+    known=(known,),
+    most_labels=most_labels,
+    notes="stimuli are 224 x 224, brought to 256 and cropped, as the authors do",
+  )
+  plain = dataclasses.replace(
+    row,
+    name=f"{row.name}_plain",
+    table=f"{row.table}-plain",
+    resize=None,
+    prepared=row.name,
+    notes="stimuli are 224 x 224 and shown as they are",
+  )
+  return row, plain
+
+
 ROWS = (
   Dataset(
     name="imagenet",
@@ -400,6 +431,8 @@ ROWS = (
     stock=("geirhos_conflict_stimuli", "test"),
     notes="images are 224 x 224 and shown as they are",
   ),
+  *_refined_bias("shape", 3, ("ipod/ipod_10.png", 605)),
+  *_refined_bias("texture", 2, ("zebra/16x16_zebra_182.png", 340)),
   _IMAGENETTE,
   dataclasses.replace(
     _IMAGENETTE,

@@ -46,6 +46,33 @@ CBAR = (
   *("cocentric_sine_waves", "inverse_sparkles", "perlin_noise", "plasma_noise"),
   *("single_frequency_greyscale", "sparkles"),
 )
+# REFINED-BIAS (Kim et al. 2026): the classes of its stimuli and the ImageNet classes that are right for each.
+REFINED_BIAS = {
+  "shape": {
+    "balloon": ("n02782093",),
+    "book": ("n06596364",),
+    "camera": ("n03976467", "n04069434"),
+    "cassette": ("n02978881",),
+    "clock": ("n02708093", "n03196217", "n04548280"),
+    "hourglass": ("n03544143",),
+    "ipod": ("n03584254",),
+    "mouse": ("n03793489",),
+    "revolver": ("n04086273",),
+    "soccer_ball": ("n04254680",),
+  },
+  "texture": {
+    "brain_coral": ("n01917289",),
+    "broccoli": ("n07714990",),
+    "cheetah": ("n02130308",),
+    "dishrag": ("n03207743",),
+    "elephant": ("n02504013", "n02504458"),
+    "honeycomb": ("n03530642",),
+    "porcupine": ("n02346627",),
+    "strawberry": ("n07745940",),
+    "tiger": ("n02129604",),
+    "zebra": ("n02391049",),
+  },
+}
 SEVERITIES = ("1", "2", "3", "4", "5")
 _REACH = ("1", "2", "4", "8", "16", "32", "64", "128")
 # Experiments of model-vs-human (Geirhos et al. 2021) and their conditions, in `canonical` spelling.
@@ -194,6 +221,19 @@ def cue_conflict(parts: Sequence[str]) -> Place | None:
   except BiasjaxError:
     return None
   return Place("/".join(parts[-2:]), category_index()[shape]) if shape == parts[-2] else None
+
+
+def refined_bias(cue: str) -> Layout:
+  """<class>/<file>, of `REFINED_BIAS`[cue]; every ImageNet class that is right for the class is a label."""
+  right = {name: tuple(class_index()[w] for w in wnids) for name, wnids in REFINED_BIAS[cue].items()}
+
+  def layout(parts: Sequence[str]) -> Place | None:
+    if len(parts) < 2 or parts[-2] not in right:
+      return None
+    first, *others = right[parts[-2]]
+    return Place("/".join(parts[-2:]), first, "", tuple(others))
+
+  return layout
 
 
 def canonical(condition: str) -> str:

@@ -12,6 +12,7 @@ from biasjax.probes.decisions import all_classes, sixteen_categories
 from biasjax.statistics import calibration_error, mean, spread_of_classes, wilson
 
 CLEAN = "clean"
+REFINED_BIAS = {f"refined_bias_{cue}": cue for cue in layouts.REFINED_BIAS}
 # Kinds of labels whose images are conditions of others, which no other probe asks about.
 CONDITIONED = {
   "imagenet_c": all_classes,
@@ -33,9 +34,12 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
     main = corrupted(table, kind)
   elif kind == "model_vs_human":
     main = experiments(table)
+  elif kind in REFINED_BIAS:
+    main = [*refined_bias(table, REFINED_BIAS[kind]), _top(rank, 1), _top(rank, 5, detail=True)]
   else:
     main = [_top(rank, 1), _top(rank, 5, detail=True)]
-  return main + calibration(table) + ([] if kind == "imagenet_real" else by_class(table))
+  several_right = kind == "imagenet_real" or kind in REFINED_BIAS
+  return main + calibration(table) + ([] if several_right else by_class(table))
 
 
 def _top(rank: np.ndarray, k: int, name: str = "{dataset}", detail: bool = False) -> Metric:
@@ -157,6 +161,31 @@ def _error_metric(
   name: str, error: tuple[float, float, float] | None, n: int, detail: bool = False
 ) -> Metric | None:
   return Metric(name, *_percent(error), n, detail) if error else None
+
+
+# --- REFINED-BIAS ------------------------------------------------------------------------------------------
+
+
+def refined_bias(table: pd.DataFrame, cue: str) -> list[Metric]:
+  """Mean reciprocal rank of the right class among all 1,000, where only `cue` shows it (Kim et al. 2026).
+
+  Of several right classes the best counts, in the list in which the others still stand. The interval is
+  Student's over images; a row for each of the ten classes of stimuli beside.
+  """
+  reciprocal = 1 / (1 + table["rank"].to_numpy(float))
+  of_class = table["example_id"].str.rsplit("/", n=1).str[0].str.rsplit("/", n=1).str[-1].to_numpy()
+  name = f"refined-bias/{cue}"
+  metrics = [Metric(name, *_within(mean(reciprocal)), len(reciprocal))]
+  for of in sorted(set(of_class)):
+    mine = reciprocal[of_class == of]
+    metrics.append(Metric(f"{name}/{of}", *_within(mean(mine)), len(mine), detail=True))
+  return metrics
+
+
+def _within(edges: tuple[float, float, float]) -> tuple[float, float, float]:
+  """An interval of what lies in [0, 1]."""
+  value, low, high = edges
+  return value, max(low, 0.0), min(high, 1.0)
 
 
 # --- model-vs-human ----------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ DECISIONS = {
   "classes": every_class,
   "imagenet": all_classes,
   "imagenet_real": all_classes,
+  "refined_bias_shape": all_classes,
+  "refined_bias_texture": all_classes,
   "imagenet_a": only_classes_of("imagenet_a"),
   "imagenet_r": only_classes_of("imagenet_r"),
   "imagenette": only_classes_of("imagenette"),

@@ -231,3 +231,17 @@ def test_spread_between_classes_is_free_of_sampling_noise():
 
 def test_classes_are_not_compared_where_images_have_several():
   assert not any("class_acc" in name for name in values(observed(range(9), np.ones(9), "imagenet_real")))
+
+
+def test_refined_bias_is_the_mean_reciprocal_rank():
+  ids = ["ipod/ipod_1.png", "ipod/ipod_2.png", "clock/clock_1.png", "clock/clock_2.png"]
+  table = pd.DataFrame({"example_id": ids, "rank": [0, 1, 3, 0]})
+  found = {m.name: m for m in accuracy.refined_bias(table, "shape")}
+  assert found["refined-bias/shape"].value == pytest.approx((1 + 1 / 2 + 1 / 4 + 1) / 4)
+  assert found["refined-bias/shape/ipod"].value == pytest.approx(3 / 4)
+  assert found["refined-bias/shape/clock"].value == pytest.approx(5 / 8)
+  assert found["refined-bias/shape/clock"].n == 2
+  assert all(0 <= m.low <= m.value <= m.high <= 1 for m in found.values())
+  names = values(observed(ids, [1, 0, 0, 1], "refined_bias_texture"))
+  assert {"refined-bias/texture", "top1_acc/{dataset}"} <= set(names)
+  assert not any("class_acc" in name for name in names)

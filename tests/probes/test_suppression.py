@@ -1,0 +1,79 @@
+"""The summary of the suppression probe, counted by hand; the probe in a pass."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasjax import probes
+from biasjax.errors import BiasjaxError
+from biasjax.probes import suppression
+
+IDS = [f"{i}.png" for i in range(10)]
+
+
+def observed(conditions):
+  """Observations with the first so many examples right, for each condition."""
+  rows = [(c, i, 0 if n < right else 5) for c, right in conditions.items() for n, i in enumerate(IDS)]
+  return pd.DataFrame(rows, columns=["condition", "example_id", "rank"])
+
+
+def summary(right):
+  """Metrics by name; `right` are right under suppression, 8 of 10 on clean images."""
+  probe = probes.get("suppression", 32)
+  tables = {
+    "accuracy": observed({"clean": 8}),
+    "suppression": observed({c: right(c) for c in probe.conditions}),
+  }
+  return {metric.name: metric for metric in probe.summarise(tables)}
+
+
+def test_reliance_is_the_share_of_accuracy_that_is_lost():
+  found = summary(lambda name: {"patch_shuffle/8": 2, "bilateral/12": 6}.get(name, 8))
+  assert found["shape-reliance"].value == pytest.approx(1 - 2 / 8)
+  assert found["texture-reliance"].value == pytest.approx(1 - 6 / 8)
+  assert found["colour-reliance"].value == pytest.approx(0)
+  assert found["suppression/patch_shuffle/8"].value == pytest.approx(2 / 8)
+  assert found["top1_acc/suppression/patch_shuffle/8"].value == pytest.approx(20)
+  for cue in ("shape", "texture"):
+    metric = found[f"{cue}-reliance"]
+    assert metric.low < metric.value < metric.high
+    assert metric.n == 10
+
+
+def test_every_condition_has_one_form_and_the_published_ones_are_all_there():
+  for strengths, count in (
+    ("few", 3 + 3 + 2 + 2 + 2 + 1 + 3),
+    ("published", 8 + 8 + 6 + 7 + 5 + 1 + 8 + 13 + 6),
+  ):
+    conditions = suppression.conditions(strengths)
+    # Of the eight pairs with the strongest-but-one filter and the six in step, one is in both.
+    assert len(conditions) == count
+    forms = {tuple((k, v.shape, v.dtype) for k, v in c.items()) for c in conditions.values()}
+    assert len(forms) == 1
+    assert set(suppression.RELIANCE.values()) <= set(conditions)
+
+
+def test_options_that_do_not_exist_are_refused():
+  with pytest.raises(BiasjaxError, match="strengths=all: expected one of few, published"):
+    probes.get("suppression:strengths=all")
+  with pytest.raises(BiasjaxError, match="8 x 8 pixels: at least 16"):
+    probes.get("suppression", 8)
+
+
+def test_a_network_that_sees_only_colour_relies_on_colour_alone():
+  """Measured through the library: images of one colour each, a network that reads the mean colour."""
+  import biasjax
+
+  rng = np.random.default_rng(0)
+  labels = np.repeat(np.arange(3), 6)
+  pixels = rng.integers(0, 60, (18, 32, 32, 3), np.uint8)
+  for picture, label in zip(pixels, labels, strict=True):
+    picture[..., label] += 120
+
+  def apply(variables, images):
+    return variables["scale"] * images.mean((1, 2))
+
+  found = biasjax.measure(apply, {"scale": np.float32(100)}, pixels, labels, "suppression").metrics["value"]
+  assert found["colour-reliance"] == pytest.approx(2 / 3, abs=0.34)  # grey leaves a guess
+  assert found["shape-reliance"] == 0
+  assert found["texture-reliance"] == 0
