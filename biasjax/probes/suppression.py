@@ -115,14 +115,14 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
   variant = name.removeprefix(NAME)
   clean = _right(observations["accuracy"], CLEAN)
   metrics, curves = [], []
-  ratios = {}
+  ratios: dict[str, tuple[float, float, float]] = {}
   for of, table in observations[name].groupby("condition", sort=False):
     right = _right(table, of).reindex(clean.index)
     ratios[of] = ratio_of_means(right.to_numpy(float), clean.to_numpy(float))
     n, hits = len(right), int(right.sum())
     low, high = wilson(hits, n)
     curves.append(Metric(f"suppression{variant}/{of}", *ratios[of], n, detail=True))
-    accuracy = 100 * hits / n, 100 * low, 100 * high
+    accuracy = (100 * hits / n, 100 * low, 100 * high)
     curves.append(Metric(f"top1_acc/suppression{variant}/{of}", *accuracy, n, detail=True))
   for cue, of in RELIANCE.items():
     value, low, high = ratios[of]
