@@ -136,7 +136,7 @@ def measure(
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)
     of_example = dict(zip(names, wears, strict=True))
   with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
-    store = Store(folder, default=evaluate.default_chunk(settings))
+    store = Store(folder, create=True)
     outcome = evaluate.evaluate([network], planned, source, store, settings)
     if outcome.stopped:
       raise BiasjaxError(f"measure: the network is not asked further: {outcome.stopped[network.name]}")

@@ -8,5 +8,4 @@ def get_config() -> ConfigDict:
   config.probes = ["accuracy", "spectral"]
   config.dataset = ["folder:/data/imagenet/val"]
   config.batch_size = 256
-  config.chunk_size = 2048
   return config

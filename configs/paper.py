@@ -26,6 +26,5 @@ def get_config() -> ConfigDict:
   config.probes = list(PROBES)
   config.dataset = list(DATASETS)
   config.batch_size = "auto"
-  config.chunk_size = 2048
   config.workdir = "out/paper"
   return config

@@ -81,6 +81,7 @@ def measure(asked: Mapping[str, Any]) -> int:
   if interrupted:
     warn("stopped as told; start the same command again to go on")
     return launch.INTERRUPTED_EXIT_CODE
+  opened.store.look_again()
   others = _left_to_others(opened, stopped)
   if others:
     print(f"shard {worker.rank + 1}/{worker.count} is done; {others} chunk(s) are left to others")
@@ -89,7 +90,9 @@ def measure(asked: Mapping[str, Any]) -> int:
     return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return INCOMPLETE_EXIT_CODE
-  return tables(opened.store, report_to) or (INCOMPLETE_EXIT_CODE if stopped else 0)
+  status = tables(opened.store, report_to)
+  damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
+  return INCOMPLETE_EXIT_CODE if stopped or damaged else status
 
 
 def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
@@ -139,7 +142,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     return INCOMPLETE_EXIT_CODE
   planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
   settings = _settings(asked, models, planned, found, worker)
-  store = _store(asked, settings)
+  store = _store(asked)
   rows = [
     row
     for members, source in _passes(asked, models, found)
@@ -164,7 +167,7 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   models = models or [benchmark.made_model(precision=asked["precision"])]
   planned = probes.plan(_probe_names(asked), found)
   settings = _settings(asked, models, planned, found, worker)
-  store = _store(asked, settings)
+  store = _store(asked)
   with store.lock(f"{worker.rank}-of-{worker.count}"):
     report = benchmark.measure(models, planned, found, settings)
     name = "benchmark.json" if worker.count == 1 else f"benchmark-{worker.rank}-of-{worker.count}.json"
@@ -181,7 +184,7 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   models = _models(asked["models"], asked)
   settings = _settings(asked, models, planned, found, worker)
   split = _passes(asked, models, found)
-  return Asked(models, split, planned, settings, _store(asked, settings))
+  return Asked(models, split, planned, settings, _store(asked))
 
 
 def _passes(
@@ -247,6 +250,7 @@ def _settings(
     partitioner=asked["partitioner"],
     worker=worker,
     keep_adversarial=asked["keep_adversarial"],
+    threads=asked["decode_threads"],
   )
   if size != AUTO:
     return settings
@@ -255,8 +259,8 @@ def _settings(
   return dataclasses.replace(settings, batch_size=chosen)
 
 
-def _store(asked: Mapping[str, Any], settings: evaluate.Settings) -> Store:
-  return Store(asked["workdir"], asked["chunk_size"], default=evaluate.default_chunk(settings))
+def _store(asked: Mapping[str, Any]) -> Store:
+  return Store(asked["workdir"], asked["chunk_size"], create=True)
 
 
 def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:

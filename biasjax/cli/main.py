@@ -42,8 +42,9 @@ flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are re
 flags.DEFINE_string("workdir", "out", "Where results go; start again to go on.")
 flags.DEFINE_string("batch_size", "64", "Images that each device sees at a time, or auto: by trying.")
 flags.DEFINE_integer(
-  "chunk_size", None, "Images stored together; not set: 256, or four batches if more.", lower_bound=1
+  "chunk_size", None, "Images stored together; not set: what takes some minutes.", lower_bound=1
 )
+flags.DEFINE_integer("decode_threads", 16, "That read and decode images.", lower_bound=1)
 flags.DEFINE_enum(
   "precision", "float32", ["float32", "tensorfloat32", "bfloat16"], "Of the networks' products."
 )
@@ -81,7 +82,8 @@ HELP = {
   "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline", "report_to"),
   "Machine": (
-    *("batch_size", "chunk_size", "precision", "partitioner", "tune_cpu", "benchmark", "profile"),
+    *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "tune_cpu"),
+    *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
   "Study": ("table", "categories", "compare", "output", "trials"),
@@ -93,7 +95,7 @@ SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 
 # Which flags are used where; any other one that is given there is a mistake.
 _OPENING = ("data_dir", "manual_dir", "limit", "allow_incomplete")
-_MACHINE = ("batch_size", "chunk_size", "precision", "partitioner", "profile")
+_MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
 _MEASURING = ("workdir", "report_to", *_ASKING, *_MACHINE, *_WORKER)

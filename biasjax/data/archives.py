@@ -79,7 +79,20 @@ def _folder(root: pathlib.Path) -> Iterator[File]:
   for folder, _, names in os.walk(root, followlinks=True):
     for name in filter(is_image, names):
       path = pathlib.Path(folder, name)
-      yield File(path.relative_to(root).as_posix(), path.stat().st_size, path.read_bytes)
+      size = path.stat().st_size
+      yield File(path.relative_to(root).as_posix(), size, functools.partial(read_whole, path, size))
+
+
+def read_whole(path: pathlib.Path, size: int) -> bytes:
+  """The bytes of a file that had `size` of them when it was listed.
+
+  Raises:
+    OSError: it has fewer or more, as a network file system may say for once; or storage fails.
+  """
+  content = path.read_bytes()
+  if len(content) != size:
+    raise OSError(f"{path} has {len(content):,} bytes, not the {size:,} that it had when it was listed")
+  return content
 
 
 def _archive(path: pathlib.Path) -> list[File]:

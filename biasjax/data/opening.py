@@ -348,6 +348,8 @@ def _prepared(path: str):
     record, place = records[index], places[index]
     if (record["file_name"].decode(), int(record["label"])) != (place.example_id, place.label):
       raise OSError(f"record {index} is {record['file_name'].decode()}, not {place.example_id}")
+    if len(record["image"]) != sizes[index]:
+      raise OSError(f"{place.example_id} has {len(record['image']):,} bytes, not {sizes[index]:,}")
     return Example(record["image"], place.label, place.example_id, place.also)
 
   return found, sizes, read

@@ -4,16 +4,20 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
 
 from biasjax.data import preprocess
-from biasjax.data.sources import Source
+from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 
 PADDING = -1
+THREADS = 16
+# Seconds before each further attempt to read what failed: network file systems may be short of data for once.
+PAUSES_S = (0.1, 0.4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Batch:
       example (padding at the end, or an undecodable image).
     noise_ids: uint32 [b, 2], a hash of each example's file name that noise is keyed by.
     example_ids: the id of each row; "" for padding.
+    contents: uint32 [b], `content` of each row's bytes; 0 for padding.
     excluded: {example id: reason} of the images that could not be decoded.
   """
 
@@ -35,6 +40,7 @@ class Batch:
   labels: np.ndarray
   noise_ids: np.ndarray
   example_ids: list[str]
+  contents: np.ndarray
   excluded: dict[str, str]
 
   @property
@@ -54,6 +60,30 @@ def noise_id(example_id: str) -> np.ndarray:
   return np.frombuffer(digest, "<u4")
 
 
+def content(encoded: bytes) -> int:
+  """1 to 2^32 - 1, which stands for the bytes of an image."""
+  return max(1, int.from_bytes(hashlib.blake2b(encoded, digest_size=4).digest(), "little"))
+
+
+def read(source: Source, index: int) -> Example:
+  """An example; what fails is tried again.
+
+  Raises:
+    BiasjaxError: storage fails.
+  """
+  for pause in (*PAUSES_S, None):
+    try:
+      return source.read(index)
+    except OSError as error:
+      if pause is None:
+        raise BiasjaxError(
+          f"{source.location}: example {index} cannot be read ({error}); what is computed is kept, start "
+          "again"
+        ) from error
+      time.sleep(pause)
+  raise AssertionError  # the last attempt returned or raised
+
+
 def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
   """Encoded bytes -> uint8 [crop, crop, 3], as the source says; ValueError for what cannot be decoded."""
   return functools.partial(
@@ -70,7 +100,7 @@ def batches(
   *,
   batch_size: int,
   decode: Callable[[bytes], np.ndarray] | None = None,
-  threads: int = 16,
+  threads: int = THREADS,
 ) -> Iterator[Batch]:
   """Batches of the examples in `chunks`, every one exactly once and in order; none spans two chunks.
 
@@ -82,25 +112,29 @@ def batches(
     threads: that read and decode.
 
   Raises:
-    BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded does not
-      raise: it is left out and named in `excluded`.)
+    BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded, however
+      often it is read, does not raise: it is left out and named in `excluded`.)
   """
   decode = decode or preprocessing(source)
   blank = np.zeros((source.crop, source.crop, 3), np.uint8)
   nothing = (PADDING,) * source.most_labels
 
   def load(index):
-    try:
-      example = source.read(int(index))
-    except OSError as error:
-      raise BiasjaxError(
-        f"{source.location}: example {index} cannot be read ({error}); what is computed is kept, start again"
-      ) from error
-    try:
-      labels = (example.label, *example.also, *nothing)[: source.most_labels]
-      return labels, example.example_id, decode(example.encoded), ""
-    except ValueError as error:
-      return nothing, example.example_id, blank, str(error)
+    example = read(source, int(index))
+    labels = (example.label, *example.also, *nothing)[: source.most_labels]
+    for pause in (*PAUSES_S, None):
+      now = content(example.encoded)
+      try:
+        return labels, example.example_id, decode(example.encoded), now, ""
+      except ValueError as error:
+        reason = str(error)
+      if pause is None:
+        break
+      time.sleep(pause)
+      example = read(source, int(index))
+      if content(example.encoded) == now:
+        break
+    return nothing, example.example_id, blank, now, reason
 
   # One iterator over all chunks: the next one is being decoded while the last batch of this one is computed.
   examples = iter(
@@ -111,13 +145,14 @@ def batches(
   for chunk in chunks:
     for first in range(*chunk, batch_size):
       rows = [next(examples) for _ in range(min(batch_size, chunk[1] - first))]
-      rows += [(nothing, "", blank, "")] * (batch_size - len(rows))
-      labels, example_ids, pixels, reasons = zip(*rows, strict=True)
+      rows += [(nothing, "", blank, 0, "")] * (batch_size - len(rows))
+      labels, example_ids, pixels, contents, reasons = zip(*rows, strict=True)
       yield Batch(
         chunk=chunk,
         pixels=np.stack(pixels),
         labels=np.array(labels, np.int32),
         noise_ids=np.stack([noise_id(example_id) for example_id in example_ids]),
         example_ids=list(example_ids),
+        contents=np.array(contents, np.uint32),
         excluded={name: reason for name, reason in zip(example_ids, reasons, strict=True) if reason},
       )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from biasjax.data import datasets, synthetic
-from biasjax.data.archives import IMAGE_SUFFIXES, is_image
+from biasjax.data.archives import IMAGE_SUFFIXES, is_image, read_whole
 from biasjax.data.classes import category_index, class_index, cues
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
@@ -108,13 +108,14 @@ def folder(path: str | os.PathLike, name: str = "imagenet") -> Source:
 
 def _files(name: str, root: pathlib.Path, files: list[tuple[str, int]], **of_source) -> Source:
   """A source of (path relative to root, label), read lazily."""
-  digest = hashlib.sha256()
+  digest, sizes = hashlib.sha256(), []
   for relative, label in files:
-    digest.update(f"{relative}\0{label}\0{(root / relative).stat().st_size}\n".encode())
+    sizes.append((root / relative).stat().st_size)
+    digest.update(f"{relative}\0{label}\0{sizes[-1]}\n".encode())
 
   def read(index: int) -> Example:
     relative, label = files[index]
-    return Example((root / relative).read_bytes(), label, relative)
+    return Example(read_whole(root / relative, sizes[index]), label, relative)
 
   return Source(name, len(files), read, digest.hexdigest(), str(root), **of_source)
 

@@ -123,7 +123,7 @@ def measure(
     "dataset": source.name,
     "images": source.length,
   }
-  report["decode_per_s"] = rates.decoding(source)
+  report["decode_per_s"] = rates.decoding(source, settings.threads)
   report["perturb_per_s"], report["compile_s"] = {}, {}
   for probe in probes:
     rate = rates.perturbation(probe, source.crop, settings)

@@ -20,12 +20,13 @@ import tqdm
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import programs, schedule
-from biasjax.engine.schedule import Chunk, Worker
+from biasjax.engine import contents, environment, programs, schedule
+from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
 from biasjax.probes.base import Probe, Victim
-from biasjax.results.store import Store, Unit, chunks
+from biasjax.results.chunk import Chunk
+from biasjax.results.store import Store, Unit
 from biasjax.types import Images, Logits
 from biasjax.version import __version__
 
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
-FEWEST_IN_CHUNK = 256
-BATCHES_IN_CHUNK = 4
 
 
 @runtime_checkable
@@ -98,6 +97,7 @@ class Settings:
     told_to_stop: asked after each chunk.
     progress: whether to show a bar, where there is a terminal.
     keep_adversarial: of how many of the first examples the adversarial images are kept.
+    threads: that read and decode images.
   """
 
   batch_size: int = 64
@@ -108,12 +108,17 @@ class Settings:
   told_to_stop: Callable[[], bool] = lambda: False
   progress: bool = True
   keep_adversarial: int = 0
+  threads: int = pipeline.THREADS
 
 
-def default_chunk(settings: Settings) -> int:
-  """Images in a chunk where nobody says: enough that writing them costs nothing beside computing them."""
-  rows = settings.batch_size * len(partitions.of_process(settings.partitioner).devices)
-  return max(FEWEST_IN_CHUNK, BATCHES_IN_CHUNK * rows)
+def default_chunk(
+  models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings
+) -> int:
+  """Images in a chunk of `source` where nobody says (`schedule.chunk_size`)."""
+  devices = partitions.of_process(settings.partitioner).devices
+  looks = len(models) * sum(len(probe.conditions) * probe.forwards for probe in probes)
+  rows = settings.batch_size * len(devices)
+  return schedule.chunk_size(looks, source.length, rows, len(devices), devices[0].platform)
 
 
 def units(
@@ -166,12 +171,13 @@ def evaluate(
     settings: how.
 
   Raises:
-    BiasjaxError: a model has not the classes that a decision needs, storage failed, or the device has not
-      enough memory. Finished chunks are kept.
+    BiasjaxError: a model has not the classes that a decision needs, an image is not the one that stored
+      observations were computed from, storage failed, or the device has not enough memory. Finished chunks
+      are kept.
   """
   refuse_other_classes(models, probes, source)
   work = units(models, probes, source, settings)
-  store.register(source, itertools.chain(*work))
+  store.register(source, itertools.chain(*work), default_chunk(models, probes, source, settings))
   outcome = Outcome()
   running = _Pass(models, probes, source, store, settings, work, outcome)
   try:
@@ -218,14 +224,17 @@ class _Pass:
     self.settings, self.work, self.outcome = settings, work, outcome
     self.partition = partitions.of_process(settings.partitioner)
     devices = len(self.partition.devices)
-    fullest = -(-min(source.length, store.chunk_size) // devices)
+    self.chunks = store.chunks(source.name)
+    fullest = -(-max(stop - start for start, stop in self.chunks) // devices)
     self.rows = min(settings.batch_size, fullest) * devices  # padding costs as much as images do
+    self.environment = environment.describe(self.partition)
     self.longest = 0.0  # seconds that a chunk took
 
   def run(self) -> None:
     """Computes this process' chunks, then those that the others leave undone."""
-    every = chunks(self.source.length, self.store.chunk_size)
-    worker = self.settings.worker
+    every, worker = self.chunks, self.settings.worker
+    mine = schedule.own(every, worker)
+    contents.recheck(self.source, self.store, mine, self.settings.threads)
     missing = [chunk for chunk in every if np.any(self.missing(chunk))]
     if not missing:
       logger.info("%s: nothing is missing", self.source.name)
@@ -238,7 +247,7 @@ class _Pass:
       }
       for probe in self.probes
     }
-    own = sorted(set(schedule.own(every, worker)) & set(missing))
+    own = sorted(set(mine) & set(missing))
     with tqdm.tqdm(
       desc=self.source.name,
       total=sum(stop - start for start, stop in own),
@@ -249,6 +258,7 @@ class _Pass:
       self.compute(own, progress)
       waiting, left = schedule.Waiting(), missing
       while worker.helps and not self.stopping():
+        self.store.look_again()
         left = [chunk for chunk in left if np.any(self.missing(chunk))]
         if not left:
           return
@@ -273,11 +283,14 @@ class _Pass:
 
   def compute(self, wanted: Sequence[Chunk], progress: tqdm.tqdm) -> None:
     """Computes and stores what is missing of the chunks, until told to stop."""
-    batches = pipeline.batches(self.source, wanted, batch_size=self.rows)
+    threads = self.settings.threads
+    batches = pipeline.batches(self.source, wanted, batch_size=self.rows, threads=threads)
     for chunk, of_chunk in itertools.groupby(batches, key=lambda batch: batch.chunk):
       if self.stopping():
         return
       started = time.monotonic()
+      if self.settings.worker.helps:
+        self.store.look_again()
       missing = self.missing(chunk)
       steps = sum(len(probe.conditions) * sum(row) for probe, row in zip(self.probes, missing, strict=True))
       if not steps:  # meanwhile another process did it
@@ -287,7 +300,7 @@ class _Pass:
         for p, m, condition, step, columns in self.steps(batch, missing, observed):
           observed.add((p, m), condition, step, columns)
           progress.update(batch.count / steps)
-        observed.end_batch(batch)
+        observed.end_batch(batch, self.settings.keep_adversarial - chunk[0])
       self.write(chunk, missing, observed)
       took = time.monotonic() - started
       self.longest = max(self.longest, took)
@@ -333,7 +346,12 @@ class _Pass:
     return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition)
 
   def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
-    """Stores the chunk; a model whose logits are not finite is left out, now and later."""
+    """Stores the chunk; a model whose logits are not finite is left out, now and later.
+
+    Raises:
+      BiasjaxError: its images are not those that stored observations were computed from, or storage failed.
+    """
+    contents.refuse_other(self.source, self.store, chunk, observed.example_ids, observed.contents)
     for p, of_probe in enumerate(self.work):
       for m, unit in enumerate(of_probe):
         if not missing[p][m] or unit.model in self.outcome.stopped:
@@ -347,7 +365,15 @@ class _Pass:
         kept = observed.kept((p, m), self.settings.keep_adversarial - chunk[0])
         if kept:  # first, so that what the chunk's presence promises is there
           self.store.write_adversarial(unit, chunk, kept)
-        self.store.write(unit, chunk, columns, observed.excluded)
+        self.store.write(
+          unit,
+          chunk,
+          columns,
+          observed.excluded,
+          contents=observed.contents * observed.decoded,
+          again=observed.again(chunk[0]),
+          environment=self.environment,
+        )
 
 
 class _Observed:
@@ -358,7 +384,8 @@ class _Observed:
     self._partition = partition
     self._steps: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
     self._in_flight: collections.deque = collections.deque()
-    self._batches: list[pipeline.Batch] = []
+    self._batches: list[pipeline.Batch] = []  # without their pixels
+    self._pixels: list[np.ndarray] = []  # of the batches of which adversarial images are kept
     self._kept: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
 
   @property
@@ -376,10 +403,10 @@ class _Observed:
     conditions = self._kept[key]
     if not conditions:
       return {}
-    batches = self._batches[: len(next(iter(conditions.values())))]
+    batches = self._batches[: len(self._pixels)]
     rows = np.flatnonzero(np.concatenate([batch.valid for batch in batches])[:count])
     ids = np.concatenate([np.array(batch.example_ids) for batch in batches])
-    clean = np.concatenate([batch.pixels for batch in batches])
+    clean = np.concatenate(self._pixels)
     images = {f"adversarial/{name}": np.concatenate(parts)[rows] for name, parts in conditions.items()}
     return {"example_id": ids[rows], "clean": clean[rows]} | images
 
@@ -389,9 +416,32 @@ class _Observed:
     if len(self._in_flight) > IN_FLIGHT:
       jax.block_until_ready(self._in_flight.popleft())
 
-  def end_batch(self, batch: pipeline.Batch) -> None:
-    self._batches.append(batch)
+  def end_batch(self, batch: pipeline.Batch, keeping: int) -> None:
+    """Takes note of a batch; of the chunk's first `keeping` examples also of the pixels."""
+    if self.examples < keeping:
+      self._pixels.append(batch.pixels)
+    self._batches.append(dataclasses.replace(batch, pixels=np.empty((0, 0, 0, 3), np.uint8)))
     self.excluded |= batch.excluded
+
+  @property
+  def example_ids(self) -> list[str]:
+    """Of the chunk, decoded or not, in order."""
+    return [name for batch in self._batches for name in batch.example_ids if name]
+
+  @property
+  def contents(self) -> np.ndarray:
+    """uint32 [examples], a digest of the bytes of each."""
+    return np.concatenate([batch.contents[: batch.count] for batch in self._batches])
+
+  @property
+  def decoded(self) -> np.ndarray:
+    """bool [examples], which of them could be."""
+    return np.concatenate([batch.valid[: batch.count] for batch in self._batches])
+
+  def again(self, start: int) -> dict[int, int]:
+    """{index: digest} of the chunk's excluded images; the chunk's first has the index `start`."""
+    digests = self.contents
+    return {start + at: int(digests[at]) for at in np.flatnonzero(~self.decoded).tolist()}
 
   def columns(self, key: tuple[int, int]) -> dict[str, Any]:
     """The columns of an observation table, condition by condition, examples in order."""

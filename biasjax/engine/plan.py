@@ -12,7 +12,8 @@ from biasjax.engine import evaluate, rates
 from biasjax.engine.evaluate import IN_FLIGHT, Settings
 from biasjax.models.load import Model
 from biasjax.probes.base import Probe
-from biasjax.results.store import Store, chunks
+from biasjax.results.chunk import chunks
+from biasjax.results.store import Store
 
 # Of one observation, compressed: 20.7 were measured in chunks of 100 images, 25.6 in chunks of 50.
 BYTES_PER_OBSERVATION = 24
@@ -54,8 +55,9 @@ def rows(
     probes = planned[source.name]
     evaluate.refuse_other_classes(models, probes, source)
     work = evaluate.units(models, probes, source, settings)
-    every = chunks(source.length, store.chunk_size)
-    decode = 1 / rates.decoding(source)
+    default = evaluate.default_chunk(models, probes, source, settings)
+    every = chunks(source.length, store.chunk_size(source.name, default))
+    decode = 1 / rates.decoding(source, settings.threads)
     forward = {
       architecture: 1 / rates.forward(model, probes[0], source, settings).per_s
       for architecture, model in architectures.items()

@@ -49,12 +49,12 @@ def of_calls(call: Callable[[], Any], images: int, seconds: float = SECONDS) -> 
   return Rate(images / each, max(0.0, first - each))
 
 
-def decoding(source: Source, seconds: float = SECONDS) -> float:
+def decoding(source: Source, threads: int = pipeline.THREADS, seconds: float = SECONDS) -> float:
   """Images a second that the pipeline reads, decodes and crops, over the first examples of a source."""
   size, done = min(64, source.length), 0
   every = [(start, min(start + size, source.length)) for start in range(0, min(source.length, 4096), size)]
   start = time.perf_counter()
-  for batch in pipeline.batches(source, every, batch_size=size):
+  for batch in pipeline.batches(source, every, batch_size=size, threads=threads):
     done += batch.count
     if time.perf_counter() - start > seconds:
       break

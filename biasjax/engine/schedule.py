@@ -1,17 +1,43 @@
-"""Which chunks a process computes: its own stripe, then what the others leave undone. No messages, no clocks.
+"""How large chunks are, and which a process computes: its own stripe, then what the others leave undone.
 
 Processes see each other's progress on disk only. A chunk that two of them compute is written twice with the
-same bytes, so a wrong guess costs time and nothing else.
+same bytes, so a wrong guess costs time and nothing else. No messages, no clocks.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 
-Chunk = tuple[int, int]  # (start, stop), indices of examples
+from biasjax.results.chunk import Chunk
 
 POLL_S = 1.0
 PATIENCE_S = 10.0  # at least that long a chunk may be in another process' hands without being taken from it
+
+
+# Forward passes that one device makes for a chunk, about: some minutes' work, which is what a killed process
+# loses.
+LOOKS_IN_CHUNK = {"cpu": 2**13}
+LOOKS_ELSEWHERE = 2**19
+FEWEST, MOST_IN_CHUNK = 64, 2**14  # for each device; in all
+MOST_CHUNKS = 448  # of a dataset: files are opened one by one when tables are made
+
+
+def chunk_size(looks: int | float, length: int, rows: int, devices: int, platform: str) -> int:
+  """Examples in a chunk: few enough that little is lost with it, enough that files are few and batches full.
+
+  Args:
+    looks: forward passes that one example costs, for all models and conditions.
+    length: examples of the dataset.
+    rows: of a batch over all devices. The size is a multiple of it, or, where an example costs very much,
+      less than one batch.
+    devices: of the process.
+    platform: of them, "cpu" or another.
+  """
+  wanted = devices * LOOKS_IN_CHUNK.get(platform, LOOKS_ELSEWHERE) / max(looks, 1)
+  wanted = max(min(wanted, MOST_IN_CHUNK), FEWEST * devices, length / MOST_CHUNKS)
+  step = rows if wanted > rows else devices
+  return step * math.ceil(wanted / step)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,14 @@ Layout of a working directory (docs/results.md):
 
 A chunk is written whole and renamed into place, so a file that is there is complete. What a chunk's numbers
 depend on is in the folder's name, so observations that were made differently never meet. Names that begin
-with a dot are locks and what a killed process left; nothing reads them.
+with a dot are locks and what a killed process left; nothing reads them. Names that begin with an underscore
+stand beside a chunk from which images are excluded, so that a listing tells which those are.
 """
 
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -24,36 +26,24 @@ import logging
 import os
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
 from biasjax.errors import BiasjaxError
+from biasjax.results import chunk as files
+from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
+
+__all__ = ["Loaded", "Store", "Unit", "chunks", "write_file"]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = pa.schema(
-  [
-    ("model", pa.string()),
-    ("dataset", pa.string()),
-    ("probe", pa.string()),
-    ("condition", pa.string()),
-    ("example_id", pa.string()),
-    ("label", pa.int32()),
-    ("prediction", pa.int32()),
-    ("rank", pa.int32()),
-    ("confidence", pa.float32()),
-    ("nll", pa.float32()),
-    ("brier", pa.float32()),
-  ]
-)
-FORMAT = 2  # of run.json and the observations; 1 had no nll and brier
-METADATA = b"biasjax"
+FORMAT = 3  # of run.json and the observations
+READABLE = (2, FORMAT)  # 2 had one chunk size for all datasets, and no contents; 1 had no nll and brier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,42 +58,94 @@ class Unit:
   model: str
   dataset: str
   probe: str
-  key: Mapping[str, Any]
+  key: Mapping[str, Any] = dataclasses.field(hash=False)
 
-  @property
+  @functools.cached_property
   def digest(self) -> str:
     """16 hex digits that stand for the key."""
     return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """The observations of a unit, every file of it verified.
+
+  Attributes:
+    table: docs/results.md's columns; names and ids are dictionaries, but for ids that do not repeat.
+    footers: of its files, in order.
+  """
+
+  table: pa.Table
+  footers: Sequence[Footer]
+
+  @property
+  def excluded(self) -> dict[str, str]:
+    """{example id: reason} of the images that could not be decoded."""
+    return {example: reason for footer in self.footers for example, reason in footer.excluded.items()}
+
+  @property
+  def contents(self) -> str:
+    """A digest of the bytes of all images; "" where a file does not say."""
+    digest = hashlib.sha256()
+    for footer in self.footers:
+      if footer.contents is None:
+        return ""
+      digest.update(footer.contents.tobytes())
+    return digest.hexdigest()
+
+  @property
+  def environments(self) -> list[Mapping[str, str]]:
+    """What computed the files, each once, in order."""
+    return list(
+      {json.dumps(dict(f.environment), sort_keys=True): f.environment for f in self.footers}.values()
+    )
+
+  def frame(self, *, strings: bool = False) -> pd.DataFrame:
+    """As pandas has it; columns of dictionaries are categories, or strings."""
+    table = self.table
+    if strings:
+      plain = [
+        pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+      ]
+      table = table.cast(pa.schema(plain))
+    return table.to_pandas()
+
+
 class Store:
   """The observations of a working directory.
 
+  Each folder is listed once and taken to change by this process only, until `look_again`. Files are verified
+  when they are read.
+
   Args:
     workdir: a local path or gs://; created if absent.
-    chunk_size: examples in a chunk, fixed at the first run in this directory; None takes what is there.
-    default: the chunk size of a new directory, where `chunk_size` is None.
+    chunk_size: examples in a chunk, fixed for a dataset when it is registered; None takes what is there, or
+      what `register` is told.
+    create: whether a directory without results is meant to become one, where `chunk_size` is None.
 
   Raises:
-    BiasjaxError: the directory cannot be written, its run.json cannot be read, or it was started with another
-      chunk size.
+    BiasjaxError: the directory cannot be written, its run.json cannot be read, or it holds datasets in chunks
+      of another size.
   """
 
-  def __init__(
-    self, workdir: str | os.PathLike, chunk_size: int | None = None, *, default: int | None = None
-  ):
+  def __init__(self, workdir: str | os.PathLike, chunk_size: int | None = None, *, create: bool = False):
     self.workdir = epath.Path(workdir)
-    size = chunk_size or default
-    self.manifest: dict[str, Any] = {"format": FORMAT, "chunk_size": size, "datasets": {}, "units": []}
+    self.manifest: dict[str, Any] = {"format": FORMAT, "datasets": {}, "units": []}
+    self._asked_size = chunk_size
+    self._folders: dict[tuple[str, ...], epath.Path] = {}
+    self._listed: dict[epath.Path, set[str]] = {}
+    self._outdated: set[tuple[epath.Path, str]] = set()  # there, but to be computed again
     found = self._read_manifest()
     if found is not None:
       self.manifest = found
-      if chunk_size not in (None, self.chunk_size):
-        raise BiasjaxError(
-          f"{self.workdir} was started with --chunk_size={self.chunk_size}, not {chunk_size}: "
-          "keep that, or name another --workdir"
-        )
-    elif size is None:
+      for name, dataset in self.manifest["datasets"].items():
+        if chunk_size not in (None, dataset["chunk_size"]):
+          raise BiasjaxError(
+            f"{self.workdir} holds {name} in chunks of {dataset['chunk_size']} images, not "
+            f"--chunk_size={chunk_size}: leave the flag out, or name another --workdir"
+          )
+    elif chunk_size is None and not create:
       raise BiasjaxError(f"{self.workdir} holds no results (no run.json): check --workdir")
 
   def _read_manifest(self) -> dict[str, Any] | None:
@@ -113,10 +155,14 @@ class Store:
       return None
     try:
       manifest = json.loads(path.read_text())
-      written_as, _ = manifest["format"], manifest["chunk_size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+      written_as, of_all = manifest["format"], manifest.pop("chunk_size", None)
+      if written_as in READABLE:
+        for dataset in manifest["datasets"].values():
+          dataset.setdefault("chunk_size", of_all)
+        manifest["format"] = FORMAT
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
       raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
-    if written_as != FORMAT:
+    if written_as not in READABLE:
       raise BiasjaxError(
         f"{self.workdir} was written by another version of biasjax (format {written_as}, here {FORMAT}): "
         "name another --workdir"
@@ -151,21 +197,31 @@ class Store:
         logger.warning("%s cannot be locked (%s): see that only one run uses it", path, error)
       yield
 
-  @property
-  def chunk_size(self) -> int:
-    """Examples in a chunk."""
-    return self.manifest["chunk_size"]
+  def chunks(self, dataset: str) -> list[Chunk]:
+    """The (start, stop) that a registered dataset is stored in."""
+    known = self.manifest["datasets"][dataset]
+    return chunks(known["length"], known["chunk_size"])
 
-  def register(self, source, units: Iterable[Unit]) -> None:
+  def chunk_size(self, dataset: str, default: int) -> int:
+    """Examples in a chunk of `dataset`: of one that is registered, else as asked for, else `default`."""
+    known = self.manifest["datasets"].get(dataset)
+    return known["chunk_size"] if known else (self._asked_size or default)
+
+  def register(self, source, units: Iterable[Unit], chunk_size: int | None = None) -> None:
     """Records that tables are made of `units` over `source`, replacing what they had for the same names.
+
+    Args:
+      source: the dataset.
+      units: of it.
+      chunk_size: examples in a chunk, where neither the directory nor whoever opened it says.
 
     Raises:
       BiasjaxError: this directory holds results of other images under the same dataset name.
     """
     with self.lock("manifest", wait=True):
-      self._register(source, units)
+      self._register(source, units, chunk_size)
 
-  def _register(self, source, units: Iterable[Unit]) -> None:
+  def _register(self, source, units: Iterable[Unit], chunk_size: int | None) -> None:
     self.manifest = self._read_manifest() or self.manifest  # other processes register theirs
     known = self.manifest["datasets"].get(source.name)
     if known and known["fingerprint"] != source.fingerprint:
@@ -175,6 +231,7 @@ class Store:
         f"name this one (--dataset=NAME=...), or name another --workdir"
       )
     self.manifest["datasets"][source.name] = {
+      "chunk_size": self.chunk_size(source.name, chunk_size or source.length),
       "fingerprint": source.fingerprint,
       "length": source.length,
       "location": source.location,
@@ -194,29 +251,74 @@ class Store:
 
   def folder(self, unit: Unit) -> epath.Path:
     """Where the chunks of `unit` are."""
-    names = (urllib.parse.quote(name, safe="") for name in (unit.dataset, unit.probe, unit.model))
-    return self.workdir.joinpath("observations", *names, unit.digest)
+    names = (unit.dataset, unit.probe, unit.model, unit.digest)
+    if names not in self._folders:  # asked for every chunk of every unit
+      quoted = (urllib.parse.quote(name, safe="") for name in names)
+      self._folders[names] = self.workdir.joinpath("observations", *quoted)
+    return self._folders[names]
 
-  def missing(self, unit: Unit) -> list[tuple[int, int]]:
+  def missing(self, unit: Unit) -> list[Chunk]:
     """The chunks of `unit` that are still to be computed."""
-    length = self.manifest["datasets"][unit.dataset]["length"]
-    return [chunk for chunk in chunks(length, self.chunk_size) if not self.has(unit, chunk)]
+    return [chunk for chunk in self.chunks(unit.dataset) if not self.has(unit, chunk)]
 
-  def has(self, unit: Unit, chunk: tuple[int, int]) -> bool:
-    """Whether `chunk` of `unit` is there; a damaged one is named in the log and counts as missing."""
-    path = self.folder(unit) / _chunk_name(chunk)
-    if not path.exists():
-      return False
+  def has(self, unit: Unit, chunk: Chunk) -> bool:
+    """Whether `chunk` of `unit` is there and not outdated, by the folder's listing."""
+    folder, name = self.folder(unit), files.file_name(chunk)
+    return name in self._names(folder) and (folder, name) not in self._outdated
+
+  def _names(self, folder: epath.Path) -> set[str]:
+    if folder not in self._listed:
+      try:
+        self._listed[folder] = {path.name for path in folder.iterdir()}
+      except (FileNotFoundError, NotADirectoryError):
+        self._listed[folder] = set()
+      except OSError as error:
+        raise BiasjaxError(f"{folder} cannot be listed ({error}): start again") from error
+    return self._listed[folder]
+
+  def look_again(self) -> None:
+    """Forgets listings, where other processes may have written meanwhile."""
+    self._listed.clear()
+
+  def outdate(self, unit: Unit, chunk: Chunk) -> None:
+    """Has `chunk` of `unit` computed again, by this process."""
+    self._outdated.add((self.folder(unit), files.file_name(chunk)))
+
+  def footer(self, unit: Unit, chunk: Chunk) -> Footer | None:
+    """What the file of a chunk says of it; None, and a line in the log, for one that is damaged or gone.
+
+    Such a chunk is then computed again.
+    """
+    path = self.folder(unit) / files.file_name(chunk)
     try:
-      with path.open("rb") as file:
-        pq.read_metadata(file)  # the end of the file only
-    except (pa.ArrowInvalid, OSError) as error:
+      return files.read_footer(path, chunk)
+    except (Damaged, OSError) as error:
       logger.warning("%s is damaged (%s): it will be computed again", path, error)
-      return False
-    return True
+      self.outdate(unit, chunk)
+      return None
+
+  def excluded(self, unit: Unit, chunk: Chunk) -> dict[int, int]:
+    """{index: digest of its bytes} of a chunk's images that could not be decoded, by what lies beside it."""
+    folder, name = self.folder(unit), files.marker_name(chunk)
+    if name not in self._names(folder):
+      return {}
+    try:
+      return {int(index): int(digest) for index, digest in json.loads((folder / name).read_text()).items()}
+    except (OSError, ValueError, AttributeError) as error:
+      logger.warning("%s is damaged (%s): its chunk will be computed again", folder / name, error)
+      self.outdate(unit, chunk)
+      return {}
 
   def write(
-    self, unit: Unit, chunk: tuple[int, int], columns: Mapping[str, Any], excluded: Mapping[str, str]
+    self,
+    unit: Unit,
+    chunk: Chunk,
+    columns: Mapping[str, Any],
+    excluded: Mapping[str, str],
+    *,
+    contents: np.ndarray | None = None,
+    again: Mapping[int, int] | None = None,
+    environment: Mapping[str, str] | None = None,
   ) -> None:
     """Writes one chunk, atomically.
 
@@ -226,17 +328,22 @@ class Store:
       columns: condition, example_id, label, prediction, rank, confidence, nll, brier and whatever the probe
         adds, all of one length.
       excluded: {example id: reason} of the chunk's images that could not be decoded.
+      contents: uint32 [stop - start], a digest of the bytes of each image, 0 of those excluded.
+      again: {index: digest} of the excluded images, which a later run is to try again.
+      environment: what computed it.
     """
-    n = len(columns["label"])
     names = {"model": unit.model, "dataset": unit.dataset, "probe": unit.probe}
-    further = [(name, pa.array(columns[name]).type) for name in columns if name not in SCHEMA.names]
-    schema = pa.schema([*SCHEMA, *further])
-    table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=schema)
-    metadata = {"chunk": chunk, "key": unit.key, "excluded": dict(excluded)}
-    table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    write_file(self.folder(unit) / _chunk_name(chunk), buffer.getvalue())
+    content = files.encode(names, columns, Footer(chunk, unit.key, excluded, contents, environment or {}))
+    folder, name, marker = self.folder(unit), files.file_name(chunk), files.marker_name(chunk)
+    if again:  # first, so that no chunk lacks one
+      known = {str(index): int(digest) for index, digest in again.items()}
+      write_file(folder / marker, json.dumps(known, sort_keys=True).encode())
+    write_file(folder / name, content)
+    if not again and marker in self._names(folder):
+      (folder / marker).unlink(missing_ok=True)
+    self._names(folder).add(name)
+    (self._names(folder).add if again else self._names(folder).discard)(marker)
+    self._outdated.discard((folder, name))
 
   def write_adversarial(self, unit: Unit, chunk: tuple[int, int], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes adversarial images of one chunk beside the observations, atomically.
@@ -249,57 +356,56 @@ class Store:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
     folder = self.workdir / "adversarial" / self.folder(unit).relative_to(self.workdir / "observations")
-    write_file(folder / _chunk_name(chunk).replace(".parquet", ".npz"), buffer.getvalue())
+    write_file(folder / files.file_name(chunk).replace(".parquet", ".npz"), buffer.getvalue())
 
-  def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
-    """All observations of `unit`, and {example id: reason} of its excluded images.
+  def load(self, unit: Unit) -> Loaded:
+    """All observations of `unit`, and what their files say of them.
 
     Raises:
       BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition; what
         is damaged is set aside, so that the next run computes it again.
     """
-    length = self.manifest["datasets"][unit.dataset]["length"]
-    tables, excluded = [], {}
-    for chunk in chunks(length, self.chunk_size):
-      path = self.folder(unit) / _chunk_name(chunk)
+    tables, footers = [], []
+    for chunk in self.chunks(unit.dataset):
+      path = self.folder(unit) / files.file_name(chunk)
       try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
-        metadata = json.loads(table.schema.metadata[METADATA])
-      except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        table, footer = files.decode(path.read_bytes(), chunk)
+      except (Damaged, OSError) as error:
+        self._names(path.parent).discard(path.name)
         reason = " ".join(str(error).split())
         raise BiasjaxError(f"{path} is damaged ({reason}): {_set_aside(path)}") from error
-      _check_counts(path, chunk, table, metadata["excluded"])
       tables.append(table)
-      excluded |= metadata["excluded"]
-    return pa.concat_tables(tables).to_pandas(), excluded
+      footers.append(footer)
+    return Loaded(_joined(tables), footers)
+
+  def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
+    """All observations of `unit`, and {example id: reason} of its excluded images.
+
+    Raises:
+      BiasjaxError: as `load`.
+    """
+    loaded = self.load(unit)
+    return loaded.frame(strings=True), loaded.excluded
 
 
-def _check_counts(path, chunk: tuple[int, int], table: pa.Table, excluded: Mapping[str, str]) -> None:
-  """Every example of the chunk exactly once in each condition, the excluded ones in none."""
-  conditions = pd.Series(table["condition"].to_numpy(zero_copy_only=False))
-  counts = conditions.groupby(conditions).size().to_numpy()
-  expected = chunk[1] - chunk[0] - len(excluded)
-  distinct = len(set(zip(conditions, table["example_id"].to_pylist(), strict=True)))
-  if (counts != expected).any() or distinct != len(conditions):
-    raise BiasjaxError(f"{path} has not each of its {expected} examples once: {_set_aside(path)}")
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+  """The tables as one; ids that do not repeat become strings, which are faster than their dictionary."""
+  table = pa.concat_tables(tables)
+  at = table.schema.get_field_index("example_id")
+  if all(len(part["example_id"].chunk(0).dictionary) == len(part) for part in tables if len(part)):
+    table = table.set_column(at, "example_id", table["example_id"].cast(pa.string()))
+  return table.unify_dictionaries()
 
 
 def _set_aside(path: epath.Path) -> str:
   """Renames a damaged chunk, so that it counts as missing; says what to do."""
+  if not path.exists():
+    return "start the run again to compute it"
   try:
     path.rename(path.parent / f".{path.name}.damaged")
   except OSError:
     return "delete it and start the run again"
   return "it was set aside, start the run again to compute it"
-
-
-def chunks(length: int, chunk_size: int) -> list[tuple[int, int]]:
-  """The (start, stop) that cover `length` examples."""
-  return [(start, min(start + chunk_size, length)) for start in range(0, length, chunk_size)]
-
-
-def _chunk_name(chunk: tuple[int, int]) -> str:
-  return f"{chunk[0]:08d}-{chunk[1]:08d}.parquet"
 
 
 def write_file(path: epath.Path, content: bytes) -> None:

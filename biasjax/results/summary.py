@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.results import across
-from biasjax.results.store import Store, write_file
+from biasjax.results import across, mixing
+from biasjax.results.store import Store, Unit, write_file
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name.
 NUMBERS = ("value", "low", "high", "n", "chance", "flag", "detail")
@@ -55,9 +55,12 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     get_probe: (name, pixels of a side) -> probe, for its summary.
 
   Raises:
-    BiasjaxError: observations are damaged, or none are complete.
+    BiasjaxError: observations are damaged, none are complete, or they were made of different images.
   """
+  store.look_again()
   rows, excluded, incomplete = [], {}, []
+  contents: dict[Unit, str] = {}
+  machines: dict[Unit, Sequence[Mapping[str, str]]] = {}
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
   for (model, dataset, name), of_name in units.items():
     probe = get_probe(name, of_name.key["preprocess"]["crop"])
@@ -73,12 +76,14 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     for other in wanted:
       unit = units[model, dataset, other]
       try:
-        observations[other], left_out = store.read(unit)
+        loaded = store.load(unit)
       except BiasjaxError as error:
         incomplete.append(f"{model}, {other} on {dataset}: {error}")
         break
+      observations[other] = loaded.frame(strings=True)
       observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
-      excluded.setdefault(dataset, {}).update(left_out)
+      excluded.setdefault(dataset, {}).update(loaded.excluded)
+      contents[unit], machines[unit] = loaded.contents, loaded.environments
     if len(observations) < len(wanted):
       continue
     if not len(observations[name]):
@@ -88,13 +93,14 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
       rows.append((model, dataset, name, column, *(getattr(metric, number) for number in NUMBERS)))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
+  mixing.refuse_different_images(store, list(contents), contents)
   metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS])
   metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
   notes = [
     f"{dataset}: {note}"
     for dataset, known in sorted(store.manifest["datasets"].items())
     for note in known.get("notes", ())
-  ]
+  ] + mixing.environments(machines)
   return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
 
 

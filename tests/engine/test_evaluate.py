@@ -103,11 +103,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypat
   run([model], ["accuracy"], source, tmp_path / "whole")
   write, count = Store.write, []
 
-  def interrupted(self, *args):
+  def interrupted(self, *args, **more):
     if len(count) == written:
       raise KeyboardInterrupt
     count.append(args)
-    write(self, *args)
+    write(self, *args, **more)
 
   with monkeypatch.context() as patch:
     patch.setattr(Store, "write", interrupted)
@@ -122,9 +122,9 @@ def test_what_is_there_is_not_computed_again(tmp_path, source, monkeypatch):
   run([a], ["accuracy"], source, tmp_path / "out")
   write, written = Store.write, []
 
-  def noted(self, unit, chunk, *rest):
+  def noted(self, unit, chunk, *rest, **more):
     written.append((unit.model, chunk))
-    write(self, unit, chunk, *rest)
+    write(self, unit, chunk, *rest, **more)
 
   monkeypatch.setattr(Store, "write", noted)
   run([a, b], ["accuracy"], source, tmp_path / "out")

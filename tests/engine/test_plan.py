@@ -28,6 +28,7 @@ ASKED = {
   "precision": "float32",
   "partitioner": "shard_map",
   "keep_adversarial": 0,
+  "decode_threads": 16,
   "shard": None,
 }
 

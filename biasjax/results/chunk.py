@@ -1,0 +1,168 @@
+"""One file of observations: what it holds, its footer, and the checks that reading makes."""
+
+import base64
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+
+Chunk = tuple[int, int]  # (start, stop), indices of examples
+
+SCHEMA = pa.schema(
+  [
+    ("model", pa.string()),
+    ("dataset", pa.string()),
+    ("probe", pa.string()),
+    ("condition", pa.string()),
+    ("example_id", pa.string()),
+    ("label", pa.int32()),
+    ("prediction", pa.int32()),
+    ("rank", pa.int32()),
+    ("confidence", pa.float32()),
+    ("nll", pa.float32()),
+    ("brier", pa.float32()),
+  ]
+)
+REPEATED = ("model", "dataset", "probe", "condition", "example_id")  # few different values: read as codes
+METADATA = b"biasjax"
+CONTENT = np.dtype("<u4")  # of `Footer.contents`
+
+
+class Damaged(ValueError):
+  """A file is not what was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Footer:
+  """What a file says of its observations.
+
+  Attributes:
+    chunk: (start, stop) of the examples.
+    key: everything that the numbers depend on.
+    excluded: {example id: reason} of the images that could not be decoded.
+    contents: uint32 [stop - start], a digest of each image's bytes as they were read (`pipeline.content`), 0
+      for one that could not be decoded; None in files of biasjax before 0.3.
+    environment: what computed it: versions of libraries, device, XLA's flags. Empty before 0.3.
+  """
+
+  chunk: Chunk
+  key: Mapping[str, Any]
+  excluded: Mapping[str, str]
+  contents: np.ndarray | None = None
+  environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  def encoded(self) -> bytes:
+    """As it is kept in the file's metadata."""
+    known = {"chunk": self.chunk, "key": self.key, "excluded": dict(self.excluded)}
+    if self.contents is not None:
+      known["contents"] = base64.b64encode(np.asarray(self.contents, CONTENT).tobytes()).decode()
+    if self.environment:
+      known["environment"] = dict(self.environment)
+    return json.dumps(known, sort_keys=True).encode()
+
+
+def _footer(schema: pa.Schema, chunk: Chunk) -> Footer:
+  try:
+    known = json.loads((schema.metadata or {})[METADATA])
+    contents = known.get("contents")
+    if contents is not None:
+      contents = np.frombuffer(base64.b64decode(contents), CONTENT)
+    footer = Footer(chunk, known["key"], known["excluded"], contents, known.get("environment", {}))
+    whole = tuple(known["chunk"]) == chunk and (contents is None or len(contents) == chunk[1] - chunk[0])
+  except (KeyError, TypeError, ValueError) as error:
+    raise Damaged(f"its footer cannot be read: {error}") from error
+  if not whole:
+    raise Damaged(f"its footer is that of {known['chunk']}")
+  return footer
+
+
+def chunks(length: int, size: int) -> list[Chunk]:
+  """The (start, stop) that cover `length` examples."""
+  return [(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def file_name(chunk: Chunk) -> str:
+  """The name of the file of `chunk`."""
+  return f"{chunk[0]:08d}-{chunk[1]:08d}.parquet"
+
+
+def marker_name(chunk: Chunk) -> str:
+  """The name of what lies beside a chunk from which images are excluded; readers of Parquet pass it by."""
+  return f"_{chunk[0]:08d}-{chunk[1]:08d}.excluded"
+
+
+def encode(names: Mapping[str, str], columns: Mapping[str, Any], footer: Footer) -> bytes:
+  """The file.
+
+  Args:
+    names: model, dataset and probe.
+    columns: the other columns of `SCHEMA` and whatever the probe adds, all of one length.
+    footer: what the file says of them.
+  """
+  n = len(columns["label"])
+  further = [(name, pa.array(columns[name]).type) for name in columns if name not in SCHEMA.names]
+  schema = pa.schema([*SCHEMA, *further])
+  table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=schema)
+  table = table.replace_schema_metadata({METADATA: footer.encoded()})
+  buffer = io.BytesIO()
+  pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+  return buffer.getvalue()
+
+
+def decode(content: bytes, chunk: Chunk) -> tuple[pa.Table, Footer]:
+  """The observations and the footer of a file; columns of names and ids are dictionaries.
+
+  Raises:
+    Damaged: a checksum, the footer, or the number of examples is not right.
+  """
+  try:
+    table = pq.read_table(
+      pa.BufferReader(content), page_checksum_verification=True, read_dictionary=list(REPEATED)
+    )
+  except (pa.ArrowInvalid, OSError, ValueError) as error:
+    raise Damaged(str(error)) from error
+  footer = _footer(table.schema, chunk)
+  expected = chunk[1] - chunk[0] - len(footer.excluded)
+  if not _each_once(table, expected):
+    raise Damaged(f"it has not each of its {expected} examples once")
+  return table.replace_schema_metadata(None).unify_dictionaries().combine_chunks(), footer
+
+
+def _each_once(table: pa.Table, expected: int) -> bool:
+  """Whether each of the `expected` examples is there exactly once in each condition."""
+  condition, example = (_codes(table[name]) for name in ("condition", "example_id"))
+  if not len(condition):
+    return True
+  conditions, examples = int(condition.max()) + 1, int(example.max()) + 1
+  counts = np.bincount(condition * examples + example, minlength=conditions * examples)
+  counts = counts.reshape(conditions, examples)
+  of_condition = counts.sum(1)
+  return bool(counts.max() == 1 and (of_condition[of_condition > 0] == expected).all())
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+  """An integer for each value of a column of dictionaries, the same for equal values."""
+  if not pa.types.is_dictionary(column.type):
+    column = column.dictionary_encode()
+  return column.unify_dictionaries().combine_chunks().indices.to_numpy().astype(np.int64)
+
+
+def read_footer(path: epath.Path, chunk: Chunk) -> Footer:
+  """The footer alone, from the end of the file.
+
+  Raises:
+    Damaged: it cannot be read.
+    OSError: the file is not there, or storage failed.
+  """
+  try:
+    with path.open("rb") as file:
+      schema = pq.read_schema(file)
+  except pa.ArrowInvalid as error:
+    raise Damaged(str(error)) from error
+  return _footer(schema, chunk)

@@ -1,0 +1,154 @@
+"""The store at the scale of the paper: few files, few calls; and what was written by another version."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasjax import configuration, probes
+from biasjax.data import datasets
+from biasjax.engine import schedule
+from biasjax.errors import BiasjaxError
+from biasjax.results import chunk
+from biasjax.results.store import Store, Unit
+
+
+class Images:
+  """As much of a source as the store asks for."""
+
+  name, fingerprint, location, notes = "made", "f", "here", ()
+
+  def __init__(self, length: int):
+    self.length = length
+
+
+def columns(start: int, stop: int, conditions=("clean",)) -> dict:
+  n = (stop - start) * len(conditions)
+  ids = [f"image{i}" for i in range(start, stop)] * len(conditions)
+  numbers = {name: np.zeros(n, np.int32) for name in ("label", "prediction", "rank")}
+  numbers |= {name: np.zeros(n, np.float32) for name in ("confidence", "nll", "brier")}
+  return {"condition": np.repeat(list(conditions), stop - start), "example_id": ids} | numbers
+
+
+def filled(workdir, models=("a", "b"), length=40, size=4) -> Store:
+  store = Store(workdir, size)
+  store.register(Images(length), [Unit(model, "made", "accuracy", {"of": model}) for model in models])
+  for unit in store.units():
+    for start, stop in store.chunks("made"):
+      store.write(unit, (start, stop), columns(start, stop), {})
+  return store
+
+
+def test_whether_a_run_is_complete_takes_a_listing_of_each_folder(tmp_path, monkeypatch):
+  filled(tmp_path / "out")
+  store = Store(tmp_path / "out")
+  listed, opened = [], []
+  of_path = type(store.workdir)
+  iterdir, opening = of_path.iterdir, of_path.open
+  monkeypatch.setattr(of_path, "iterdir", lambda path: listed.append(path) or iterdir(path))
+  monkeypatch.setattr(of_path, "open", lambda path, *a, **k: opened.append(path) or opening(path, *a, **k))
+  monkeypatch.setattr(of_path, "read_bytes", None)
+  for _ in range(3):
+    assert not any(store.missing(unit) for unit in store.units())
+  assert (len(listed), len(opened)) == (2, 0)
+  store.look_again()
+  (
+    tmp_path / "out/observations/made/accuracy/a" / store.units()[0].digest / "00000008-00000012.parquet"
+  ).unlink()
+  assert [store.missing(unit) for unit in store.units()] == [[(8, 12)], []]
+
+
+# How many images there are: docs/datasets.md, counted there as published
+DEVICES = [(1, "gpu", 256), (1, "gpu", 64), (8, "gpu", 2048), (1, "cpu", 64), (1, "cpu", 8)]
+
+
+@pytest.mark.parametrize(("devices", "platform", "rows"), DEVICES)
+@pytest.mark.parametrize("models", [1, 48])
+def test_a_network_of_the_papers_protocol_takes_few_files(devices, platform, rows, models):
+  config = configuration.load("paper").get_config()
+  files, lost = 0, 0.0
+  for name in config.dataset:
+    row = datasets.get(name)
+    located = [probes.located(spec) for spec in config.probes]
+    asked = [probes.get(probe) for probe, where in located if where in ("", row.name)]
+    asked = [probe for probe in asked if row.labels in probe.decide]
+    looks = models * sum(len(probe.conditions) * probe.forwards for probe in asked)
+    size = schedule.chunk_size(looks, row.images, rows, devices, platform)
+    assert size % rows == 0 or (size < rows and size % devices == 0)
+    files += len(asked) * math.ceil(row.images / size)
+    lost = max(lost, min(size, row.images) * looks)
+  assert files < 4000
+  if platform == "gpu":  # 20 minutes of a device that makes 1,500 passes of a ResNet-50 a second
+    assert lost / devices < 20 * 60 * 1500
+
+
+def test_a_chunk_is_whole_batches_where_there_are_so_many_images():
+  assert schedule.chunk_size(1, 10**6, 96, 1, "gpu") % 96 == 0
+  assert schedule.chunk_size(10**9, 10, 64, 1, "cpu") == 64
+
+
+def test_a_directory_keeps_the_chunks_it_was_started_with(tmp_path):
+  store = Store(tmp_path / "out", create=True)
+  store.register(Images(40), [Unit("a", "made", "accuracy", {})], 16)
+  again = Store(tmp_path / "out", create=True)
+  again.register(Images(40), [Unit("b", "made", "accuracy", {})], 8)
+  assert again.chunks("made") == [(0, 16), (16, 32), (32, 40)]
+  with pytest.raises(BiasjaxError, match=r"holds made in chunks of 16 images, not --chunk_size=8: leave"):
+    Store(tmp_path / "out", 8)
+
+
+def test_results_of_the_version_before_are_read(tmp_path):
+  store = filled(tmp_path / "out")
+  path = tmp_path / "out/run.json"
+  manifest = json.loads(path.read_text())
+  for dataset in manifest["datasets"].values():
+    del dataset["chunk_size"]
+  path.write_text(json.dumps(manifest | {"format": 2, "chunk_size": 4}))
+  old = Store(tmp_path / "out")
+  pd.testing.assert_frame_equal(old.read(old.units()[0])[0], store.read(store.units()[0])[0])
+
+
+def test_a_file_under_the_name_of_another_chunk_is_damaged(tmp_path):
+  content = chunk.encode(
+    {"model": "a", "dataset": "made", "probe": "accuracy"}, columns(0, 4), chunk.Footer((0, 4), {}, {})
+  )
+  assert chunk.decode(content, (0, 4))[0].num_rows == 4
+  with pytest.raises(chunk.Damaged, match="footer"):
+    chunk.decode(content, (4, 8))
+
+
+@pytest.mark.parametrize(
+  "ids", [["image0", "image1", "image1", "image3"], ["image0", "image1", "image2"]], ids=["twice", "missing"]
+)
+def test_each_example_is_there_once_for_each_condition(ids):
+  rows = columns(0, 4, ("clean", "noisy"))
+  kept = [i for i in range(8) if i < 4 or i - 4 < len(ids)]
+  rows = {name: np.asarray(values)[kept] for name, values in rows.items()}
+  rows["example_id"] = [*rows["example_id"][:4], *ids]
+  content = chunk.encode(
+    {"model": "a", "dataset": "made", "probe": "accuracy"}, rows, chunk.Footer((0, 4), {}, {})
+  )
+  with pytest.raises(chunk.Damaged, match="it has not each of its 4 examples once"):
+    chunk.decode(content, (0, 4))
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+  store = Store(tmp_path / "out", 5)
+  unit = Unit("a", "made", "spectral", {})
+  store.register(Images(8), [unit])
+  rng = np.random.default_rng(0)
+  written = []
+  for start, stop in store.chunks("made"):
+    rows = columns(start, stop, ("low", "high"))
+    rows["rank"] = rng.integers(0, 9, len(rows["rank"])).astype(np.int32)
+    rows["broken_by"] = [f"attack{i % 2}" for i in range(len(rows["rank"]))]
+    store.write(unit, (start, stop), rows, {})
+    written.append(pd.DataFrame(rows))
+  expected = pd.concat(written, ignore_index=True)
+  for found in (store.read(unit)[0], store.load(unit).frame()):
+    assert list(found["model"]) == ["a"] * 16
+    pd.testing.assert_frame_equal(
+      found[list(expected)].astype({"condition": "str", "example_id": "str"}), expected, check_dtype=False
+    )
