@@ -1,7 +1,7 @@
 """The figures of a study, each from its tables: relations, checks, predictions."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 
 from biasjax.report.drawing import DIVERGING, GRID, INK, PAPER, Drawing, colours, words
 from biasjax.study.analysis import Study, models
-from biasjax.study.correlation import ALPHA
+from biasjax.study.correlation import deciding
+from biasjax.study.significance import ALPHA
 from biasjax.study.verdict import RHO, number
 
 SMALLEST, LARGEST = 18, 90  # areas of points, square points
@@ -70,7 +71,8 @@ def scatters(study: Study) -> Iterator[Drawing]:
           for m in study.biases.index[mine]
         ]
       cell = cells.loc[(bias, axis, first)]
-      panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(cell['low'])}, {number(cell['high'])}]")
+      low, high = deciding(cell)
+      panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
       panel.set_xlabel(study.labels[bias])
       panel.set_ylabel(study.labels[axis])
     legend(study, figure, sizes=bool(study.series))
@@ -78,7 +80,7 @@ def scatters(study: Study) -> Iterator[Drawing]:
       f"scatter_{bias}",
       study.labels[bias],
       f"{study.labels[bias]} of each model against each axis, with Spearman's {RHO} over all models and its "
-      "95 % interval. Point at a model for its name.",
+      f"95 % interval {_over(study)}. Point at a model for its name.",
       figure,
       models(study)[["category", bias, *axes]].reset_index(),
       "Relations",
@@ -92,14 +94,13 @@ def correlation_matrix(study: Study) -> Drawing:
   groups = [g for g in study.groups if cells.loc[cells["group"] == g, "spearman"].notna().any()]
   groups = groups or list(study.groups)[:1]
   figure = _matrices(study, cells, list(study.axes), groups)
-  columns = ["bias", "axis", "group", "n", "spearman", "low", "high", "p", "p_holm"]
   return Drawing(
     "correlation_matrix",
     "Every bias against every axis",
-    f"Spearman's {RHO} with its 95 % interval. Bold: p < .05 after Holm over all cells; grey: p of .05 or "
-    "more, which the published figure prints as 0.",
+    f"Spearman's {RHO} with its 95 % interval {_over(study)}. Bold: permutation p < .05 after Holm over all "
+    "cells; grey: p of .05 or more. The published figure prints 0 where Student's p is .05 or more.",
     figure,
-    cells[columns],
+    cells[MATRIX],
     "Relations",
   )
 
@@ -113,8 +114,19 @@ def bias_matrix(study: Study) -> Drawing:
     "Every bias against every other",
     f"Spearman's {RHO} with its 95 % interval, as above: which biases go together.",
     figure,
-    cells[["bias", "axis", "group", "n", "spearman", "low", "high", "p", "p_holm"]],
+    cells[MATRIX],
     "Relations",
+  )
+
+
+MATRIX = ["bias", "axis", "group", "n", "spearman", "low", "high", "family_low", "family_high"]
+MATRIX += ["p", "p_permutation", "p_holm"]
+
+
+def _over(study: Study) -> str:
+  """What intervals are over, as `correlation.deciding` decides."""
+  return (
+    "over families (over models where all are of one)" if len(study.table.categories) > 1 else "over models"
   )
 
 
@@ -149,11 +161,12 @@ def _matrices(study: Study, cells: pd.DataFrame, columns: list[str], groups: lis
 
 def _matrix_cell(panel, i: int, j: int, cell: pd.Series) -> None:
   strong = abs(cell["spearman"]) > 0.6
-  colour = "#ffffff" if strong else "#17171a" if cell["p"] < ALPHA else "#6a6a70"
+  colour = "#ffffff" if strong else "#17171a" if cell["p_permutation"] < ALPHA else "#6a6a70"
   weight = "bold" if cell["p_holm"] < ALPHA else "normal"
   panel.text(j, i - 0.14, number(cell["spearman"]), ha="center", va="center", color=colour, weight=weight)
-  if math.isfinite(cell["low"]):
-    text = f"[{number(cell['low'])}, {number(cell['high'])}]"
+  low, high = deciding(cell)
+  if math.isfinite(low):
+    text = f"[{number(low)}, {number(high)}]"
     panel.text(j, i + 0.24, text, ha="center", va="center", color=colour, fontsize=5.8)
 
 
@@ -179,11 +192,11 @@ def forest_rows(study: Study, bias: str, axis: str) -> pd.DataFrame:
     return table[(table["bias"] == bias) & (table["axis"] == axis)].to_dict("records")
 
   for row in mine(study.tables["correlations"]):
-    rows.append(("groups", row["group"], row["n"], row["spearman"], row["low"], row["high"], row["p"], ""))
+    rows.append(("groups", row["group"], *_of_cell(row), ""))
   for row in mine(study.tables["categories"]):
     if row["n"] >= 5:
       label = f"only {words(row['category'])}"
-      rows.append(("categories", label, row["n"], row["spearman"], row["low"], row["high"], row["p"], ""))
+      rows.append(("categories", label, *_of_cell(row), ""))
   checks = study.tables["checks"]
   for row in mine(
     checks[(checks["group"] == first) & checks["kind"].isin(["family", "accuracy", "definition"])]
@@ -194,6 +207,10 @@ def forest_rows(study: Study, bias: str, axis: str) -> pd.DataFrame:
     rows.append((kind, label, row["n"], row["checked"], *interval, row["checked_p"], row["verdict"]))
   columns = ["kind", "label", "n", "spearman", "low", "high", "p", "verdict"]
   return pd.DataFrame(rows, columns=columns).sort_values("kind", key=lambda k: k.map(KINDS), kind="stable")
+
+
+def _of_cell(row: Mapping) -> tuple:
+  return row["n"], row["spearman"], *deciding(row), row["p_permutation"]
 
 
 KINDS = {"groups": 0, "categories": 1, "other models": 2, "definitions": 3}
@@ -234,9 +251,9 @@ def forests(study: Study) -> Iterator[Drawing]:
     yield Drawing(
       f"forest_{bias}",
       f"{study.labels[bias]}: how each claim fares",
-      "Filled: p < .05. Squares: groups and categories with BCa intervals; circles: all models in other "
-      "ways, with Bonett and Wright's approximate intervals. Orange: weakens or appears; red: the sign "
-      "flips. Dotted: all models.",
+      f"Filled: permutation p < .05. Squares: groups and categories with intervals {_over(study)}; circles: "
+      "all models in other ways, with Bonett and Wright's approximate intervals. Orange: weakens or appears; "
+      "red: the sign flips. Dotted: all models.",
       figure,
       data,
       "How fragile",
@@ -322,8 +339,9 @@ def prediction(study: Study) -> Drawing | None:
     for row in table[table["axis"] == axis].itertuples():
       y = -predictors.index(row.predictor)
       colour = "#0072b2" if row.inputs == "all biases" else "#7f7f7f"
-      if math.isfinite(row.low):
-        panel.plot([max(row.low, floor), max(row.high, floor)], [y, y], color=colour, linewidth=1.6)
+      for low, high, width in ((row.family_low, row.family_high, 0.8), (row.low, row.high, 2.4)):
+        if math.isfinite(low):
+          panel.plot([max(low, floor), max(high, floor)], [y, y], color=colour, linewidth=width)
       if row.r2 < floor:
         panel.plot(floor, y, "<", color=colour, markersize=6, clip_on=False)
       else:
@@ -337,8 +355,9 @@ def prediction(study: Study) -> Drawing | None:
   return Drawing(
     "prediction",
     "Can the biases predict an axis together?",
-    "R² of predictions for a category that was left out, with 95 % intervals; below zero the mean of all "
-    "models would have been better. Arrows: beyond the scale. Grey: without the biases.",
+    f"R² of predictions for a {'category' if (table['families'] > 1).any() else 'model'} that was left out, "
+    "with 95 % intervals over families (thin) and models (thick); below zero the mean of all models would "
+    "have been better. Arrows: beyond the scale. Grey: without the biases.",
     figure,
     table,
     "Prediction",

@@ -129,14 +129,15 @@ def _p(value: float) -> Cell:
 
 
 def _correlations(study: Study) -> Grid:
-  columns = ["bias", "axis", "models", "n", "ties", "Spearman", "95 % interval", "p", "permutation p"]
-  columns += ["Holm p", "BH p", "Pearson", "Kendall", "why not"]
+  columns = ["bias", "axis", "models", "n", "ties", "Spearman", "95 % over families", "95 % over models"]
+  columns += ["permutation p", "Holm p", "BH p", "Student's p", "Pearson", "Kendall", "why not"]
   rows = []
   for c in study.tables["correlations"].itertuples():
     ties = max(c.ties_bias, c.ties_axis) if c.n else 0
     row = [text_cell(study.labels[c.bias]), text_cell(study.labels[c.axis]), text_cell(c.group)]
-    row += [number_cell(c.n, 0), number_cell(ties, 0), number_cell(c.spearman), _interval(c.low, c.high)]
-    row += [_p(c.p), _p(c.p_permutation), _p(c.p_holm), _p(c.p_bh)]
+    row += [number_cell(c.n, 0), number_cell(ties, 0), number_cell(c.spearman)]
+    row += [_interval(c.family_low, c.family_high), _interval(c.low, c.high)]
+    row += [_p(c.p_permutation), _p(c.p_holm), _p(c.p_bh), _p(c.p)]
     row += [number_cell(c.pearson), number_cell(c.kendall)]
     rows.append([*row, text_cell("" if pd.isna(c.reason) else c.reason)])
   return Grid("Every bias against every axis", columns, rows, "tables/correlations.csv")
@@ -149,7 +150,7 @@ def _claims(study: Study) -> Grid:
   counted = cells["verdict"].value_counts().unstack(fill_value=0)
   for c in study.tables["claims"].itertuples():
     counts = counted.loc[(c.bias, c.axis, c.group)]
-    words = fragility.claim({"bias": c.bias, "axis": c.axis, "p": c.p, "spearman": c.spearman}, study.labels)
+    words = fragility.claim(c.spearman, c.p, study.labels[c.bias], study.labels[c.axis])
     row = [Cell(words, kind="long"), text_cell(c.group), number_cell(c.spearman)]
     style = {verdict.ESTABLISHED: "holds", verdict.CONDITIONAL: "weakens", verdict.FRAGILE: "flips"}
     row.append(Cell(c.status, strong=style.get(c.status, "none")))
@@ -194,14 +195,11 @@ def _prediction(study: Study) -> Grid:
   rows = []
   for c in study.tables["prediction"].itertuples():
     row = [text_cell(study.labels[c.axis]), text_cell(c.predictor), text_cell(c.inputs), number_cell(c.n, 0)]
-    row += [
-      number_cell(c.r2),
-      _interval(c.low, c.high),
-      number_cell(c.gain),
-      _interval(c.gain_low, c.gain_high),
-    ]
-    rows.append(row)
-  columns = ["axis", "predictor", "from", "n", "R²", "95 % interval", "gain over accuracy", "its interval"]
+    row += [number_cell(c.r2), _interval(c.family_low, c.family_high), _interval(c.low, c.high)]
+    row += [number_cell(c.gain), _interval(c.gain_family_low, c.gain_family_high)]
+    rows.append([*row, _interval(c.gain_low, c.gain_high)])
+  columns = ["axis", "predictor", "from", "n", "R²", "95 % over families", "95 % over models"]
+  columns += ["gain over accuracy", "over families", "over models"]
   return Grid("Prediction of left-out categories", columns, rows, "tables/prediction.csv")
 
 

@@ -1,6 +1,7 @@
 """A whole study: from a table and definitions to every statistic."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pandas as pd
 from biasjax.errors import BiasjaxError
 from biasjax.study import correlation, definitions, fragility, prediction, series, sign_error, verdict
 from biasjax.study.definitions import Definitions
+from biasjax.study.resampling import Resampling
+from biasjax.study.significance import ALPHA, MIN_MODELS, smallest_significant
 from biasjax.study.table import Table, standard_errors
 
 
@@ -59,7 +62,7 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
   Args:
     table: of `table.read`.
     asked: the definitions.
-    seed: of all resampling. Each statistic has a stream of its own, so one does not move the others.
+    seed: of all resampling.
 
   Raises:
     BiasjaxError: no bias, or no axis, can be computed.
@@ -75,34 +78,33 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
       reason = next(iter(why.values()), "all its numbers are missing")
       raise BiasjaxError(f"--table: no {kind} of the config can be computed from it: {reason}")
   groups = {group.name: group.members(table.category) for group in asked.groups}
-  notes += _incomplete(biases, axes) + _groups(groups)
-  streams = iter(np.random.default_rng(seed).spawn(16))
+  cells = biases.shape[1] * axes.shape[1] * len(groups)
+  notes += _incomplete(biases, axes) + _groups(groups, cells)
   everyone = groups[asked.groups[0].name]
   category = table.category.to_numpy(object)
-  draws = asked.draws
+  resampling = Resampling(asked.draws, seed)
 
-  tables = {"correlations": correlation.cells(biases, axes, groups, draws, next(streams))}
+  tables = {"correlations": correlation.cells(biases, axes, groups, category, resampling)}
   first = {asked.groups[0].name: everyone}
-  tables["bias_by_bias"] = _bias_by_bias(biases, first, draws, next(streams))
-  benchmarks = _benchmarks(asked, frame)
-  tables["benchmarks"] = correlation.cells(biases, frame[benchmarks], groups, draws, next(streams))
+  tables["bias_by_bias"] = _bias_by_bias(biases, first, category, resampling)
+  benchmarks = frame[_benchmarks(asked, frame)]
+  tables["benchmarks"] = correlation.cells(biases, benchmarks, groups, category, resampling)
   by_category = {name: everyone & (category == name) for name in table.categories}
-  tables["categories"] = correlation.cells(biases, axes, by_category, draws, next(streams)).rename(
+  tables["categories"] = correlation.cells(biases, axes, by_category, category, resampling).rename(
     columns={"group": "category"}
   )
-  stream = next(streams)
   within = {
-    name: fragility.within(biases, axes, category, members, draws, stream) for name, members in groups.items()
+    name: fragility.within(biases, axes, category, members, resampling) for name, members in groups.items()
   }
   tables["within"] = _joined(within, "group")
   without = {
-    name: fragility.leave_one_category_out(biases, axes, category, members)
+    name: fragility.leave_one_category_out(biases, axes, category, members, resampling)
     for name, members in groups.items()
   }
   tables["without_category"] = _joined(without, "group")
   tables["without_model"] = fragility.leave_one_model_out(biases, axes, everyone)
-  tables["given_accuracy"] = _partial(asked, biases, axes, groups)
-  varied = {v.name: fragility.under(v, asked, frame, table.category) for v in asked.variations}
+  tables["given_accuracy"] = _given(asked.reference_axis, biases, axes, groups, resampling)
+  varied = {v.name: fragility.under(v, asked, frame, table.category, resampling) for v in asked.variations}
   tables["definitions"] = _joined(varied, "definition")
   labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
   tables["checks"] = fragility.checks(
@@ -110,7 +112,7 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
   )
   tables["claims"] = verdict.statuses(tables["correlations"], tables["checks"])
   tables["prediction"], tables["predicted"], more = prediction.predict_axes(
-    biases, axes, category, asked.reference_axis, draws, next(streams)
+    biases, axes, category, asked.reference_axis, resampling
   )
   notes += more
 
@@ -124,7 +126,7 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
   tables["sign_error_summary"] = sign_error.summary(tables["sign_error"])
   if not len(tables["sign_error"]):
     notes.append("The robust sign-error was not computed: no category or series has enough pairs of models.")
-  _along(tables, factors, biases, axes, pd.concat([bias_errors, axis_errors], axis=1), draws, next(streams))
+  _along(tables, factors, biases, axes, pd.concat([bias_errors, axis_errors], axis=1), resampling)
   if asked.series and not factors:
     notes.append("No series was found: fewer than three values of a swept factor in the models' names.")
   sentences = verdict.sentences(
@@ -167,28 +169,31 @@ def _incomplete(biases: pd.DataFrame, axes: pd.DataFrame) -> list[str]:
   return notes
 
 
-def _groups(groups: dict[str, np.ndarray]) -> list[str]:
+def _groups(groups: dict[str, np.ndarray], cells: int) -> list[str]:
   notes = []
   for name, members in groups.items():
     n = int(members.sum())
-    if n < correlation.MIN_MODELS:
+    least = smallest_significant(n)
+    if n < MIN_MODELS:
       notes.append(f"{name} has {n} models: too few to say anything, no correlation is computed.")
-    elif correlation.smallest_significant(n) > 0.5:
-      least = correlation.smallest_significant(n)
+    elif 2 * cells / math.factorial(n) >= ALPHA:
+      notes.append(
+        f"{name} has {n} models: only |rho| of {least:.2f} or more can be told from no relation, and after "
+        f"Holm over {cells} cells not even a perfect order."
+      )
+    elif least > 0.5:
       notes.append(f"{name} has {n} models: only |rho| of {least:.2f} or more can be told from no relation.")
   return notes
 
 
 def _bias_by_bias(
-  biases: pd.DataFrame, groups: dict[str, np.ndarray], draws: int, rng: np.random.Generator
+  biases: pd.DataFrame, groups: dict[str, np.ndarray], category: np.ndarray, resampling: Resampling
 ) -> pd.DataFrame:
   """Every bias against every other; both orders of a pair are one hypothesis, and have the same numbers."""
-  table = correlation.cells(biases, biases, groups, draws, rng)
+  table = correlation.cells(biases, biases, groups, category, resampling)
   place = {name: i for i, name in enumerate(biases)}
   upper = table["bias"].map(place) < table["axis"].map(place)
-  table = table[upper].reset_index(drop=True)
-  table["p_holm"] = correlation.holm(table["p"].to_numpy(float))
-  table["p_bh"] = correlation.benjamini_hochberg(table["p"].to_numpy(float))
+  table = correlation.corrected(table[upper].reset_index(drop=True))
   swapped = {"bias": "axis", "axis": "bias", "ties_bias": "ties_axis", "ties_axis": "ties_bias"}
   both = pd.concat([table, table.rename(columns=swapped)[table.columns]])
   return both.sort_values(["bias", "axis"], key=lambda names: names.map(place)).reset_index(drop=True)
@@ -207,20 +212,21 @@ def _joined(tables: dict[str, pd.DataFrame], key: str) -> pd.DataFrame:
   return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def _partial(
-  asked: Definitions, biases: pd.DataFrame, axes: pd.DataFrame, groups: dict[str, np.ndarray]
+def _given(
+  reference: str,
+  biases: pd.DataFrame,
+  axes: pd.DataFrame,
+  groups: dict[str, np.ndarray],
+  resampling: Resampling,
 ) -> pd.DataFrame:
   """Partial correlation given in-distribution accuracy: `bias, axis, group, given, n, spearman, p`."""
-  rows = []
-  reference = asked.reference_axis
-  for group, members in groups.items() if reference in axes else ():
-    for bias in biases:
-      for axis in axes:
-        if axis != reference:
-          columns = (biases[bias], axes[axis], axes[reference])
-          r, p, n = fragility.partial(*(c.to_numpy()[members] for c in columns))
-          rows.append((bias, axis, group, reference, n, r, p))
-  return pd.DataFrame(rows, columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
+  columns = ["bias", "axis", "group", "given", "n", "spearman", "p"]
+  if reference not in axes:
+    return pd.DataFrame(columns=columns)
+  tables = {
+    name: fragility.given(biases, axes, reference, members, resampling) for name, members in groups.items()
+  }
+  return _joined(tables, "group")[columns]
 
 
 def _along(
@@ -229,13 +235,12 @@ def _along(
   biases: pd.DataFrame,
   axes: pd.DataFrame,
   errors: pd.DataFrame,
-  draws: int,
-  rng: np.random.Generator,
+  resampling: Resampling,
 ) -> None:
   """Adds the tables "series" and "series_trends"."""
   measures = pd.concat([biases, axes], axis=1)
   points = {name: series.points(of, measures, errors) for name, of in factors.items()}
-  trends = {name: series.trends(of, biases, axes, draws, rng) for name, of in factors.items()}
+  trends = {name: series.trends(of, biases, axes, resampling) for name, of in factors.items()}
   tables["series"] = _joined(points, "series")
   tables["series_trends"] = _joined(trends, "series")
 

@@ -1,8 +1,8 @@
-"""How fragile a claim is: families of near-duplicates, in-distribution accuracy, and other definitions.
+"""How fragile a claim is: families of near-duplicates, groups, in-distribution accuracy, other definitions.
 
-A claim is a cell of the published table: a bias falls or rises with an axis (p < .05), or no relation was
-found. Each check computes the same correlation in another way, and the claim holds, weakens (the sign stays,
-p reaches .05) or flips (the sign changes); where no relation was found, one may appear.
+A claim is a cell: a bias falls or rises with an axis (p < .05), or no relation was found. Each check
+computes the same correlation in another way, and the claim holds, weakens (the sign stays, p reaches .05) or
+flips (the sign changes); where no relation was found, one may appear. Every p is from permutations.
 """
 
 import itertools
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from biasjax.study import correlation
-from biasjax.study.correlation import ALPHA, MIN_MODELS
 from biasjax.study.definitions import Definitions, Variation, compute
+from biasjax.study.resampling import Resampling
+from biasjax.study.significance import ALPHA, MIN_MODELS, partial_p
 
 HOLDS, WEAKENS, FLIPS, APPEARS = "holds", "weakens", "flips", "appears"
 NOT_COMPUTED = "not computed"
@@ -37,8 +37,7 @@ def within(
   axes: pd.DataFrame,
   category: np.ndarray,
   members: np.ndarray,
-  draws: int,
-  rng: np.random.Generator,
+  resampling: Resampling,
 ) -> pd.DataFrame:
   """The correlation that is left when models are compared with those of their own category only.
 
@@ -49,53 +48,45 @@ def within(
     biases, axes: float, a row for each model.
     category: [models].
     members: bool [models], who takes part.
-    draws: permutations.
-    rng: their source.
+    resampling: orders.
 
   Returns:
     `bias, axis, n, categories, pooled, pooled_p, within, within_p, simpson` for each pair. simpson: the
     pooled correlation has p < .05 and the opposite sign within categories (Simpson's paradox).
   """
   rows = []
+  pooled = correlation.tested(biases, axes, members, resampling)
   for chosen, pairs in correlation.by_models(biases, axes, members):
     names, blocks, sizes = np.unique(category[chosen].astype(str), return_inverse=True, return_counts=True)
     n = int(sizes[sizes > 1].sum())
     usable = len(names) > 1 and n - (sizes > 1).sum() >= MIN_MODELS - 1
-    orders = correlation.permutations(blocks, draws, rng) if usable else np.zeros((0, 0), int)
+    inside: dict[tuple[str, str], correlation.Related] = {}
+    if usable:
+      both = correlation.ranked_pairs(biases, axes, chosen, pairs)
+      x, y = (ranks - ranks.groupby(blocks).transform("mean") for ranks in both)
+      inside = correlation.related(x, y, resampling.within(blocks))
     for bias, axis in pairs:
-      x, y = biases.loc[chosen, bias].to_numpy(), axes.loc[chosen, axis].to_numpy()
-      pooled, pooled_p = correlation.spearman(x, y)
-      r, p = math.nan, math.nan
-      if usable:
-        cx, cy = (_centred(correlation.midranks(v), blocks) for v in (x, y))
-        norm = math.sqrt(float(cx @ cx) * float(cy @ cy))
-        if norm > 1e-9:
-          r = float(cx @ cy) / norm
-          p = float(correlation.permutation_p(cx[:, None], cy[:, None], orders)[0, 0])
-      simpson = bool(pooled_p < ALPHA and pooled * r < 0)
-      rows.append((bias, axis, n, int((sizes > 1).sum()), pooled, pooled_p, r, p, simpson))
+      r, p = inside.get((bias, axis), (math.nan, math.nan))
+      _, pooled_r, pooled_p = pooled[bias, axis]
+      simpson = bool(pooled_p < ALPHA and pooled_r * r < 0)
+      rows.append((bias, axis, n, int((sizes > 1).sum()), pooled_r, pooled_p, r, p, simpson))
   columns = ["bias", "axis", "n", "categories", "pooled", "pooled_p", "within", "within_p", "simpson"]
   return pd.DataFrame(rows, columns=columns)
 
 
-def _centred(ranks: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-  """Ranks minus their mean in each block."""
-  return ranks - (np.bincount(blocks, ranks) / np.bincount(blocks))[blocks]
-
-
 def leave_one_category_out(
-  biases: pd.DataFrame, axes: pd.DataFrame, category: np.ndarray, members: np.ndarray
+  biases: pd.DataFrame,
+  axes: pd.DataFrame,
+  category: np.ndarray,
+  members: np.ndarray,
+  resampling: Resampling,
 ) -> pd.DataFrame:
   """Spearman without each category in turn: `bias, axis, without, n, spearman, p`. Empty for one category."""
-  rows = []
   names = list(dict.fromkeys(category[members]))
-  xs, ys = ({name: values.to_numpy() for name, values in of.items()} for of in (biases, axes))
+  rows = []
   for name in names if len(names) > 1 else ():
-    kept = members & (category != name)
-    for bias, axis in itertools.product(biases, axes):
-      x, y = xs[bias][kept], ys[axis][kept]
-      n = int((np.isfinite(x) & np.isfinite(y)).sum())
-      rows.append((bias, axis, name, n, *correlation.spearman(x, y)))
+    found = correlation.tested(biases, axes, members & (category != name), resampling)
+    rows += [(bias, axis, name, *found[bias, axis]) for bias, axis in itertools.product(biases, axes)]
   return pd.DataFrame(rows, columns=["bias", "axis", "without", "n", "spearman", "p"])
 
 
@@ -118,32 +109,54 @@ def leave_one_model_out(biases: pd.DataFrame, axes: pd.DataFrame, members: np.nd
   return pd.DataFrame(rows, columns=["bias", "axis", "model", "spearman_without", "influence"])
 
 
-def partial(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> tuple[float, float, int]:
-  """Spearman's partial correlation of x and y given a third variable.
+def given(
+  biases: pd.DataFrame, axes: pd.DataFrame, reference: str, members: np.ndarray, resampling: Resampling
+) -> pd.DataFrame:
+  """Spearman's partial correlation of every bias with every other axis, given the axis `reference`.
 
-  Pearson's partial correlation of midranks; p by Student's t with n - 3 degrees of freedom.
-
-  Args:
-    x, y, given: float [n]; models that miss one of them are left out.
+  Pearson's partial correlation of midranks, with the permutation p of what `reference` leaves of them.
 
   Returns:
-    (correlation, p, n); NaN where it is undefined, as when `given` orders the models just as x does.
+    `bias, axis, given, n, spearman, p`; NaN where it is undefined, as when `reference` orders the models just
+    as the bias does.
   """
-  known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
-  n = int(known.sum())
-  if n < MIN_MODELS or any(np.ptp(v[known]) == 0 for v in (x, y, given)):
-    return math.nan, math.nan, n
-  r = np.corrcoef([correlation.midranks(v[known]) for v in (x, y, given)])
-  rest = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)
-  if rest < 1e-12:
-    return math.nan, math.nan, n
-  value = float(np.clip((r[0, 1] - r[0, 2] * r[1, 2]) / math.sqrt(rest), -1, 1))
-  t = value * math.sqrt((n - 3) / max(1 - value**2, 1e-15))
-  return value, float(2 * scipy.stats.t.sf(abs(t), n - 3)), n
+  others = axes.drop(columns=reference)
+  rows = {}
+  for chosen, pairs in correlation.by_models(
+    biases, others, members & np.isfinite(axes[reference].to_numpy())
+  ):
+    n, known = int(chosen.sum()), {}
+    if n >= MIN_MODELS and np.ptp(axes.loc[chosen, reference]) > 0:
+      z = correlation.ranked(axes, chosen, [reference])[reference].to_numpy()
+      x, y = correlation.ranked_pairs(biases, others, chosen, pairs)
+      known = _partial(x, y, z, resampling.orders(n))
+    rows |= {pair: (*pair, reference, n, *known.get(pair, (math.nan, math.nan))) for pair in pairs}
+  listed = [rows[pair] for pair in itertools.product(biases, others)]
+  return pd.DataFrame(listed, columns=["bias", "axis", "given", "n", "spearman", "p"])
+
+
+def _partial(
+  x: pd.DataFrame, y: pd.DataFrame, given: np.ndarray, orders: np.ndarray
+) -> dict[tuple[str, str], correlation.Related]:
+  """Partial correlations of centred columns given a centred third, of those that it leaves something of."""
+  left = []
+  for columns in (x, y):
+    rest = columns - np.outer(given, given @ columns.to_numpy()) / (given @ given)
+    left.append(rest.loc[:, (rest**2).sum() > 1e-12 * (given @ given)])
+  x, y = left
+  u, v = x.to_numpy(), y.to_numpy()
+  r = u.T @ v / np.sqrt(np.outer((u**2).sum(axis=0), (v**2).sum(axis=0)))
+  p = partial_p(u, v, given, orders)
+  found = zip(np.clip(r, -1, 1).ravel().tolist(), p.ravel().tolist(), strict=True)
+  return dict(zip(itertools.product(x.columns, y.columns), found, strict=True))
 
 
 def under(
-  variation: Variation, definitions: Definitions, frame: pd.DataFrame, category: pd.Series
+  variation: Variation,
+  definitions: Definitions,
+  frame: pd.DataFrame,
+  category: pd.Series,
+  resampling: Resampling,
 ) -> pd.DataFrame:
   """Every cell that a variation touches, computed under it.
 
@@ -152,6 +165,7 @@ def under(
     definitions: the study's own.
     frame: float, columns of the table and derived ones.
     category: of each model.
+    resampling: orders.
 
   Returns:
     `bias, axis, group, n, spearman, p, reason`; reason says why a cell could not be computed.
@@ -166,32 +180,32 @@ def under(
   for group in definitions.groups:
     members = group.members(moved)
     regrouped = not np.array_equal(members, group.members(category))
-    for bias in definitions.biases:
-      for axis in definitions.axes:
-        if not (regrouped or bias in variation.biases or axis in variation.axes):
-          continue
-        reason = no_bias.get(bias) or no_axis.get(axis) or ""
-        n, r, p = 0, math.nan, math.nan
-        if not reason:
-          x, y = biases.loc[members, bias].to_numpy(), axes.loc[members, axis].to_numpy()
-          n = int((np.isfinite(x) & np.isfinite(y)).sum())
-          r, p = correlation.spearman(x, y)
-          if math.isnan(r):
-            reason = f"{n} models are too few" if n < MIN_MODELS else "the values do not vary"
-        rows.append((bias, axis, group.name, n, r, p, reason))
+    touched = [
+      (bias, axis)
+      for bias, axis in itertools.product(definitions.biases, definitions.axes)
+      if regrouped or bias in variation.biases or axis in variation.axes
+    ]
+    asked_biases, asked_axes = (dict.fromkeys(pair[i] for pair in touched) for i in (0, 1))
+    there = biases[[b for b in asked_biases if b in biases]], axes[[a for a in asked_axes if a in axes]]
+    found = correlation.tested(there[0], there[1], members, resampling)
+    for pair in touched:
+      reason = no_bias.get(pair[0]) or no_axis.get(pair[1]) or ""
+      n, r, p = found.get(pair, (0, math.nan, math.nan))
+      if not reason and math.isnan(r):
+        reason = f"{n} models are too few" if n < MIN_MODELS else "the values do not vary"
+      rows.append((*pair, group.name, n, r, p, reason))
   return pd.DataFrame(rows, columns=["bias", "axis", "group", "n", "spearman", "p", "reason"])
 
 
-def claim(row: Mapping, labels: Mapping[str, str]) -> str:
-  """A cell as a sentence: what the published table would say of it."""
-  bias, axis = labels[row["bias"]], lower(labels[row["axis"]])
-  if not math.isfinite(row["p"]):
+def claim(spearman: float, p: float, bias: str, axis: str) -> str:
+  """A correlation with its p as a sentence about the labels of a bias and an axis."""
+  if not math.isfinite(p):
     relation = "was not computed against"
-  elif row["p"] >= ALPHA:
+  elif p >= ALPHA:
     relation = "has no relation with"
   else:
-    relation = "rises with" if row["spearman"] > 0 else "falls with"
-  return f"{bias} {relation} {axis}"
+    relation = "rises with" if spearman > 0 else "falls with"
+  return f"{bias} {relation} {lower(axis)}"
 
 
 def lower(label: str) -> str:
@@ -203,16 +217,16 @@ def checks(
   cells: pd.DataFrame,
   within_categories: Mapping[str, pd.DataFrame],
   without_category: Mapping[str, pd.DataFrame],
-  given: pd.DataFrame,
+  given_accuracy: pd.DataFrame,
   varied: Mapping[str, pd.DataFrame],
   labels: Mapping[str, str],
 ) -> pd.DataFrame:
   """Each claim against each check: a row "claim, holds / weakens / flips".
 
   Args:
-    cells: of `correlation.cells`.
+    cells: of `correlation.cells`; the claims of its first group are also held against those of the others.
     within_categories, without_category: {group: table} of the functions above.
-    given: `bias, axis, group, n, spearman, p` given in-distribution accuracy.
+    given_accuracy: of `given`, with a column `group`.
     varied: {variation: table} of `under`.
     labels: {bias or axis: words}.
 
@@ -221,33 +235,41 @@ def checks(
   """
   inside_of = {name: _by_cell(table, "bias", "axis") for name, table in within_categories.items()}
   without_of = {name: _by_cell(table, "bias", "axis") for name, table in without_category.items()}
-  given_of = _by_cell(given, "bias", "axis", "group")
+  given_of = _by_cell(given_accuracy, "bias", "axis", "group")
   varied_of = {name: _by_cell(table, "bias", "axis", "group") for name, table in varied.items()}
+  groups = _by_cell(cells, "bias", "axis")
   rows = []
   for cell in cells.to_dict("records"):
     pair, group = (cell["bias"], cell["axis"]), cell["group"]
-    same = {k: cell[k] for k in ("bias", "axis", "group", "spearman", "p")} | {"claim": claim(cell, labels)}
-    r, n = cell["spearman"], cell["n"]
+    r, p, n = cell["spearman"], cell["p_permutation"], cell["n"]
+    same = {"claim": claim(r, p, *(labels[name] for name in pair)), "bias": pair[0], "axis": pair[1]}
+    same |= {"group": group, "spearman": r, "p": p}
     found: list[tuple] = [
       ("multiplicity", "Holm", n, r, cell["p_holm"]),
       ("multiplicity", "Benjamini-Hochberg", n, r, cell["p_bh"]),
-      ("permutation", "permutation test", n, r, cell["p_permutation"]),
     ]
-    if math.isfinite(cell["low"]):
+    low, high = correlation.deciding(cell)
+    if math.isfinite(low):
+      over = "families" if math.isfinite(cell["family_low"]) else "models"
       # An interval is judged like a test: all that counts is on which side of .05 it lies.
-      found.append(("interval", "interval excludes zero", n, r, float(cell["low"] <= 0 <= cell["high"])))
+      found.append(("interval", f"interval over {over}", n, r, float(low <= 0 <= high)))
     for row in inside_of.get(group, {}).get(pair, ()):
       found.append(("family", "within categories", row["n"], row["within"], row["within_p"]))
     for row in without_of.get(group, {}).get(pair, ()):
       found.append(("family", f"without {row['without']}", row["n"], row["spearman"], row["p"]))
+    first, *others = groups[pair]
+    for other in others if first["group"] == group else ():
+      among = (other["n"], other["spearman"], other["p_permutation"])
+      found.append(("group", f"among {other['group']}", *among))
     for row in given_of.get((*pair, group), ()):
       found.append(("accuracy", f"given {row['given']}", row["n"], row["spearman"], row["p"]))
     for name, cells_of in varied_of.items():
       for row in cells_of.get((*pair, group), ()):
         found.append(("definition", name, row["n"], row["spearman"], row["p"], row["reason"]))
-    for kind, check, n, r, p, *reason in found:
-      judged = {"verdict": verdict(cell["spearman"], cell["p"], r, p), "reason": "".join(reason)}
-      rows.append({**same, "kind": kind, "check": check, "n": n, "checked": r, "checked_p": p, **judged})
+    for kind, check, number, checked, checked_p, *reason in found:
+      judged = {"verdict": verdict(r, p, checked, checked_p), "reason": "".join(reason)}
+      row = {"kind": kind, "check": check, "n": number, "checked": checked, "checked_p": checked_p}
+      rows.append({**same, **row, **judged})
   table = pd.DataFrame(rows, columns=CHECK_COLUMNS)
   table.loc[table["kind"] == "interval", "checked_p"] = math.nan
   return table

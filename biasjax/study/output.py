@@ -14,7 +14,8 @@ import pandas as pd
 from biasjax.errors import BiasjaxError
 from biasjax.study import verdict
 from biasjax.study.analysis import Study, models
-from biasjax.study.correlation import ALPHA, smallest_significant
+from biasjax.study.correlation import deciding
+from biasjax.study.significance import ALPHA, smallest_significant
 from biasjax.version import __version__
 
 WIDTH = 110  # of the summary on the terminal
@@ -99,7 +100,7 @@ def latex_tables(study: Study) -> dict[str, str]:
 
 
 def _latex_correlations(study: Study) -> str:
-  """Biases and groups down, axes across; bold after Holm, grey where p reaches .05."""
+  """Biases and groups down, axes across; bold after Holm, grey where the permutation p reaches .05."""
   cells = study.tables["correlations"].set_index(["bias", "axis", "group"])
   rows = []
   for bias in study.biases:
@@ -117,12 +118,13 @@ def _latex_correlation(cell: pd.Series) -> str:
   if not math.isfinite(cell["spearman"]):
     return "--"
   text = f"{cell['spearman']:.2f}"
-  if math.isfinite(cell["low"]):
-    text += f"\\,[{cell['low']:.2f}, {cell['high']:.2f}]"
+  low, high = deciding(cell)
+  if math.isfinite(low):
+    text += f"\\,[{low:.2f}, {high:.2f}]"
   text = f"${text}$"
   if cell["p_holm"] < ALPHA:
     return f"\\boldmath{text}"
-  return text if cell["p"] < ALPHA else f"\\textcolor{{gray}}{{{text}}}"
+  return text if cell["p_permutation"] < ALPHA else f"\\textcolor{{gray}}{{{text}}}"
 
 
 def _latex_cell(value: Any) -> str:
@@ -157,8 +159,10 @@ def text_summary(study: Study) -> str:
   for bias in study.biases:
     rows.append([study.labels[bias], *(_text_cell(cells.loc[(group, bias, a)]) for a in study.axes)])
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+  over = "families" if len(study.table.categories) > 1 else "models"
   lines = [
-    f"Spearman over {int(study.groups[group].sum())} models, 95 % intervals; * p < .05, ** also after Holm"
+    f"Spearman over {int(study.groups[group].sum())} models, 95 % intervals over {over}; "
+    "* permutation p < .05, ** also after Holm"
   ]
   lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
   lines.append("")
@@ -171,7 +175,6 @@ def text_summary(study: Study) -> str:
 def _text_cell(cell: pd.Series) -> str:
   if not math.isfinite(cell["spearman"]):
     return "not computed"
-  star = "**" if cell["p_holm"] < ALPHA else "*" if cell["p"] < ALPHA else ""
-  if not math.isfinite(cell["low"]):
-    return f"{cell['spearman']:.2f}{star}"
-  return f"{cell['spearman']:.2f}{star} [{cell['low']:.2f}, {cell['high']:.2f}]"
+  star = "**" if cell["p_holm"] < ALPHA else "*" if cell["p_permutation"] < ALPHA else ""
+  low, high = deciding(cell)
+  return f"{cell['spearman']:.2f}{star}" + (f" [{low:.2f}, {high:.2f}]" if math.isfinite(low) else "")

@@ -5,7 +5,6 @@ others, and its predictions for the ones left out are gathered. R-squared is 1 -
 deviations from the mean of all); it is below zero where the mean alone predicts better.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 import scipy.optimize
 
 from biasjax.study import correlation
-from biasjax.study.correlation import bca, resamples
+from biasjax.study.resampling import Resampling, bca, percentiles
 
 # Fewer models than this leave nothing to fit six numbers to.
 MIN_MODELS = 10
@@ -102,9 +101,11 @@ def out_of_sample(x: np.ndarray, y: np.ndarray, folds: np.ndarray, predict: Pred
 
 def r_squared(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """1 - squared errors / squared deviations from the mean, in each weighted sample. [draws, n] -> [draws]."""
-  error = weights @ (y - predicted) ** 2
-  total, mean = weights.sum(axis=1), weights @ y / weights.sum(axis=1)
-  spread = weights @ y**2 - total * mean**2
+  y, predicted = y - y.mean(), predicted - y.mean()
+  error, total, first, second = (
+    weights @ np.stack([(y - predicted) ** 2, np.ones(len(y)), y, y**2], axis=1)
+  ).T
+  spread = second - first**2 / total
   return 1 - np.divide(error, spread, out=np.full(len(error), np.nan), where=spread > 1e-12)
 
 
@@ -113,8 +114,7 @@ def predict_axes(
   axes: pd.DataFrame,
   category: np.ndarray,
   reference: str,
-  draws: int,
-  rng: np.random.Generator,
+  resampling: Resampling,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
   """Predicts every axis from all biases, from in-distribution accuracy, and from nothing.
 
@@ -122,13 +122,12 @@ def predict_axes(
     biases, axes: float, a row for each model.
     category: [models], what is left out together.
     reference: the axis of in-distribution accuracy.
-    draws: bootstrap resamples of the models.
-    rng: their source.
+    resampling: samples of models and families.
 
   Returns:
-    `axis, predictor, inputs, n, folds, r2, low, high, gain, gain_low, gain_high`: gain is R-squared above
-    that from in-distribution accuracy (linear). Intervals are BCa over models, the fitted predictions taken
-    as they are. Then `axis, predictor, model, value, predicted`; and notes on what could not be computed.
+    `COLUMNS`: gain is R-squared above that from in-distribution accuracy (linear). low and high are BCa's
+    over models, family_low and family_high over families, where there are several; the fitted predictions are
+    taken as they are. Then `axis, predictor, model, value, predicted`; and notes on what was not computed.
   """
   rows, points, notes = [], [], []
   for axis in axes:
@@ -137,7 +136,8 @@ def predict_axes(
     complete = np.isfinite(inputs.to_numpy()).all(axis=1) & np.isfinite(axes[axis].to_numpy())
     n, y = int(complete.sum()), axes.loc[complete, axis].to_numpy()
     _, folds = np.unique(category[complete].astype(str), return_inverse=True)
-    if n and folds.max() == 0:
+    families = int(folds.max()) + 1 if n else 0
+    if families == 1:
       folds = np.arange(n)
     if n < max(MIN_MODELS, biases.shape[1] + 3) or np.ptp(y) == 0:
       constant_axis = n > 1 and np.ptp(y) == 0
@@ -153,7 +153,15 @@ def predict_axes(
       ("monotone", "all biases", x, monotone),
       ("rank-based", "all biases", x, rank_based),
     ]
-    weights = np.concatenate([np.ones((1, n), int), resamples(n, draws, rng), 1 - np.eye(n, dtype=int)])
+    of_families = resampling.families(category[complete])
+    samples = [
+      np.ones((1, n)),
+      resampling.models(n),
+      1 - np.eye(n),
+      *([] if of_families is None else [of_families]),
+    ]
+    ends = np.cumsum([len(sample) for sample in samples])[:-1]
+    weights = np.concatenate(samples, dtype=float)
     scores = {}
     for name, of, columns, predict in tries:
       if columns is None:
@@ -161,30 +169,37 @@ def predict_axes(
       predicted = out_of_sample(columns, y, folds, predict)
       scores[name] = r_squared(y, predicted, weights)
       points += [(axis, name, m, v, p) for m, v, p in zip(biases.index[complete], y, predicted, strict=True)]
-      gain = scores[name] - scores["accuracy"] if "accuracy" in scores and of == "all biases" else None
       row = {"axis": axis, "predictor": name, "inputs": of, "n": n, "folds": int(folds.max()) + 1}
-      row |= dict(zip(("r2", "low", "high"), _interval(scores[name], draws), strict=True))
-      row |= dict(zip(("gain", "gain_low", "gain_high"), _interval(gain, draws), strict=True))
+      row |= {"families": families, "r2": float(scores[name][0])} | _intervals(np.split(scores[name], ends))
+      if "accuracy" in scores and of == "all biases":
+        gain = scores[name] - scores["accuracy"]
+        row |= {"gain": float(gain[0])} | _intervals(np.split(gain, ends), "gain_")
       rows.append(row)
-  columns = [
+  named = ["axis", "predictor", "model", "value", "predicted"]
+  return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(points, columns=named), notes
+
+
+COLUMNS = [
+  *(
     "axis",
     "predictor",
     "inputs",
     "n",
     "folds",
+    "families",
     "r2",
     "low",
     "high",
-    "gain",
-    "gain_low",
-    "gain_high",
-  ]
-  named = ["axis", "predictor", "model", "value", "predicted"]
-  return pd.DataFrame(rows, columns=columns), pd.DataFrame(points, columns=named), notes
+    "family_low",
+    "family_high",
+  ),
+  *("gain", "gain_low", "gain_high", "gain_family_low", "gain_family_high"),
+]
 
 
-def _interval(values: np.ndarray | None, draws: int) -> tuple[float, float, float]:
-  """(estimate, low, high) of one number computed on the sample, `draws` resamples and the jackknife."""
-  if values is None:
-    return math.nan, math.nan, math.nan
-  return float(values[0]), *bca(float(values[0]), values[1 : draws + 1], values[draws + 1 :])
+def _intervals(parts: list[np.ndarray], prefix: str = "") -> dict[str, float]:
+  """Both intervals of a number, as it is on the sample, samples of models, without each, and of families."""
+  whole, sampled, without, *of_families = parts
+  found = [*bca(float(whole[0]), sampled, without), *(percentiles(of_families[0]) if of_families else ())]
+  names = ("low", "high", "family_low", "family_high")
+  return {prefix + name: edge for name, edge in zip(names, found, strict=False)}

@@ -1,6 +1,5 @@
 """Along a swept factor: how each bias and axis moves, and whether moving the bias moves the axis."""
 
-import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.statistics import CONFIDENCE
 from biasjax.study import correlation
 from biasjax.study.definitions import Series
+from biasjax.study.resampling import Resampling
 from biasjax.study.table import Z
 
 MIN_POINTS = 3
@@ -95,29 +95,19 @@ def trends(
   factors: Mapping[str, float],
   biases: pd.DataFrame,
   axes: pd.DataFrame,
-  draws: int,
-  rng: np.random.Generator,
+  resampling: Resampling,
 ) -> pd.DataFrame:
   """Spearman of each measure with the factor, and of each bias with each axis, along the series.
 
   Returns:
     `first, second, n, spearman, p`, first being "factor" or a bias; p from permutations (exact where all fit
-    into `draws`).
+    into the draws).
   """
-  models, x = list(factors), np.array(list(factors.values()))
+  models = list(factors)
+  of_factor = pd.DataFrame({"factor": list(factors.values())}, index=models)
   measures = pd.concat([biases, axes], axis=1).loc[models]
-  pairs = [("factor", m, x, measures[m].to_numpy()) for m in measures]
-  pairs += [
-    (b, a, measures[b].to_numpy(), measures[a].to_numpy()) for b, a in itertools.product(biases, axes)
-  ]
-  rows = []
-  for first, second, u, v in pairs:
-    both = np.isfinite(u) & np.isfinite(v)
-    r, _ = correlation.spearman(u[both], v[both])
-    p = math.nan
-    if not math.isnan(r):
-      orders = correlation.permutations(np.zeros(int(both.sum()), int), draws, rng)
-      cu, cv = (correlation.midranks(w[both])[:, None] for w in (u, v))
-      p = float(correlation.permutation_p(cu - cu.mean(), cv - cv.mean(), orders)[0, 0])
-    rows.append((first, second, int(both.sum()), r, p))
+  everyone = np.ones(len(models), bool)
+  found = correlation.tested(of_factor, measures, everyone, resampling)
+  found |= correlation.tested(biases.loc[models], axes.loc[models], everyone, resampling)
+  rows = [(*pair, *of) for pair, of in found.items()]
   return pd.DataFrame(rows, columns=["first", "second", "n", "spearman", "p"])

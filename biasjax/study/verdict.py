@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 
 from biasjax.study import fragility
-from biasjax.study.correlation import ALPHA, smallest_significant
+from biasjax.study.correlation import deciding
 from biasjax.study.definitions import Definitions
 from biasjax.study.fragility import lower
+from biasjax.study.significance import ALPHA, smallest_significant
 
 ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
   *("established", "depends on a definition", "fragile", "no relation", "not computed"),
 )
 MINUS, DASH, RHO = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{GREEK SMALL LETTER RHO}"
 # Checks of the statistics: a claim that fails one of them is not established, whatever the definitions.
-STATISTICAL = ("multiplicity", "permutation", "interval", "family")
+STATISTICAL = ("multiplicity", "interval", "family")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Sentence:
 
 
 def number(value: float, digits: int = 2) -> str:
-  """With a real minus sign; a dash where there is no number."""
-  return DASH if not math.isfinite(value) else f"{value:.{digits}f}".replace("-", MINUS)
+  """With a real minus sign, and none before a zero; a dash where there is no number."""
+  if not math.isfinite(value):
+    return DASH
+  return f"{value:z.{digits}f}".replace("-", MINUS)
 
 
 def span(low: float, high: float) -> str:
@@ -55,38 +58,55 @@ def probability(p: float) -> str:
 def statuses(cells: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
   """Where each claim stands after all checks.
 
+  A group in which the relation is the other way round, with p < .05, contradicts a claim about all models; a
+  group in which it cannot be told does not.
+
   Returns:
-    `bias, axis, group, spearman, p, status, failed, changed, apart, n_checks`: the statistical checks and the
-    definitions under which it does not hold, joined by "; ", and whether it is left given in-distribution
-    accuracy (None where that was not asked).
+    `bias, axis, group, spearman, p, status, failed, changed, elsewhere, apart, n_holds, n_checks`: p from
+    permutations; the statistical checks, the definitions and the groups of models under which the claim does
+    not hold, joined by "; "; whether it is left given in-distribution accuracy (None where that was not
+    asked); and in how many of how many checks it holds.
   """
-  of_cell = dict(list(checks.groupby(["bias", "axis", "group"], sort=False)))
+  of_cell: dict[tuple, list[dict]] = {}
+  for check in checks.to_dict("records"):
+    if check["verdict"] != fragility.NOT_COMPUTED:
+      of_cell.setdefault((check["bias"], check["axis"], check["group"]), []).append(check)
   rows = []
   for cell in cells.to_dict("records"):
-    mine = of_cell[cell["bias"], cell["axis"], cell["group"]]
-    mine = mine[(mine["verdict"] != fragility.NOT_COMPUTED).to_numpy()]
-    bad = mine[(mine["verdict"] != fragility.HOLDS).to_numpy()]
-    failed = bad[bad["kind"].isin(STATISTICAL).to_numpy()]
-    changed = bad[(bad["kind"] == "definition").to_numpy()]
-    given = mine[(mine["kind"] == "accuracy").to_numpy()]
-    if not math.isfinite(cell["p"]):
+    mine = of_cell.get((cell["bias"], cell["axis"], cell["group"]), [])
+    bad = [check for check in mine if check["verdict"] != fragility.HOLDS]
+    failed = [check for check in bad if check["kind"] in STATISTICAL or _contradicts(check)]
+    changed = [check for check in bad if check["kind"] == "definition"]
+    given = [check for check in mine if check["kind"] == "accuracy"]
+    if not math.isfinite(cell["p_permutation"]):
       status = UNKNOWN
-    elif cell["p"] >= ALPHA:
+    elif cell["p_permutation"] >= ALPHA:
       status = NONE
     else:
-      status = FRAGILE if len(failed) else CONDITIONAL if len(changed) else ESTABLISHED
-    row = {k: cell[k] for k in ("bias", "axis", "group", "spearman", "p")}
-    row |= {"status": status, "failed": _named(failed), "changed": _named(changed), "n_checks": len(mine)}
-    rows.append(
-      row | {"apart": None if not len(given) else bool((given["verdict"] == fragility.HOLDS).all())}
-    )
-  columns = ["bias", "axis", "group", "spearman", "p", "status", "failed", "changed", "apart", "n_checks"]
-  return pd.DataFrame(rows, columns=columns)
+      status = FRAGILE if failed else CONDITIONAL if changed else ESTABLISHED
+    row = {k: cell[k] for k in ("bias", "axis", "group", "spearman")} | {"p": cell["p_permutation"]}
+    row |= {"status": status, "failed": _named(failed), "changed": _named(changed)}
+    row["elsewhere"] = _named([check for check in bad if check["kind"] == "group"])
+    row["apart"] = all(check["verdict"] == fragility.HOLDS for check in given) if given else None
+    rows.append(row | {"n_holds": len(mine) - len(bad), "n_checks": len(mine)})
+  columns = ["bias", "axis", "group", "spearman", "p", "status", "failed", "changed", "elsewhere", "apart"]
+  return pd.DataFrame(rows, columns=[*columns, "n_holds", "n_checks"])
 
 
-def _named(checks: pd.DataFrame) -> str:
-  named = zip(checks["check"].str.replace("_", " "), checks["verdict"], checks["checked"], strict=True)
-  return "; ".join(f"{check}: {outcome} ({number(value)})" for check, outcome, value in named)
+def _contradicts(check: Mapping) -> bool:
+  """Whether a group of models shows the opposite of a claim about all."""
+  return check["kind"] == "group" and check["verdict"] == fragility.FLIPS and check["checked_p"] < ALPHA
+
+
+def _named(checks: Sequence[Mapping]) -> str:
+  said = []
+  for check in checks:
+    name, outcome = check["check"].replace("_", " "), check["verdict"]
+    if check["kind"] == "interval":
+      said.append(f"the {name} {'excludes' if outcome == fragility.APPEARS else 'includes'} zero")
+    else:
+      said.append(f"{name}: {outcome} ({number(check['checked'])})")
+  return "; ".join(said)
 
 
 def _first(listed: str, most: int = 3) -> str:
@@ -116,7 +136,8 @@ def sentences(
     order: of `sign_error.summary`.
   """
   group = definitions.groups[0].name
-  mine = cells[cells["group"] == group].merge(standing, on=["bias", "axis", "group", "spearman", "p"])
+  mine = cells[cells["group"] == group].drop(columns=["p", "spearman"])
+  mine = mine.merge(standing, on=["bias", "axis", "group"])
   known = mine[np.isfinite(mine["p"])]
   if not len(known):
     return [Sentence("summary", "Nothing can be said: no correlation could be computed.", _why(mine))]
@@ -127,7 +148,7 @@ def sentences(
   result += _absent(known, labels)
   result += _simpson(within, labels)
   result += _subgroups(cells, standing, definitions)
-  result += _predicted(prediction, labels)
+  result += predicted(prediction, labels)
   result += _ordered(order, labels, list(definitions.biases), definitions.reference_axis)
   return result
 
@@ -143,47 +164,63 @@ def _headline(known: pd.DataFrame) -> Sentence:
   counts = known["status"].value_counts()
   established = int(counts.get(ESTABLISHED, 0))
   if established:
-    text = f"{established} of {cells} relations between a bias and an axis stand in every check made."
+    text = (
+      f"{established} of {cells} relations between a bias and an axis {_stand(established)} in every check "
+      "of the statistics and under every definition."
+    )
   elif counts.get(CONDITIONAL, 0):
     text = f"No relation stands in every check; {counts[CONDITIONAL]} of {cells} hang on a definition."
   else:
     text = f"Nothing is established: of {cells} relations between a bias and an axis none stands the checks."
+  families = int(known["families"].max())
+  of_families = f" of {families} families" if families > 1 else ""
   numbers = (
-    f"{n} models; p < .05 in {low} of {cells} uncorrected, in {holm} after Holm, in {bh} after "
-    f"Benjamini-Hochberg (over the cells of all groups); {_smallest(n)}"
+    f"{n} models{of_families}; permutation p < .05 in {low} of {cells} uncorrected, in {holm} after Holm, in "
+    f"{bh} after Benjamini-Hochberg (over the cells of all groups); {_smallest(n)}"
   )
   return Sentence("summary", text, numbers)
+
+
+def _stand(count: int) -> str:
+  return "stands" if count == 1 else "stand"
 
 
 def _smallest(n: int) -> str:
   return f"with {n} models |{RHO}| below {number(smallest_significant(n))} cannot be told from none"
 
 
+def intervals(row: Mapping) -> str:
+  """Both intervals of a cell in words, that over families first; "" where there is none."""
+  both = (("families", "family_low", "family_high"), ("models", "low", "high"))
+  shown = [f"{span(row[low], row[high])} over {name}" for name, low, high in both if math.isfinite(row[low])]
+  return f"95 % {', '.join(shown)}" if shown else ""
+
+
 def _numbers(row: Mapping) -> str:
-  interval = f", 95 % {span(row['low'], row['high'])}" if math.isfinite(row["low"]) else ""
-  ties = (
-    f", {row['ties_bias']} models share their bias with another" if row["ties_bias"] > row["n"] / 2 else ""
-  )
-  return (
-    f"{RHO} = {number(row['spearman'])}{interval}, {probability(row['p'])}, "
-    f"Holm {probability(row['p_holm'])}, n = {row['n']}{ties}"
-  )
+  ties = f"{row['ties_bias']} models share their bias with another" if row["ties_bias"] > row["n"] / 2 else ""
+  parts = [f"{RHO} = {number(row['spearman'])}", intervals(row), probability(row["p"])]
+  parts += [f"Holm {probability(row['p_holm'])}", f"n = {row['n']}", ties]
+  return ", ".join(part for part in parts if part)
 
 
 def _finding(row: Mapping, labels: Mapping[str, str]) -> Sentence:
-  text, numbers = fragility.claim(row, labels), _numbers(row)
+  text = fragility.claim(row["spearman"], row["p"], labels[row["bias"]], labels[row["axis"]])
+  numbers = _numbers(row)
   if row["status"] == FRAGILE:
     text += f" over all models, but that is not established: {_first(row['failed'])}."
     numbers += f"; other definitions: {row['changed']}" if row["changed"] else ""
   elif row["status"] == CONDITIONAL:
     text += f", but it hangs on a definition: {_first(row['changed'])}."
-  elif row["apart"] is False:
-    text += (
-      f" in each of {row['n_checks'] - 1} checks, but not among models of equal in-distribution accuracy."
-    )
   else:
-    text += f" in each of {row['n_checks']} checks."
+    text += f" in {_how_many(row['n_holds'], row['n_checks'])}"
+    unless = [row["elsewhere"]] if row["elsewhere"] else []
+    unless += ["not among models of equal in-distribution accuracy"] if row["apart"] is False else []
+    text += f", but {'; '.join(unless)}." if unless else "."
   return Sentence(row["status"], text, numbers)
+
+
+def _how_many(holds: int, checks: int) -> str:
+  return f"each of {checks} checks" if holds == checks else f"{holds} of {checks} checks"
 
 
 def _absent(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
@@ -191,7 +228,7 @@ def _absent(known: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
   found = []
   for bias, rows in known.groupby("bias", sort=False):
     if (rows["status"] == NONE).all():
-      widest = ", ".join(f"{lower(labels[r.axis])} {span(r.low, r.high)}" for r in rows.itertuples())
+      widest = ", ".join(f"{lower(labels[r['axis']])} {span(*deciding(r))}" for r in rows.to_dict("records"))
       text = f"{labels[str(bias)]} shows no relation with any axis; what the intervals leave open stays open."
       changed = "; ".join(f"{labels[r.axis]}: {r.changed}" for r in rows.itertuples() if r.changed)
       found.append(
@@ -250,39 +287,46 @@ def _subgroups(cells: pd.DataFrame, standing: pd.DataFrame, definitions: Definit
       f"every check made, {counts.get(CONDITIONAL, 0)} hang on a definition, "
       f"{counts.get(FRAGILE, 0)} are fragile."
     )
+    if of_group["families"].max() == 1:
+      text += " They are of one family: what holds among them may hold nowhere else."
     found.append(Sentence("limit", text, _smallest(n)))
   return found
 
 
-def _predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+def predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
   """All biases together, by every predictor: the mildest reading of one predictor is no finding."""
   found = []
   for axis, rows in prediction[prediction["inputs"] == "all biases"].groupby("axis", sort=False):
-    known = rows[np.isfinite(rows["low"])]
-    if not len(known):
+    known = [row for row in rows.to_dict("records") if math.isfinite(row["low"])]
+    if not known:
       continue
-    works = known[known["low"] > 0]
-    text = f"{labels[str(axis)]} of a family not seen"
+    works = [row["predictor"] for row in known if deciding(row)[0] > 0]
+    first = known[0]
+    text = f"{labels[str(axis)]} of a {'family' if first['families'] > 1 else 'model'} not seen"
     if len(works) == len(known):
       text += " is predicted by all biases together"
-    elif len(works):
-      text += f" is predicted by all biases together, but only by {' and '.join(works['predictor'])} fits"
+    elif works:
+      text += f" is predicted by all biases together, but only by {' and '.join(works)} fits"
     else:
       text += " is not predicted by all biases together"
-    judged = known[np.isfinite(known["gain_low"])]
-    if len(judged) and (judged["gain_low"] > 0).all():
-      text += ", better than by in-distribution accuracy"
-    elif len(judged) and (judged["gain_high"] < 0).all():
+    gains = [deciding(row, "gain_") for row in known if math.isfinite(row["gain_low"])]
+    if gains and all(high < 0 for _, high in gains):
       text += ", and worse than by in-distribution accuracy"
-    elif len(judged) and len(works):
-      text += ", not reliably better than by in-distribution accuracy"
-    scores = ", ".join(f"{r.predictor} {number(r.r2)} ({span(r.low, r.high)})" for r in known.itertuples())
+    elif gains and works:
+      # What is not itself predicted cannot be predicted better.
+      better = len(works) == len(known) and all(low > 0 for low, _ in gains)
+      text += f", {'better' if better else 'not reliably better'} than by in-distribution accuracy"
     alone = prediction[(prediction["axis"] == axis) & (prediction["predictor"] == "accuracy")]
-    scores += "".join(
-      f", in-distribution accuracy alone {number(r.r2)} ({span(r.low, r.high)})" for r in alone.itertuples()
+    scores = [f"{row['predictor']} {number(row['r2'])} ({span(*deciding(row))})" for row in known]
+    scores += [
+      f"in-distribution accuracy alone {number(row['r2'])} ({span(*deciding(row))})"
+      for row in alone.to_dict("records")
+    ]
+    over = "families" if math.isfinite(first["family_low"]) else "models"
+    numbers = (
+      f"R\N{SUPERSCRIPT TWO} (95 % over {over}): {', '.join(scores)}; {first['n']} models in "
+      f"{first['folds']} left-out sets"
     )
-    first = known.iloc[0]
-    numbers = f"R\N{SUPERSCRIPT TWO}: {scores}; {first['n']} models in {first['folds']} left-out sets"
     found.append(Sentence("prediction", text + ".", numbers))
   return found
 

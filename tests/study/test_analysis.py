@@ -68,7 +68,8 @@ def test_five_models_and_few_columns_have_a_study_that_says_what_it_lacks(tmp_pa
   said = " ".join(found.notes)
   assert "LPP was not computed: the table has no column metric/bandpass/LFC/0.1 and 4 more" in said
   assert "Robustness was not computed: the table has no column top1_acc/imagenet-a" in said
-  assert "Total has 5 models: only |rho| of 0.88 or more" in said
+  assert "Total has 5 models: only |rho| of 1.00 or more can be told from no relation" in said
+  assert "after Holm over 6 cells not even a perfect order" in said
   assert "AT has 0 models: too few" in said
   assert "No categories were given" in said
   written = output.as_json(found, 0, {})

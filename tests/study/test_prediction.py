@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from biasjax.study import prediction
+from biasjax.study.resampling import Resampling
 
 sm = pytest.importorskip("statsmodels.api", reason="needs statsmodels")
 
@@ -69,7 +70,7 @@ def run(x, y, n_categories=4):
   frame = pd.DataFrame(x, columns=["b0", "b1", "b2"])
   axes = pd.DataFrame({"ID": x[:, 2], "other": y})
   category = np.array([f"c{i % n_categories}" for i in range(len(x))], object)
-  return prediction.predict_axes(frame, axes, category, "ID", 300, np.random.default_rng(0))
+  return prediction.predict_axes(frame, axes, category, "ID", Resampling(300, 0))
 
 
 def test_what_biases_add_to_accuracy_is_measured():

@@ -7,6 +7,7 @@ import scipy.stats
 
 from biasjax.study import series
 from biasjax.study.definitions import Series
+from biasjax.study.resampling import Resampling
 
 MODELS = pd.Index(["net_s0_a", "net_s0_b", "net_s0.5_a", "net_s0.5_b", "net_s1_a", "net_s1_b", "other"])
 SWEPT = Series("strength", r"net_s(?P<x>[\d.]+)_\w")
@@ -58,7 +59,7 @@ def test_a_monotone_series_has_the_exact_p_of_its_orders():
   factors = {m: float(i) for i, m in enumerate(models)}
   biases = pd.DataFrame({"bias": np.arange(6.0) ** 2}, models)
   axes = pd.DataFrame({"axis": -np.arange(6.0)}, models)
-  found = series.trends(factors, biases, axes, 1000, np.random.default_rng(0))
+  found = series.trends(factors, biases, axes, Resampling(1000, 0))
   assert found[["first", "second"]].to_numpy().tolist() == [
     ["factor", "bias"],
     ["factor", "axis"],

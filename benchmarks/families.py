@@ -1,0 +1,104 @@
+"""What the study claims of pure noise: false findings of few models, and of models that come in families.
+
+python -m benchmarks.families [--repeats=100]
+
+Noise is independent for each of 6 biases and 4 axes. Families differ by a standard deviation of 1, models of
+a family by half of it; the sizes are those of the published categories, or equal ones.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+from absl import app, flags
+
+from biasjax.study import correlation, fragility, prediction, verdict
+from biasjax.study.resampling import Resampling, bca, percentiles
+
+REPEATS = flags.DEFINE_integer("repeats", 100, "Simulated studies of each kind.", lower_bound=1)
+DRAWS = 500
+PUBLISHED = (1, 10, 12, 3, 1, 15, 6)
+FAMILIES = (PUBLISHED, (8, 8), (5,) * 4, (6,) * 8, (10,) * 20)
+
+
+def noise(sizes: tuple[int, ...], columns: int, prefix: str, rng: np.random.Generator) -> pd.DataFrame:
+  """float [models, columns], for models of families of these sizes."""
+  place = np.repeat(np.arange(len(sizes)), sizes)
+  values = rng.normal(size=(len(sizes), columns))[place] + 0.5 * rng.normal(size=(len(place), columns))
+  return pd.DataFrame(values).add_prefix(prefix)
+
+
+def few_models(n: int, repeats: int) -> dict[str, float]:
+  """The share of studies of n models of one family that establish something of nothing."""
+  found = []
+  nothing = pd.DataFrame(columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
+  groups, category = {"Total": np.ones(n, bool)}, np.array(["all"] * n, object)
+  for seed in range(repeats):
+    rng, samples = np.random.default_rng([n, seed]), Resampling(DRAWS, seed)
+    biases, axes = (pd.DataFrame(rng.normal(size=(n, k))).add_prefix(p) for k, p in ((6, "b"), (4, "a")))
+    cells = correlation.cells(biases, axes, groups, category, samples)
+    labels = {name: name for name in (*biases, *axes)}
+    checks = fragility.checks(cells, {}, {}, nothing, {}, labels)
+    found.append((verdict.statuses(cells, checks)["status"] == verdict.ESTABLISHED).any())
+  return {"models": n, "some relation established": float(np.mean(found))}
+
+
+def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
+  """The share of cells whose 95 % interval leaves out 0, by what was drawn again."""
+  category = np.repeat([f"f{i}" for i in range(len(sizes))], sizes).astype(object)
+  n = len(category)
+  out: dict[str, list[float]] = {
+    "BCa over models": [],
+    "BCa over families": [],
+    "percentiles over families": [],
+  }
+  for seed in range(repeats):
+    rng, samples = np.random.default_rng([n, seed]), Resampling(DRAWS, seed)
+    x, y = (noise(sizes, k, "v", rng).to_numpy() for k in (6, 4))
+    of_families = samples.families(category)
+    assert of_families is not None  # there are several
+    whole = correlation.spearman_draws(x, y, np.ones((1, n))).reshape(-1)
+    kept = {
+      "models": (samples.models(n), 1 - np.eye(n)),
+      "families": (of_families, np.stack([category != name for name in dict.fromkeys(category)])),
+    }
+    for name, (weights, leaving_out) in kept.items():
+      drawn, without = (
+        correlation.spearman_draws(x, y, w).reshape(len(w), -1) for w in (weights, leaving_out)
+      )
+      edges = np.array([bca(*of) for of in zip(whole, drawn.T, without.T, strict=True)])
+      out[f"BCa over {name}"].append(_excludes_zero(edges))
+      if name == "families":
+        out["percentiles over families"].append(_excludes_zero(np.array([percentiles(d) for d in drawn.T])))
+  return {"sizes": sizes, **{name: round(float(np.mean(shares)), 3) for name, shares in out.items()}}
+
+
+def _excludes_zero(edges: np.ndarray) -> float:
+  return float(((edges[:, 0] > 0) | (edges[:, 1] < 0)).mean())
+
+
+def predictions(repeats: int) -> dict[str, float]:
+  """The share of studies that say of some axis that it is predicted, or predicted better than by accuracy."""
+  category = np.repeat([f"f{i}" for i in range(len(PUBLISHED))], PUBLISHED).astype(object)
+  predicted, better = [], []
+  for seed in range(repeats):
+    rng = np.random.default_rng(seed)
+    biases, axes = (noise(PUBLISHED, k, p, rng) for k, p in ((6, "b"), (4, "a")))
+    table, _, _ = prediction.predict_axes(biases, axes, category, "a0", Resampling(DRAWS, seed))
+    said = [sentence.text for sentence in verdict.predicted(table, {name: name for name in axes})]
+    predicted.append(any(" is predicted" in text for text in said))
+    better.append(any(", better than" in text for text in said))
+  return {"some axis predicted": float(np.mean(predicted)), "better than by accuracy": float(np.mean(better))}
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  for n in (5, 6, 7, 8, 11):
+    print(json.dumps(few_models(n, REPEATS.value)))
+  for sizes in FAMILIES:
+    print(json.dumps(families(sizes, REPEATS.value)))
+  print(json.dumps(predictions(REPEATS.value)))
+
+
+if __name__ == "__main__":
+  app.run(main)
