@@ -89,15 +89,40 @@ def ratio_of_totals(
   return ratio, max(ratio - half, 0.0), min(ratio + half, 1.0)
 
 
+def cohens_kappa(both: np.ndarray, first: np.ndarray, second: np.ndarray, n: np.ndarray) -> np.ndarray:
+  """Cohen's kappa of two observers being right, from counts (Cohen 1960; Geirhos et al. 2020).
+
+  (agreement - expected) / (1 - expected), where expected is how often two observers of these accuracies would
+  be right or wrong together by chance.
+
+  Args:
+    both: trials that both are right in, of any shape.
+    first, second: trials that each is right in, likewise.
+    n: trials, likewise.
+
+  Returns:
+    float64 of that shape; NaN where n is 0 and where expected is 1: both are always right, or never.
+    model-vs-human calls it 1 there, although such observers agree just as often as chance has them agree.
+  """
+  both, first, second, n = (np.asarray(of, float) for of in (both, first, second, n))
+  with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where nothing is left to explain
+    p, q = first / n, second / n
+    expected = p * q + (1 - p) * (1 - q)
+    agreement = (n - first - second + 2 * both) / n
+    return np.where(expected < 1, (agreement - expected) / (1 - expected), np.nan)
+
+
 def error_consistency(
   first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE, resamples: int = 2000
 ) -> tuple[float, float, float]:
-  """Cohen's kappa of who is right when: above 0, two observers err on the same trials more than by chance.
+  """`cohens_kappa` of who is right when: above 0, two observers err on the same trials more than by chance.
 
-  Geirhos, Meding & Wichmann 2020. The interval is a bootstrap over trials (percentiles), with a fixed seed.
+  Geirhos, Meding & Wichmann 2020. The interval is a bootstrap over trials (percentiles, Klein et al. 2025),
+  with a fixed seed: about these two observers, for other trials like these.
 
   Args:
-    first, second: bool [n], whether each observer is right on the same n trials.
+    first, second: bool [n], whether each observer is right on the same n trials, all of one condition: trials
+      of an easy and a hard one together agree because of what they have in common.
     confidence: of the interval.
     resamples: of the bootstrap.
 
@@ -108,17 +133,11 @@ def error_consistency(
   if n == 0:
     return math.nan, math.nan, math.nan
   cells = np.bincount(2 * first.astype(int) + second.astype(int), minlength=4)
-
-  def kappa(counts: np.ndarray) -> np.ndarray:
-    share = counts / counts.sum(-1, keepdims=True)
-    p, q = share[..., 2] + share[..., 3], share[..., 1] + share[..., 3]
-    expected = p * q + (1 - p) * (1 - q)
-    observed = share[..., 0] + share[..., 3]
-    with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is left to explain
-      return (observed - expected) / (1 - expected)
-
   drawn = np.random.default_rng(0).multinomial(n, cells / n, size=resamples)
-  return float(kappa(cells[None])[0]), *percentile_interval(kappa(drawn), confidence)
+  counts = np.concatenate([cells[None], drawn])
+  _, only_second, only_first, both = counts.T
+  kappas = cohens_kappa(both, both + only_first, both + only_second, counts.sum(-1))
+  return float(kappas[0]), *percentile_interval(kappas[1:], confidence)
 
 
 def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:

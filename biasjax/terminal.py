@@ -21,7 +21,6 @@ def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
       detail is left out.
     width: characters in a line; by default the terminal's. Columns that do not fit go below.
   """
-  width = width or shutil.get_terminal_size((WIDTH, 24)).columns
   main = metrics[~metrics["detail"]]
   several = main.groupby("dataset")["metric"].transform("nunique") > 1
   lines = []
@@ -32,7 +31,7 @@ def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
     names = list(dict.fromkeys(table["dataset"]))
     title = names[0] if len(names) == 1 else f"{len(names)} datasets"
     notes = {flag: _letters(i) for i, flag in enumerate(f for f in dict.fromkeys(table["flag"]) if f)}
-    lines += [f"{title}: {images}, 95 % intervals", *_fitting(_columns(table, notes), width)]
+    lines += [f"{title}: {images}, 95 % intervals", *fitting(_columns(table, notes), width)]
     if notes:
       lines[-1:] = [*(f"({letter}) {flag}" for flag, letter in notes.items()), ""]
   return "\n".join(lines)
@@ -58,8 +57,14 @@ def _columns(table: pd.DataFrame, notes: Mapping[str, str]) -> list[list[str]]:
   return columns
 
 
-def _fitting(columns: list[list[str]], width: int) -> list[str]:
-  """As many tables as it takes, each with the first column; an empty line after each."""
+def fitting(columns: list[list[str]], width: int | None = None) -> list[str]:
+  """Lines of as many tables as it takes, each with the first column; an empty line after each.
+
+  Args:
+    columns: texts, each with its head.
+    width: characters in a line; by default the terminal's. Columns that do not fit go below.
+  """
+  width = width or shutil.get_terminal_size((WIDTH, 24)).columns
   first, *others = columns
   blocks = [[first]]
   for column in others:

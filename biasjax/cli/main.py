@@ -5,7 +5,7 @@ python run.py --models=... --probes=... --dataset=... --dry_run        what that
 python run.py --list=models                                            what there is
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
 python run.py --summarise --workdir=out                                the tables again
-python run.py --trials='dir/*.csv' --workdir=out                       shape bias of recorded trials
+python run.py --trials='dir/*.csv' --workdir=out                       what people decided, beside networks
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 python run.py --version                                                of biasjax
@@ -68,7 +68,7 @@ flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_string("list", None, f"{', '.join(LISTED)}; or some: models:'robust*', conditions:pgd.")
 flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
-flags.DEFINE_string("trials", None, "CSV files of decisions about cue-conflict stimuli, a pattern.")
+flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
 flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
@@ -261,11 +261,10 @@ def sweep_networks(asked: dict) -> int:
 
 
 def score_trials(asked: dict) -> int:
-  """Scores recorded decisions, writes the tables, prints the main one."""
+  """Scores recorded decisions, writes the tables, prints the main ones."""
   from biasjax.recorded import scoring
 
   print(scoring.score_trials(asked["trials"], asked["workdir"]))
-  print(f"{asked['workdir']}: trials.csv, error_consistency.csv (people.csv, ...)")
   return 0
 
 

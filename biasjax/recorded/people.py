@@ -1,80 +1,31 @@
 """Networks beside people in the experiments of model-vs-human: accuracy by condition, and error consistency.
 
-Geirhos et al. 2021: 17 experiments, each done by 4 to 10 people; their trials are CSV files named
-<experiment>_subject-<number>_session_<number>.csv with the columns subj, object_response, category, condition
-and imagename. NumPy and pandas only.
+Geirhos et al. 2021: 17 experiments, each done by 4 to 10 people. Decisions are tables as of `files.read`, one
+for each observer and experiment. NumPy and pandas only.
 """
 
-import pathlib
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from biasjax.data import layouts
-from biasjax.errors import BiasjaxError
-from biasjax.statistics import error_consistency, mean, wilson
+from biasjax.recorded.files import is_person, stimulus
+from biasjax.recorded.panels import Panel, out_of_distribution, panel
+from biasjax.statistics import percentile_interval, wilson
 
-EXPECTED = ("subj", "object_response", "category", "condition", "imagename")
-ACCURACY = ["observer", "experiment", "condition", "n", "accuracy", "low", "high"]
-CONSISTENCY = ["observer", "experiment", "people", "kappa", "low", "high"]
-EVERY = "all"
-
-
-def experiment_of(path: str | pathlib.Path) -> str | None:
-  """The experiment that a file of trials belongs to, by its name; None where it names none."""
-  name = pathlib.Path(path).name.split("_")[0]
-  return name if name in layouts.EXPERIMENTS else None
-
-
-def stimulus(name: str, experiment: str) -> str:
-  """What was shown, alike in the files of people and of networks, which differ in trial and observer.
-
-  <trial>_<experiment>_<observer>_<condition>_<category>_<..> of a trial, or <..> where that is all of a
-  network's stimulus.
-  """
-  fields = pathlib.PurePosixPath(name).stem.split("_")
-  if experiment in layouts.PARAMETRIC or experiment in ("sketch", "stylized"):
-    return "_".join([layouts.canonical(fields[3]), *fields[4:]]) if len(fields) > 4 else name
-  return fields[-1]
-
-
-def read(path: str | pathlib.Path) -> pd.DataFrame:
-  """One person's trials: columns stimulus, condition ("<experiment>/<condition>"), right (bool).
-
-  `attrs` has the `observer` and the `experiment`.
-
-  Raises:
-    BiasjaxError: it cannot be read, is of no known experiment, or lacks a column.
-  """
-  experiment = experiment_of(path)
-  try:
-    # "na" is an answer here, and "true" and "3" are conditions.
-    table = pd.read_csv(path, keep_default_na=False, dtype=str)
-  except (OSError, ValueError) as error:
-    raise BiasjaxError(f"{path} cannot be read as a CSV of trials: {' '.join(str(error).split())}") from error
-  missing = [name for name in EXPECTED if name not in table]
-  if experiment is None or missing or not len(table):
-    wrong = f"no column {missing[0]!r}" if missing else "no trials" if experiment else "no known experiment"
-    raise BiasjaxError(f"{path}: {wrong}; trials need {', '.join(EXPECTED)} and a name <experiment>_...csv")
-  conditions = [_condition(experiment, condition) for condition in table["condition"]]
-  decisions = pd.DataFrame(
-    {
-      "stimulus": [stimulus(name, experiment) for name in table["imagename"]],
-      "condition": conditions,
-      "right": (table["object_response"] == table["category"]).to_numpy(),
-    }
-  )
-  decisions.attrs = {"observer": str(table["subj"][0]), "experiment": experiment}
-  return decisions
-
-
-def _condition(experiment: str, condition: str) -> str:
-  return f"{experiment}/{layouts.canonical(condition)}" if experiment in layouts.PARAMETRIC else experiment
+ACCURACY = ["observer", "kind", "experiment", "condition", "n", "accuracy", "low", "high"]
+CONSISTENCY = ["observer", "kind", "experiment", "people", "conditions", "trials", "n"]
+CONSISTENCY += ["fewest", "undefined", "kappa", "low", "high"]
+EVERY, OOD = "all", "ood"
+PERSON, NETWORK, PEOPLE = "person", "network", "people"
+# Of so few trials under one condition a kappa's interval is some .5 wide.
+FEW = 50
 
 
 def of_network(observations: pd.DataFrame, name: str) -> list[pd.DataFrame]:
-  """A network's decisions by experiment, as `read` gives a person's, from its observations."""
+  """A network's decisions by experiment, as `files.read` gives an observer's, from its observations."""
   places = [layouts.experiment(example_id.split("/")) for example_id in observations["example_id"]]
   condition = np.array([place.condition if place else "" for place in places])
   experiment = np.array([where.split("/")[0] for where in condition])
@@ -95,70 +46,178 @@ def of_network(observations: pd.DataFrame, name: str) -> list[pd.DataFrame]:
   return found
 
 
-def accuracy(decisions: Iterable[pd.DataFrame]) -> pd.DataFrame:
-  """A row for each observer, experiment and condition (and one for all conditions): columns `ACCURACY`."""
+def split(observers: Iterable[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+  """The people among the observers, and the networks."""
+  observers = list(observers)
+  people = [table for table in observers if is_person(table.attrs["observer"])]
+  return people, [table for table in observers if not is_person(table.attrs["observer"])]
+
+
+def panels(people: Sequence[pd.DataFrame], networks: Sequence[pd.DataFrame]) -> list[Panel]:
+  """A panel for each experiment that people did."""
+
+  def of(tables: Sequence[pd.DataFrame], experiment: str) -> list[pd.DataFrame]:
+    return [table for table in tables if table.attrs["experiment"] == experiment]
+
+  experiments = sorted({table.attrs["experiment"] for table in people})
+  return [panel(name, of(people, name), of(networks, name)) for name in experiments]
+
+
+# --- Accuracy ----------------------------------------------------------------------------------------------
+
+
+def accuracy(people: Sequence[pd.DataFrame], networks: Sequence[pd.DataFrame]) -> pd.DataFrame:
+  """Accuracy of each observer, and of people together.
+
+  Returns:
+    Columns `ACCURACY`: a row for each observer, experiment and condition; the condition "all" is all trials
+    of the experiment, "ood" those out of distribution. Observer "people" is all people's decisions. The
+    experiment "all" is the mean of "ood" over the 17 experiments, of people and of each network that has all.
+    Intervals (95 %): Wilson's over the trials of one observer; of people, over people and stimuli (`panels`),
+    and Wilson's over stimuli where there is one person, or all decisions are right, or none; of the mean,
+    from those of the experiments, which are independent.
+  """
   rows = []
-  for table in decisions:
+  for kind, table in (*((PERSON, t) for t in people), *((NETWORK, t) for t in networks)):
     observer, experiment = table.attrs["observer"], table.attrs["experiment"]
-    parts = [(EVERY, table["right"])]
-    if experiment in layouts.PARAMETRIC:
-      parts += [(where.split("/")[1], of) for where, of in table.groupby("condition")["right"]]
-    for condition, right in parts:
+    for condition, wanted in _parts(experiment, table["condition"].unique()):
+      right = table.loc[table["condition"].isin(wanted), "right"]
       n, hits = len(right), int(right.sum())
-      rows.append((observer, experiment, condition, n, hits / n, *wilson(hits, n)))
-  return pd.DataFrame(rows, columns=ACCURACY)
+      rows.append((observer, kind, experiment, condition, n, hits / n, *wilson(hits, n)))
+  for of in panels(people, []):
+    for condition, wanted in _parts(of.experiment, of.conditions):
+      which = [of.conditions.index(name) for name in wanted]
+      n, shares = of.accuracy_of_people(which)
+      share, stimuli = float(shares[0]), of.stimuli(which)
+      several = len(of.people) > 1 and 0 < share < 1
+      interval = percentile_interval(shares[1:]) if several else wilson(round(share * stimuli), stimuli)
+      rows.append((PEOPLE, PEOPLE, of.experiment, condition, n, share, *interval))
+  return _with_every(pd.DataFrame(rows, columns=ACCURACY), "accuracy", "condition")
+
+
+def _parts(experiment: str, conditions: Iterable[str]) -> list[tuple[str, list[str]]]:
+  """What an accuracy is given of: a name, and which conditions it is over."""
+  conditions = sorted(conditions)
+  counted = [name for name in conditions if out_of_distribution(name)]
+  parts = [(EVERY, conditions)] + ([(OOD, counted)] if counted else [])
+  if experiment in layouts.PARAMETRIC:
+    parts += [(name.split("/")[1], [name]) for name in conditions]
+  return parts
+
+
+# --- Error consistency -------------------------------------------------------------------------------------
 
 
 def consistency(people: Sequence[pd.DataFrame], networks: Sequence[pd.DataFrame]) -> pd.DataFrame:
-  """Mean error consistency of each observer with the (other) people: columns `CONSISTENCY`.
+  """Mean error consistency of each observer with the (other) people, and of people among themselves.
 
-  Geirhos, Meding & Wichmann 2020. Over the stimuli that both have seen, conditions that are not out of
-  distribution left out (`layouts.NOT_OUT_OF_DISTRIBUTION`); the interval is over people (Student's t). The
-  row of all experiments is the mean over them, without an interval.
+  Geirhos, Meding & Wichmann 2020, as model-vs-human computes it: Cohen's kappa of two observers under each
+  condition, its mean over people, and the mean of these over the conditions out of distribution. Conditions
+  are never pooled: that some are harder for everybody would count as agreement.
+
+  Returns:
+    Columns `CONSISTENCY`: a row for each observer and experiment; observer "people" is the mean over pairs of
+    people, what two people have in common and so what a network's kappa is to be seen beside. The experiment
+    "all" is the mean over the 17, of people and of each network that has all. `people` and `conditions` are
+    how many the mean is over, `trials` the stimuli out of distribution that the observer saw, `n` those of
+    them that any of the (other) people saw, `fewest` the smallest number that one kappa is of, that is with
+    one person under one condition, and `undefined` the kappas that chance alone explains (both always right,
+    or never), which are left out of the mean (model-vs-human counts them as 1). The interval (95 %,
+    percentiles) is over stimuli within conditions and over people (`panels`); over stimuli only where there
+    is one person to be compared with, or two among themselves. kappa is NaN where no trial is shared or all
+    are undefined.
   """
-  right = {id(table): _rights(table) for table in (*people, *networks)}
   rows = []
-  for table in (*people, *networks):
-    observer, experiment = table.attrs["observer"], table.attrs["experiment"]
-    kappas = []
-    for person in people:
-      if person.attrs["experiment"] != experiment or person is table:
-        continue
-      mine, theirs = right[id(table)], right[id(person)]
-      both = mine.index.intersection(theirs.index)
-      if len(both):
-        pair = mine[both].to_numpy(bool), theirs[both].to_numpy(bool)
-        kappas.append(error_consistency(*pair, resamples=1)[0])
-    kappas = [kappa for kappa in kappas if not np.isnan(kappa)]
-    if kappas:
-      rows.append((observer, experiment, len(kappas), *mean(np.array(kappas))))
-  table = pd.DataFrame(rows, columns=CONSISTENCY)
-  whole = table.groupby("observer", sort=False)["kappa"].agg(["mean", "count"])
-  every = [
-    (observer, EVERY, np.nan, of["mean"], np.nan, np.nan)
-    for observer, of in whole.iterrows()
-    if of["count"] == len(layouts.EXPERIMENTS)
-  ]
-  return pd.concat([table, pd.DataFrame(every, columns=CONSISTENCY)], ignore_index=True) if every else table
+  for of in panels(people, networks):
+    everybody = range(len(of.people))
+    compared = {}
+    for observer, name in enumerate((*of.people, *of.networks)):
+      others = [other for other in everybody if other != observer]
+      if others:
+        kind = PERSON if observer in everybody else NETWORK
+        compared[observer] = _Compared(others, of.kappas(observer, others), of.shared(observer, others))
+        rows.append((name, kind, of.experiment, *_mean_kappa(of, {observer: compared[observer]})))
+    if len(everybody) > 1:
+      people_alone = {person: compared[person] for person in everybody}
+      rows.append((PEOPLE, PEOPLE, of.experiment, *_mean_kappa(of, people_alone, among=True)))
+  counts = dict.fromkeys(("people", "conditions", "trials", "n", "fewest", "undefined"), "Int64")
+  return _with_every(pd.DataFrame(rows, columns=CONSISTENCY).astype(counts), "kappa")
 
 
-def _rights(table: pd.DataFrame) -> pd.Series:
-  counted = table[~table["condition"].isin(layouts.NOT_OUT_OF_DISTRIBUTION)]
-  # Who saw a stimulus more than once counts with the first time.
-  return counted.groupby("stimulus", sort=False)["right"].first()
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+  """An observer's kappas with people, float [ood, draws, people], of so many stimuli, int [ood, people]."""
+
+  people: list[int]
+  kappas: np.ndarray
+  shared: np.ndarray
 
 
-def lines(table: pd.DataFrame, people: Sequence[str]) -> list[list[str]]:
-  """A header and a row for each experiment: mean kappa of people with each other, and of networks with them.
+def _mean_kappa(of: Panel, compared: Mapping[int, _Compared], among: bool = False) -> tuple[int | float, ...]:
+  """From `people` on, what is to be said of the mean kappa of observers with people.
 
   Args:
-    table: of `consistency`.
-    people: which observers are people.
+    of: the experiment.
+    compared: by observer.
+    among: whether the observers are all the people, who are drawn like those they are compared with.
   """
-  networks = [name for name in dict.fromkeys(table["observer"]) if name not in people]
-  rows = [["error consistency with people", "people", *networks]]
-  for experiment, of in table[table["experiment"] != EVERY].groupby("experiment"):
-    kappa = of.set_index("observer")["kappa"]
-    among = kappa[kappa.index.isin(people)].mean()
-    rows.append([str(experiment), f"{among:.3f}", *(f"{kappa.get(name, np.nan):.3f}" for name in networks)])
-  return rows
+  persons = of.weights[1]
+  total, weight = np.zeros((2, len(of.ood), len(persons)))
+  undefined = 0
+  for first, with_people in compared.items():
+    drawn = persons[:, with_people.people] * (persons[:, [first]] if among else 1)
+    known = ~np.isnan(with_people.kappas)
+    total += (np.where(known, with_people.kappas, 0) * drawn).sum(-1)
+    weight += (known * drawn).sum(-1)
+    undefined += int(((with_people.shared > 0) & ~known[:, 0]).sum())
+  with np.errstate(invalid="ignore"):  # a draw may have no kappa under a condition
+    by_condition = total / weight
+    draws = np.nansum(by_condition, 0) / (~np.isnan(by_condition)).sum(0)
+  shared = np.concatenate([with_people.shared for with_people in compared.values()], axis=1)
+  first = next(iter(compared))
+  people = len(compared) if among else int(shared.any(0).sum())
+  conditions = int((~np.isnan(by_condition[:, 0])).sum())
+  trials = of.stimuli(of.ood) if among else of.trials[first]
+  n = of.shared_with_any({observer: with_people.people for observer, with_people in compared.items()})
+  # Among people each pair is met twice.
+  counts = people, conditions, trials, n, int(shared.min(initial=trials)), undefined // (2 if among else 1)
+  return *counts, float(draws[0]), *percentile_interval(draws[1:])
+
+
+def _with_every(table: pd.DataFrame, value: str, condition: str | None = None) -> pd.DataFrame:
+  """The table, and the mean over the 17 experiments of people and of each network that has all of them."""
+  counted = table[(table["kind"] != PERSON) & ((table[condition] == OOD) if condition else True)]
+  rows = []
+  for observer, of in counted.dropna(subset=[value]).groupby("observer", sort=False):
+    if len(of) < len(layouts.EXPERIMENTS):
+      continue
+    mean = of[value].mean()
+    # Donner & Zou 2012: the distances to the ends add up as variances do.
+    low, high = (np.linalg.norm(of[edge] - of[value]) / len(of) for edge in ("low", "high"))
+    row = {"observer": observer, "kind": of["kind"].iloc[0], "experiment": EVERY, "n": of["n"].sum()}
+    row |= {value: mean, "low": mean - low, "high": mean + high}
+    rows.append(row | ({condition: OOD} if condition else {}))
+  return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)[list(table.columns)] if rows else table
+
+
+def notes_on(table: pd.DataFrame) -> list[str]:
+  """What a reader of `consistency` has to know: whose kappa rests on few shared trials, or is undefined."""
+  notes = []
+  for row in table[(table["experiment"] != EVERY) & (table["kind"] != PERSON)].itertuples():
+    who = "people share" if row.kind == PEOPLE else f"{row.observer} shares"
+    whom = "each other" if row.kind == PEOPLE else "people"
+    if not row.n:
+      notes.append(
+        f"{row.experiment}: {who} no trial with {whom}, so there is no kappa: are the stimuli named alike?"
+      )
+    elif row.n < row.trials / 2 or row.fewest < FEW:
+      notes.append(
+        f"{row.experiment}: {who} {row.n} of {row.trials} trials with {whom}, and {row.fewest} where it is "
+        "fewest (one person, one condition): little for a kappa"
+      )
+    if row.undefined:
+      notes.append(
+        f"{row.experiment}: {row.undefined} of {row.observer}'s kappas are undefined (both always right, or "
+        "never) and left out of the mean; model-vs-human counts them as 1"
+      )
+  return notes

@@ -6,7 +6,6 @@ anything else, "na" say). NumPy and pandas only: neither a network nor a device 
 """
 
 import dataclasses
-import glob
 import itertools
 import math
 import pathlib
@@ -16,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 from biasjax.data.classes import conflict_categories, cues
-from biasjax.errors import BiasjaxError
 from biasjax.statistics import error_consistency, ratio_of_totals, wilson
 
 COLUMNS = ["file", "n_conflict", "n_shape", "n_texture", "shape_bias", "low", "high"]
+PAIRS = ["first", "second", "n", "kappa", "low", "high", "first_n", "second_n"]
 PEOPLE = "people"
-EXPECTED = ("subj", "object_response", "category", "imagename")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,79 +86,27 @@ def from_observations(observations: pd.DataFrame) -> pd.DataFrame:
   )
 
 
-def read(path: str | pathlib.Path) -> pd.DataFrame:
-  """Recorded decisions: a CSV with the columns subj, object_response, category and imagename.
-
-  The texture is the name after the "-" at the end of `imagename`.
-
-  Returns:
-    The decisions, with the subject's name in `attrs["subject"]`.
-
-  Raises:
-    BiasjaxError: it cannot be read, lacks a column, has no trials, or has an image that is no such stimulus.
-  """
-  try:
-    # "na" and "NaN" are answers and reaction times here, not missing values.
-    table = pd.read_csv(path, keep_default_na=False)
-  except (OSError, ValueError) as error:
-    raise BiasjaxError(f"{path} cannot be read as a CSV of trials: {' '.join(str(error).split())}") from error
-  missing = [name for name in EXPECTED if name not in table]
-  if missing:
-    raise BiasjaxError(f"{path} has no column {missing[0]!r}: trials need {', '.join(EXPECTED)}")
-  if not len(table):
-    raise BiasjaxError(f"{path} holds no trials")
-  try:
-    named = [cues(name) for name in table["imagename"].astype(str)]
-  except BiasjaxError as error:
-    raise BiasjaxError(f"{path}: {error}") from error
-  shape, texture = zip(*named, strict=True)
-  disagree = np.flatnonzero(table["category"] != np.array(shape))
-  if len(disagree):
-    line = disagree[0]
-    raise BiasjaxError(
-      f"{path}, line {line + 2}: category is {table['category'][line]!r}, but {table['imagename'][line]!r} "
-      f"shows a {shape[line]}"
-    )
+def decisions_of(recording: pd.DataFrame) -> pd.DataFrame:
+  """Decisions about cue-conflict stimuli, of a table of `files.read`; its `attrs` are kept."""
+  shape, texture = zip(*map(cues, recording["image"]), strict=True)
   decisions = pd.DataFrame(
     {
-      "image": table["imagename"].str.rsplit("_", n=1).str[-1],
+      "image": recording["image"].str.rsplit("_", n=1).str[-1],
       "shape": shape,
       "texture": texture,
-      "response": table["object_response"].astype(str),
+      "response": recording["response"],
     }
   )
-  decisions.attrs["subject"] = str(table["subj"][0])
+  decisions.attrs = dict(recording.attrs)
   return decisions
 
 
-def matching(pattern: str) -> list[pathlib.Path]:
-  """The files that match, sorted.
-
-  Raises:
-    BiasjaxError: none does.
-  """
-  paths = sorted(pathlib.Path(path) for path in glob.glob(pattern))
-  if not paths:
-    raise BiasjaxError(f"--trials={pattern}: no file matches")
-  return paths
-
-
-def read_all(paths: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
-  """File name -> decisions.
-
-  Raises:
-    BiasjaxError: one cannot be read.
-  """
-  return {path.name: read(path) for path in paths}
-
-
-def is_person(decisions: pd.DataFrame) -> bool:
-  """Whether the trials are a person's: subjects are called subject-01 and so on, networks by their name."""
-  return decisions.attrs.get("subject", "").startswith("subject")
-
-
-def summarise(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def summarise(files: Mapping[str, pd.DataFrame], people: Sequence[pd.DataFrame]) -> pd.DataFrame:
   """A row for each file, and one for all people together.
+
+  Args:
+    files: name -> the decisions in that file.
+    people: each person's decisions, whatever files they are in.
 
   Returns:
     Columns `COLUMNS`. Intervals are Wilson's over decisions; that of the people together is over people, who
@@ -170,11 +116,11 @@ def summarise(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   for name, decisions in files.items():
     counts = count(decisions)
     rows.append((name, *dataclasses.astuple(counts), *counts.shape_bias))
-  people = [count(decisions) for decisions in files.values() if is_person(decisions)]
   if len(people) > 1:
-    shape = np.array([float(p.n_shape) for p in people])
-    texture = np.array([float(p.n_texture) for p in people])
-    totals = sum(p.n_conflict for p in people), int(shape.sum()), int(texture.sum())
+    counted = [count(decisions) for decisions in people]
+    shape = np.array([float(p.n_shape) for p in counted])
+    texture = np.array([float(p.n_texture) for p in counted])
+    totals = sum(p.n_conflict for p in counted), int(shape.sum()), int(texture.sum())
     rows.append((PEOPLE, *totals, *ratio_of_totals(shape, shape + texture)))
   return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -183,8 +129,9 @@ def consistency(observers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   """Error consistency of each two observers over the stimuli that both have seen; right is the shape.
 
   Returns:
-    Columns first, second, n, kappa, low, high. An observer who saw a stimulus more than once counts with the
-    first time.
+    Columns `PAIRS`: `n` is how many stimuli both have seen, `first_n` and `second_n` how many each has. The
+    interval is over stimuli, for these two observers. Who saw a stimulus more than once counts with the first
+    time.
   """
   right = {
     name: (table["response"] == table["shape"]).groupby(table["image"]).first()
@@ -194,13 +141,19 @@ def consistency(observers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   for first, second in itertools.combinations(right, 2):
     both = right[first].index.intersection(right[second].index)
     pair = right[first][both].to_numpy(bool), right[second][both].to_numpy(bool)
-    rows.append((first, second, len(both), *error_consistency(*pair)))
-  return pd.DataFrame(rows, columns=["first", "second", "n", "kappa", "low", "high"])
+    seen = len(right[first]), len(right[second])
+    rows.append((first, second, len(both), *error_consistency(*pair), *seen))
+  return pd.DataFrame(rows, columns=PAIRS)
 
 
-def with_people(pairs: pd.DataFrame, people: Sequence[str]) -> pd.DataFrame:
-  """Mean kappa of each observer with the people (other than themselves): columns observer, kappa, people."""
-  both = pd.concat([pairs, pairs.rename(columns={"first": "second", "second": "first"})], ignore_index=True)
-  with_one = both[both["second"].isin(people)]
-  table = with_one.groupby("first", sort=False)["kappa"].agg(["mean", "count"]).reset_index()
-  return table.set_axis(["observer", "kappa", "people"], axis=1)
+def notes_on(pairs: pd.DataFrame) -> list[str]:
+  """What a reader of `consistency` has to know: how many pairs share few of the stimuli that they saw."""
+  little = pairs[pairs["n"] < pairs[["first_n", "second_n"]].min(axis=1) / 2]
+  if not len(little):
+    return []
+  worst = little.loc[little["n"].idxmin()]
+  seen = f"{worst['first_n']} and {worst['second_n']}"
+  return [
+    f"{len(little)} of {len(pairs)} pairs of observers share less than half of the cue-conflict stimuli that "
+    f"they saw; {worst['first']} and {worst['second']}, who share the fewest, {worst['n']} of {seen}"
+  ]

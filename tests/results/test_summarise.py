@@ -115,7 +115,7 @@ def test_trials_are_compared_with_the_networks_of_the_workdir(tmp_path):
   done = python("run.py", f"--trials={tmp_path}/*.csv", f"--workdir={tmp_path / 'out'}")
   assert done.returncode == 0, done.stderr
   pairs = pd.read_csv(tmp_path / "out/error_consistency.csv")
-  assert list(pairs.loc[0, ["first", "second", "n"]]) == ["person.csv", "net (cue)", 2]
+  assert list(pairs.loc[0, ["first", "second", "n"]]) == ["subject-01", "net (cue)", 2]
   assert pd.read_csv(tmp_path / "out/trials.csv").loc[0, "n_conflict"] == 2
 
 
