@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from biasjax import convert
+from biasjax import convert, numerics
 from biasjax import probes as all_probes
 from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate
@@ -77,6 +77,7 @@ def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
   return converted.load(folders[0], precision)
 
 
+@numerics.settled()
 def measure(
   apply: Callable[[Any, Images], Logits],
   variables: Any,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from biasjax import numerics
 from biasjax.convert import readers, torchvision
 from biasjax.convert.families import StateDict
 from biasjax.errors import BiasjaxError
@@ -138,6 +139,7 @@ def probe() -> np.ndarray:
   return pixels.astype(np.float32) / np.float32(255)
 
 
+@numerics.settled()
 def logits(architecture: Architecture, variables: Variables) -> list[list[float]]:
   """A network's logits on `probe()`, [2][classes], to seven digits.
 

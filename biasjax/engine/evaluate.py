@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import tqdm
 
+from biasjax import numerics
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
@@ -150,6 +151,7 @@ def units(
   ]
 
 
+@numerics.settled()
 def evaluate(
   models: Sequence[Network],
   probes: Sequence[Probe],

@@ -10,24 +10,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from biasjax import numerics
 from biasjax.ops.pixels import unit_interval
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import Scores
-from biasjax.types import Images, Labels, Logits, Pixels, Variables
+from biasjax.types import Images, Labels, Logits, Pixels
 
 
 @functools.lru_cache(maxsize=4096)
 def condition_key(seed: int, probe: str, condition: str) -> np.ndarray:
   """The key that a condition's noise starts from, uint32 [2]."""
-  key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(probe.encode()))
-  return np.asarray(jax.random.key_data(jax.random.fold_in(key, zlib.crc32(condition.encode()))))
+  with numerics.settled():
+    key = jax.random.fold_in(numerics.keys(numerics.seed_key(seed)), zlib.crc32(probe.encode()))
+    return np.asarray(jax.random.key_data(jax.random.fold_in(key, zlib.crc32(condition.encode()))))
 
 
 def example_keys(key: Array, ids: Array) -> Array:
   """Each example's own key, uint32 [b, 2], of a condition's key and its noise id."""
 
   def fold(noise_id):
-    folded = jax.random.fold_in(jax.random.wrap_key_data(key), noise_id[0])
+    folded = jax.random.fold_in(numerics.keys(key), noise_id[0])
     return jax.random.key_data(jax.random.fold_in(folded, noise_id[1]))
 
   return jax.vmap(fold)(ids)
@@ -38,7 +40,7 @@ def prepare_step(prepare: Callable) -> Callable:
   """(pixels uint8 [b, h, w, 3]) -> `prepare` of a probe, of images in [0, 1], over a batch."""
 
   def prepare_batch(pixels: Pixels):
-    with jax.default_matmul_precision("float32"):
+    with numerics.settled():
       return jax.vmap(prepare)(unit_interval(pixels))
 
   return prepare_batch
@@ -52,20 +54,19 @@ def perturb_step(perturb: Callable) -> Callable:
   """
 
   def perturb_batch(key, condition, ids, prepared):
-    keys = jax.random.wrap_key_data(example_keys(key, ids))
-    with jax.default_matmul_precision("float32"):
+    keys = numerics.keys(example_keys(key, ids))
+    with numerics.settled():
       return jax.vmap(perturb, in_axes=(0, 0, None))(keys, prepared, condition)
 
   return perturb_batch
 
 
 @functools.lru_cache(maxsize=64)
-def logits_step(apply: Callable, precision: str) -> Callable[[Variables, Images], Logits]:
+def logits_step(apply: Callable, precision: str) -> Callable[[Any, Images], Logits]:
   """The network, one object for all that share `apply`."""
 
-  def logits(variables: Variables, images: Images) -> Logits:
-    # By default TPUs and recent GPUs multiply float32 in fewer bits than that.
-    with jax.default_matmul_precision(precision):
+  def logits(variables: Any, images: Images) -> Logits:
+    with numerics.settled(), jax.default_matmul_precision(precision):
       return apply(variables, images)
 
   return logits

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from biasjax import partition
+from biasjax import numerics, partition
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.engine import programs
@@ -68,6 +68,7 @@ def made_batch(crop: int, rows: int, most_labels: int = 1) -> tuple[np.ndarray, 
   return pixels, np.zeros((rows, most_labels), np.int32), rng.integers(0, 2**32, (rows, 2), np.uint32)
 
 
+@numerics.settled()
 def perturbation(probe: Probe, crop: int, settings: Settings, seconds: float = SECONDS) -> Rate:
   """Images a second through one condition of a probe, what its conditions share counted in proportion."""
   split = partition.of_process(settings.partitioner)
@@ -91,6 +92,7 @@ def perturbation(probe: Probe, crop: int, settings: Settings, seconds: float = S
   return of_calls(call, rows, seconds)
 
 
+@numerics.settled()
 def forward(model: Model, probe: Probe, source: Source, settings: Settings, seconds: float = SECONDS) -> Rate:
   """Images a second through a network and a probe's decision."""
   split = partition.of_process(settings.partitioner)

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from biasjax import numerics
 from biasjax.errors import BiasjaxError
 from biasjax.models.resnet import Architecture, ResNet
 from biasjax.types import Images, Logits, Variables
@@ -113,6 +114,7 @@ def read_certificate(folder: epath.Path) -> dict[str, Any]:
   return certificate
 
 
+@numerics.settled()
 def variable_shapes(architecture: Architecture) -> Variables:
   """The tree of `jax.ShapeDtypeStruct` that a network's variables must match."""
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)

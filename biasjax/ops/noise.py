@@ -24,7 +24,7 @@ def octave_noise(key: RandomKey, size: int, level: Int[Array, ""]) -> Float[Arra
     size: pixels of a side.
     level: of the Laplacian pyramid; 0 is the finest.
   """
-  chosen, finest = pyramid.band(jax.random.normal(key, (size, size)), level)
+  chosen, finest = pyramid.band(jax.random.normal(key, (size, size), jnp.float32), level)
   return chosen * (rms(finest) / rms(chosen))
 
 
@@ -58,7 +58,7 @@ def repair(
     # Key and barrier tie the draw to the loop's state: XLA would move what does not change out of the loop.
     pending, noisy, base = jax.lax.optimization_barrier((*state, image))
     of_loop = jax.random.fold_in(key, pending.astype(jnp.uint32))
-    drawn = sd * jax.random.truncated_normal(of_loop, -base / sd, (1 - base) / sd)
+    drawn = sd * jax.random.truncated_normal(of_loop, -base / sd, (1 - base) / sd, dtype=jnp.float32)
     return pending & False, jnp.where(again, jnp.clip(base + drawn, 0.0, 1.0), noisy)
 
   # A loop that runs at most once, because under vmap it is skipped where no example of the batch needs it

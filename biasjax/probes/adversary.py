@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from biasjax import numerics
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import loop, losses, threat
 from biasjax.ops.attacks.apgd import Apgd
@@ -276,7 +277,7 @@ def _look(decide: Decision) -> Callable:
 
 def _keyed(task: loop.Task, tag: Any) -> loop.Task:
   """The task with random keys, folded with what tells one attempt from another."""
-  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(jax.random.wrap_key_data(task.keys), tag)
+  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(numerics.keys(task.keys), tag)
   return task._replace(keys=keys)
 
 
@@ -289,7 +290,7 @@ def _start(attack: loop.Attack) -> Callable:
 def _step(scores: Callable, attack: loop.Attack) -> Callable:
   def step(variables, shared, i, task, state):
     eps, tag = shared
-    with jax.default_matmul_precision("float32"):
+    with numerics.settled():
       return attack.step(functools.partial(scores, variables), eps, i, _keyed(task, tag), state)
 
   return step
@@ -299,7 +300,7 @@ def _step(scores: Callable, attack: loop.Attack) -> Callable:
 def _whole(scores: Callable, attack: loop.Attack) -> Callable:
   def whole(variables, shared, task):
     eps, tag = shared
-    with jax.default_matmul_precision("float32"):
+    with numerics.settled():
       return loop.all_steps(attack, functools.partial(scores, variables), eps, _keyed(task, tag)).adversarial
 
   return whole

@@ -18,7 +18,7 @@ from biasjax.probes.decisions import (
   only_classes_of,
   sixteen_categories,
 )
-from biasjax.types import Image, Images, Logits, RandomKey, Variables
+from biasjax.types import Image, Images, Logits, RandomKey
 
 # Kinds of labels that arrays have and no dataset has: the network's own classes (`library.measure`).
 OF_ARRAYS = ("classes", "class_conflict")
@@ -72,23 +72,23 @@ class Victim:
     logits: (variables, images) -> logits of all classes; pure, one object for equal architectures, so that
       what is compiled for it is compiled once.
     decide: logits -> scores of the competing classes, -inf for others; likewise.
-    variables: as `partition.share` returns them.
+    variables: a tree of arrays, as `partition.share` returns it.
     partition: where compiled functions run.
   """
 
-  logits: Callable[[Variables, Images], Logits]
+  logits: Callable[[Any, Images], Logits]
   decide: Decision
-  variables: Variables
+  variables: Any
   partition: Partition
 
   @property
-  def scores(self) -> Callable[[Variables, Images], Scores]:
+  def scores(self) -> Callable[[Any, Images], Scores]:
     """(variables, images) -> scores, to differentiate through; one object for equal ones of both."""
     return _composed(self.logits, self.decide)
 
 
 @functools.lru_cache(maxsize=64)
-def _composed(logits: Callable, decide: Decision) -> Callable[[Variables, Images], Scores]:
+def _composed(logits: Callable, decide: Decision) -> Callable[[Any, Images], Scores]:
   return lambda variables, images: decide(logits(variables, images))
 
 
@@ -107,7 +107,7 @@ class Attacked:
 
 # (victim, keys, images, labels) -> (condition, what became of the batch), once for each condition in order.
 # It runs on the host and compiles what it needs by `victim.partition`; images and labels (see `types`), and
-# what keys(condition) gives, uint32 [b, 2] for `jax.random.wrap_key_data`, are batched arrays in its form.
+# what keys(condition) gives, uint32 [b, 2] for `numerics.keys`, are batched arrays in its form.
 Attack = Callable[[Victim, Callable[[str], Any], Any, Any], Iterator[tuple[str, Attacked]]]
 
 

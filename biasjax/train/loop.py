@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 import tqdm
 from etils import epath
 
+from biasjax import numerics
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
@@ -98,6 +99,7 @@ class States:
     return None
 
 
+@numerics.settled()
 def train(
   recipe: step.Recipe,
   variables: Variables,
@@ -135,13 +137,13 @@ def train(
   found = states.latest(like)
   state, log = found or (like, [])
   run = partition.compile(step.make(recipe), shared=2, batched_out=False)
-  key = partition.share(np.asarray(jax.random.key_data(jax.random.key(recipe.seed))))
+  key = partition.share(numerics.seed_key(recipe.seed))
   shared, start = partition.share(state), int(state["step"])
   progress = tqdm.tqdm(
     total=recipe.steps, initial=start, unit=" steps", desc="training", disable=not sys.stderr.isatty()
   )
   waiting = []
-  with jax.default_matmul_precision("float32"), progress:
+  with progress:
     for batch in batches.batches(source, recipe.seed, batch_size, start, recipe.steps):
       # Examples come in random order, so the next one of the batch is any other one.
       others = (np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0))

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Integer
 
+from biasjax import numerics
 from biasjax.models.load import flatten, variable_shapes
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
 from biasjax.ops.pixels import unit_interval
@@ -183,7 +184,7 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
     other_pixels: Pixels,
     other_labels,
   ):
-    key = jax.random.fold_in(jax.random.wrap_key_data(key), state["step"])
+    key = jax.random.fold_in(numerics.keys(key), state["step"])
     images, targets = augment(
       key,
       recipe.interventions,

@@ -8,7 +8,9 @@ import pytest
 import biasjax
 from biasjax.cli import converting as command
 from biasjax.convert import certificate, conversion, parity, readers
+from biasjax.models import load
 from biasjax.models.resnet import Architecture
+from jax_profiles import unusual_settings
 from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
 
@@ -115,6 +117,14 @@ def test_verification_computes_the_certificate_again(net, tmp_path, capsys):
   assert command.main(["convert", f"--verify={tmp_path}/cache/models/mine"]) == 0
   assert command.main(["convert", "--verify=yours"]) == 1
   assert "neither the folder nor the name" in capsys.readouterr().err
+
+
+def test_verification_does_not_depend_on_settings_of_jax(net, tmp_path, capsys):
+  assert convert(tmp_path, net.state_dict()) == 0
+  load.apply_function.cache_clear()
+  with unusual_settings():
+    assert command.main(["convert", "--verify=mine"]) == 0
+  assert "logits differ by 0 of the largest" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from biasjax.models.resnet import Architecture, ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
+from jax_profiles import unusual_settings
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -251,6 +252,22 @@ def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
     if path.is_file():
       path.write_bytes(b"")
   jax.tree.map(np.testing.assert_array_equal, run_loop(recipe, source, tmp_path / "cut")[0], whole)
+
+
+def test_training_does_not_depend_on_settings_of_jax(source, tmp_path):
+  random = "flip=0.5+patch_shuffle:grid=2=0.5+cutmix=1+band_noise=0.1"
+  recipe = dataclasses.replace(
+    RECIPE,
+    architecture=dataclasses.replace(ARCHITECTURE, num_classes=1000),
+    interventions=interventions.parse(random),
+    steps=2,
+    warmup_steps=0,
+  )
+  usual, log = run_loop(recipe, source, tmp_path / "usual")
+  with unusual_settings():
+    found, again = run_loop(recipe, source, tmp_path / "found")
+  assert again == log
+  jax.tree.map(np.testing.assert_array_equal, found, usual)
 
 
 def test_a_state_of_another_training_is_refused(source, tmp_path):

@@ -93,8 +93,8 @@ def _corner(
   """Row and column of every pixel, counted from the corner of a square of `side` at a random place."""
   height, width, _ = image.shape
   for_row, for_column = jax.random.split(key)
-  row = jax.random.randint(for_row, (), 0, height - side + 1)
-  column = jax.random.randint(for_column, (), 0, width - side + 1)
+  row = jax.random.randint(for_row, (), 0, height - side + 1, jnp.int32)
+  column = jax.random.randint(for_column, (), 0, width - side + 1, jnp.int32)
   return jnp.arange(height)[:, None] - row, jnp.arange(width)[None] - column
 
 
