@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
@@ -50,4 +51,4 @@ def seed_key(seed: int) -> np.ndarray:
 
 def keys(data: UInt32[Array | np.ndarray, "*shape 2"]) -> Key[Array, "*shape"]:
   """Keys for `jax.random` of what they are made of."""
-  return jax.random.wrap_key_data(data, impl=GENERATOR)
+  return jax.random.wrap_key_data(jnp.asarray(data), impl=GENERATOR)
