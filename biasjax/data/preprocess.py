@@ -1,30 +1,55 @@
-"""Encoded bytes to uint8 pixels, bit for bit what torchvision makes of a PIL image."""
+"""Encoded bytes to uint8 pixels: of 8 bits bit for bit what torchvision makes of a PIL image."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
+from biasjax.data.files import pointer
+
 RESIZE = 256  # short side, bilinear, as published
 CROP = 224
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0
+
+
+# Formats whose grey levels of more than 8 bits fill the range that the file names; FITS, say, is none.
+FULL_RANGE = ("PNG", "TIFF", "PPM", "JPEG2000")
 
 
 def decode(encoded: bytes) -> Image.Image:
   """The RGB image in `encoded` (JPEG, PNG, ...): any mode is converted, EXIF rotation is ignored.
 
-  This is torchvision's default loader: `Image.open(...).convert("RGB")`.
+  This is torchvision's default loader, `Image.open(...).convert("RGB")`, but for grey images of more than 8
+  bits: there it clips at 255, so that all but the darkest becomes white; here the upper 8 bits are taken, as
+  both do for colour.
 
   Raises:
-    ValueError: the bytes cannot be decoded, or not to their end.
+    ValueError: the bytes cannot be decoded, or not to their end; or the file does not tell which value is
+      white (floating point, 32 bits).
   """
   try:
     with Image.open(io.BytesIO(encoded)) as image:
-      return image.convert("RGB")
+      return _upper_byte(image).convert("RGB")
   except MemoryError:
     raise
   # Pillow's decoders raise whatever the damage leads them to; which of them it is tells a user nothing.
   except Exception as error:
-    raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {error}") from error
+    raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {pointer(encoded) or error}") from error
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+  """The image, or of a grey one with more than 8 bits the upper 8."""
+  if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+    return image
+  tags = getattr(image, "tag_v2", {})  # of TIFF
+  bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+  # Pillow gives the levels of 16-bit PNM as "I", scaled to 0..65535; in TIFF that is 32 bits, or signed ones.
+  if image.format not in FULL_RANGE or image.mode == "F" or (image.mode == "I" and tags):
+    raise ValueError(
+      f"pixels of mode {image.mode}, of which it is not known which is white: save 8 or 16 bits"
+    )
+  levels = (np.asarray(image).astype(np.uint32) >> (bits - 8)).astype(np.uint8)
+  return Image.fromarray(255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels)
 
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
