@@ -1,107 +1,124 @@
-"""Files in a folder, or in archives as they are distributed: names, sizes, and any of them at any time.
+"""Images in a folder, or in archives as they are distributed: names, sizes, and any of them at any time.
 
 An uncompressed tar and a zip are read where they lie. A compressed tar has no index, so it is unpacked first,
 into an anonymous temporary file (TMPDIR says where) that goes when the process does.
 """
 
-import dataclasses
 import functools
+import glob
 import gzip
 import os
 import pathlib
+import posixpath
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, cast
 
+from biasjax.data import shards
+from biasjax.data.files import IMAGE_SUFFIXES, File, is_image, pointer_at, unreadable, walk
 from biasjax.errors import BiasjaxError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 GZIP_MAGIC = b"\x1f\x8b"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class File:
-  """One file.
-
-  Attributes:
-    name: its path within the folder or the archive, with "/".
-    size: bytes.
-    read: () -> its bytes. Raises OSError where storage fails.
-  """
-
-  name: str
-  size: int
-  read: Callable[[], bytes]
+MOST_LINKS = 8  # that lead to one another
 
 
 def images(path: str | os.PathLike, archives: Sequence[str] = ()) -> list[File]:
-  """The image files at `path`, sorted by name.
+  """The image files at `path`, sorted by name; among them, with their `problem`, those that cannot be read.
 
   Args:
-    path: a folder, an archive, or a folder that holds archives. Where a folder has image files, these are
-      meant, and archives beside them are not opened.
+    path: a folder, an archive, a parquet shard, a pattern of these, or a folder that holds archives or
+      shards. Where a folder has image files, these are meant, and archives beside them are not opened.
     archives: which archives of a folder belong to the dataset, by file name; all by default.
 
   Raises:
     BiasjaxError: it is not there, is no archive, is damaged, or holds no images.
   """
   place = pathlib.Path(path).expanduser()
-  if place.is_dir():
-    found = list(_folder(place))
-    if not found:
-      inside = sorted(p for p in place.iterdir() if p.name.endswith(ARCHIVE_SUFFIXES))
-      wanted = [p for p in inside if not archives or p.name in archives]
-      found = [file for archive in wanted for file in _archive(archive)]
-  elif place.is_file():
-    found = _archive(place)
+  matching = sorted(glob.glob(str(place))) if glob.has_magic(str(place)) and not exists(place) else []
+  if matching and all(map(shards.is_shard, matching)):
+    found = shards.images(list(map(pathlib.Path, matching)))
+  elif matching:
+    found = [file for each in matching for file in _at(pathlib.Path(each), archives)]
+  elif exists(place):
+    found = _at(place, archives)
   else:
-    raise BiasjaxError(f"{place} is not there: check the path")
-  found = [file for file in found if is_image(file.name)]
+    raise BiasjaxError(f"{place} is not there{dangling(place)}: check the path")
+  found = [file for file in found if file.problem or is_image(file.name)]
   if not found:
     raise BiasjaxError(
       f"{place} holds no images: expected files ending in one of {' '.join(IMAGE_SUFFIXES)}, or archives of "
-      f"them ({' '.join(archives or ARCHIVE_SUFFIXES)})"
+      f"them ({' '.join((*(archives or ARCHIVE_SUFFIXES), shards.SUFFIX))}){described(place)}"
     )
   return sorted(found, key=lambda file: file.name)
 
 
-def is_image(name: str) -> bool:
-  """Whether a file is an image by its name; hidden ones, such as macOS' `._x.jpg`, are none."""
-  return name.lower().endswith(IMAGE_SUFFIXES) and not pathlib.PurePosixPath(name).name.startswith(".")
-
-
-def _folder(root: pathlib.Path) -> Iterator[File]:
-  for folder, _, names in os.walk(root, followlinks=True):
-    for name in filter(is_image, names):
-      path = pathlib.Path(folder, name)
-      size = path.stat().st_size
-      yield File(path.relative_to(root).as_posix(), size, functools.partial(read_whole, path, size))
-
-
-def read_whole(path: pathlib.Path, size: int) -> bytes:
-  """The bytes of a file that had `size` of them when it was listed.
+def exists(place: pathlib.Path) -> bool:
+  """Whether something is there, followed through links.
 
   Raises:
-    OSError: it has fewer or more, as a network file system may say for once; or storage fails.
+    BiasjaxError: that cannot be told, of what lies in a folder that may not be read.
   """
-  content = path.read_bytes()
-  if len(content) != size:
-    raise OSError(f"{path} has {len(content):,} bytes, not the {size:,} that it had when it was listed")
-  return content
+  try:
+    place.stat()
+  except (FileNotFoundError, NotADirectoryError):
+    return False
+  except OSError as error:
+    raise BiasjaxError(
+      f"{place} cannot be read: {error.strerror}: check the path and who may read it"
+    ) from error
+  return True
+
+
+def dangling(place: pathlib.Path) -> str:
+  """What to say of a path that is not there because a link in it leads nowhere; "" otherwise."""
+  linked = next((p for p in (place, *place.parents) if p.is_symlink() and not exists(p)), None)
+  return f" ({linked} is a link to {os.readlink(linked)}, which is not there)" if linked else ""
+
+
+def described(place: pathlib.Path) -> str:
+  """What to say of a folder that DVC has not fetched, but describes in a .dvc file; "" otherwise."""
+  tracked = [p.name for p in sorted(place.glob("*.dvc"))] if place.is_dir() else []
+  return f"; {tracked[0]} stands for files that dvc pull fetches" if tracked else ""
+
+
+def _at(place: pathlib.Path, archives: Sequence[str]) -> list[File]:
+  if not place.is_dir():
+    return shards.images([place]) if shards.is_shard(place.name) else _archive(place)
+  found = walk(place)
+  if any(not file.problem for file in found):
+    return found
+  packed = of_shards(place)
+  if any(not file.problem for file in packed):
+    return packed
+  inside = walk(place, lambda name: name.endswith(ARCHIVE_SUFFIXES))
+  wanted = [file for file in inside if "/" not in file.name and (not archives or file.name in archives)]
+  unreadable = [file for file in wanted if file.problem]
+  opened = [file for archive in wanted if not archive.problem for file in _archive(place / archive.name)]
+  return [*opened, *unreadable] if opened else [*found, *unreadable]
+
+
+def of_shards(folder: pathlib.Path) -> list[File]:
+  """The images of the parquet shards in a folder, at any depth; of one split, where they name theirs."""
+  inside = walk(folder, shards.is_shard)
+  names = set(shards.of_one_split([file.name for file in inside if shards.is_shard(file.name)], folder))
+  chosen = [file for file in inside if file.name in names]
+  packed = shards.images([folder / file.name for file in chosen if not file.problem])
+  return [*packed, *(file for file in chosen if file.problem)]
 
 
 def _archive(path: pathlib.Path) -> list[File]:
   try:
     if zipfile.is_zipfile(path):
       return list(_zip(path))
-    return list(_tar(path))
+    return _tar(path)
   except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-    raise BiasjaxError(f"{path} is no archive, or is damaged ({error}): get it again") from error
+    what = pointer_at(path) or f"no archive, or is damaged ({error}): get it again"
+    raise BiasjaxError(f"{path} is {what}") from error
 
 
 def _zip(path: pathlib.Path) -> Iterator[File]:
@@ -138,7 +155,7 @@ class _Descriptor:
     return content
 
 
-def _tar(path: pathlib.Path) -> Iterator[File]:
+def _tar(path: pathlib.Path) -> list[File]:
   # What is named .tar.gz is not always compressed (ImageNet-V2's are not): the content tells.
   with path.open("rb") as stored, tempfile.TemporaryFile() as unpacked:
     file = stored
@@ -150,14 +167,37 @@ def _tar(path: pathlib.Path) -> Iterator[File]:
       file = unpacked
     file.seek(0)
     descriptor, end = _Descriptor(file), os.fstat(file.fileno()).st_size
+    links: dict[str, str] = {}
+    found: list[File] = []
     with cast(Any, tarfile.open(fileobj=file, mode="r:")) as members:
       for member in members:
-        if member.isfile() and is_image(member.name):
+        if not is_image(member.name):
+          continue
+        if member.islnk():
+          links[_clean(member.name)] = _clean(member.linkname)
+        elif member.issym():
+          beside = posixpath.join(posixpath.dirname(_clean(member.name)), member.linkname)
+          links[_clean(member.name)] = posixpath.normpath(beside)
+        elif member.isfile():
           if member.offset_data + member.size > end:
             raise OSError(f"cut short within {member.name}")
           read = functools.partial(descriptor.read, member.size, member.offset_data)
-          yield File(_clean(member.name), member.size, read)
+          found.append(File(_clean(member.name), member.size, read))
         members.members = []  # tarfile keeps every member it has seen; ImageNet-C has millions
+  return found + _linked(links, found)
+
+
+def _linked(links: dict[str, str], files: list[File]) -> list[File]:
+  """What links within an archive stand for."""
+  by_name = {file.name: file for file in files} if links else {}
+  resolved = []
+  for name, target in links.items():
+    for _ in range(MOST_LINKS):
+      target = links.get(target, target)
+    file = by_name.get(target)
+    problem = f"a link to {target}, which is not in the archive"
+    resolved.append(File(name, file.size, file.read) if file else unreadable(name, problem))
+  return resolved
 
 
 def _clean(name: str) -> str:

@@ -42,6 +42,17 @@ def subset(name: str) -> tuple[int, ...]:
   return tuple(sorted(class_index()[wnid] for wnid in text.split()))
 
 
+def competing(labels: str) -> Collection[int] | None:
+  """The labels that images may have, by their kind (`sources.Source.labels`); None for a network's own."""
+  if labels in SUBSETS:
+    return subset(labels)
+  if labels in ("categories16", "cue_conflict", "model_vs_human"):
+    return range(len(categories()))
+  if labels in ("synthetic", "synthetic_conflict"):
+    return range(len(synthetic.CATEGORIES))
+  return None if labels in ("classes", "class_conflict") else range(len(wordnet_ids()))
+
+
 @functools.cache
 def category_classes() -> dict[str, tuple[int, ...]]:
   """Category -> class indices (0..999), categories in alphabetical order: the order of their own index."""

@@ -12,11 +12,13 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from biasjax.data.archives import File
 from biasjax.data.classes import category_index, class_index, cues
+from biasjax.data.files import File, readable
 from biasjax.errors import BiasjaxError
 
-VALIDATION_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.[A-Za-z]+")
+# ImageNet's own names, and those of the Hugging Face hub, which append the class.
+VALIDATION_NAME = re.compile(r"(ILSVRC2012_val_(\d{8}))(?:_(n\d{8}))?(\.[A-Za-z]+)")
+TRAINING_NAME = re.compile(r"((n\d{8})_\d+)(?:_(n\d{8}))?(\.[A-Za-z]+)")
 VALIDATION_COUNT = 50_000
 FIFTEEN = (
   *(
@@ -139,7 +141,35 @@ def class_folders(parts: Sequence[str]) -> Place | None:
   """<WordNet id>/<file>."""
   if len(parts) < 2 or parts[-2] not in class_index():
     return None
-  return Place("/".join(parts[-2:]), class_index()[parts[-2]])
+  return Place(f"{parts[-2]}/{own_name(parts[-1])}", class_index()[parts[-2]])
+
+
+def own_name(name: str) -> str:
+  """ImageNet's own name of a file: the hub's ILSVRC2012_val_00000293_n01440764.JPEG without its class.
+
+  What is known by a file's name (its noise, whether it is in a subset) is so the same for both.
+  """
+  match = VALIDATION_NAME.fullmatch(name) or TRAINING_NAME.fullmatch(name)
+  return match[1] + match[4] if match else name
+
+
+def class_of_name(name: str) -> int | None:
+  """The class that the name of an ImageNet file tells, by itself or by its number; None for other names.
+
+  None also where the class that the hub appended is not the file's.
+  """
+  number, training = validation_number(name), TRAINING_NAME.fullmatch(name)
+  if not (number or training):
+    return None
+  own = validation_labels()[number - 1] if number else class_index().get(training[2] if training else "")
+  appended = (VALIDATION_NAME.fullmatch(name) or TRAINING_NAME.fullmatch(name) or [None] * 4)[3]
+  return own if appended is None or class_index().get(appended) == own else None
+
+
+def flat(name: str) -> Place | None:
+  """A file that lies in no class folder, ImageNet's by its name, which tells the class."""
+  label = class_of_name(name)
+  return None if label is None else Place(own_name(name), label)
 
 
 def validation(parts: Sequence[str]) -> Place | None:
@@ -147,11 +177,7 @@ def validation(parts: Sequence[str]) -> Place | None:
 
   The label of a flat file follows from its number.
   """
-  place = class_folders(parts)
-  if place:
-    return place
-  number = validation_number(parts[-1])
-  return Place(parts[-1], validation_labels()[number - 1]) if number else None
+  return class_folders(parts) or (flat(parts[-1]) if validation_number(parts[-1]) else None)
 
 
 def numbered_folders(parts: Sequence[str]) -> Place | None:
@@ -247,7 +273,7 @@ def canonical(condition: str) -> str:
 def validation_number(name: str) -> int:
   """The number of an ILSVRC2012_val_<number>.JPEG, 1..50,000; 0 for another name."""
   match = VALIDATION_NAME.fullmatch(name)
-  number = int(match[1]) if match else 0
+  number = int(match[2]) if match else 0
   return number if number <= VALIDATION_COUNT else 0
 
 
@@ -272,7 +298,7 @@ def reassessed(real: Sequence[Sequence[int]]) -> Layout:
     if not number or not real[number - 1]:
       return None
     first, *others = real[number - 1]
-    return Place(parts[-1], first, "", tuple(others))
+    return Place(own_name(parts[-1]), first, "", tuple(others))
 
   return layout
 
@@ -301,11 +327,13 @@ class Listing:
     files: where each example is.
     places: what each one's name says.
     others: names of images that are not laid out as the dataset's.
+    unreadable: names of what cannot be read, with the reason.
   """
 
   files: list[File]
   places: list[Place]
   others: list[str]
+  unreadable: list[str] = dataclasses.field(default_factory=list)
 
 
 def arrange(files: Sequence[File], layout: Layout, inside: str = "") -> Listing:
@@ -320,6 +348,7 @@ def arrange(files: Sequence[File], layout: Layout, inside: str = "") -> Listing:
   Raises:
     BiasjaxError: two files are the same example.
   """
+  files, unreadable = readable(files)
   if inside and any(f"/{inside}/" in f"/{file.name}" for file in files):
     files = [file for file in files if f"/{inside}/" in f"/{file.name}"]
   found: list[tuple[Place, File]] = []
@@ -334,7 +363,7 @@ def arrange(files: Sequence[File], layout: Layout, inside: str = "") -> Listing:
   for (place, file), (following, other) in itertools.pairwise(found):
     if place.example_id == following.example_id:
       raise BiasjaxError(f"{file.name} and {other.name} are the same example: name the folder of one copy")
-  return Listing([file for _, file in found], [place for place, _ in found], others)
+  return Listing([file for _, file in found], [place for place, _ in found], others, unreadable)
 
 
 def _order(example_id: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from biasjax.data import archives, checking, datasets, layouts, sources
+from biasjax.data import archives, checking, datasets, layouts, prepared, sources
 from biasjax.data.datasets import Dataset
 from biasjax.data.layouts import Listing, Place
 from biasjax.data.sources import Example, Source
@@ -42,7 +42,7 @@ class Found:
 
 def default_data_dir(data_dir: str | None) -> str:
   """Where TFDS keeps prepared datasets."""
-  return data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
+  return os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
@@ -79,8 +79,8 @@ def open_dataset(
   """
   kinds = "|".join((*sources.WAYS_IN, "tfds"))
   if re.fullmatch(rf"(?:[^=:/]+=)?(?:{kinds}):.+", spec):
-    source = sources.open_source(spec, data_dir)
-    return source if limit is None else _limited(source, _scanned(source), limit)
+    source = sources.open_source(spec, data_dir, allow_incomplete=allow_incomplete)
+    return source if limit is None else _limited(source, limit)
   match = SPEC.fullmatch(spec)
   if not match:
     raise BiasjaxError(
@@ -95,11 +95,11 @@ def open_dataset(
     if at is None:
       raise BiasjaxError(missing(row, data_dir, manual_dir))
   if at.way == "relabelled":
-    source, places, wrong = _open_relabelled(row, data_dir, manual_dir)
+    source, wrong = _open_relabelled(row, data_dir, manual_dir)
   elif at.way == "stock":
-    source, places, wrong = _open_stock(row, at.path)
+    source, wrong = _open_stock(row, at.path)
   else:
-    source, places, wrong = _open_listed(row, at, manual_dir)
+    source, wrong = _open_listed(row, at, manual_dir)
   if wrong and not allow_incomplete:
     raise BiasjaxError(
       f"{row.name} in {at.path} is not what its authors published: {'; '.join(wrong)}: get it again, or go "
@@ -107,15 +107,17 @@ def open_dataset(
     )
   notes = (f"it is not what its authors published: {'; '.join(wrong)}",) if wrong else ()
   source = dataclasses.replace(source, name=match["name"] or row.table, notes=notes)
-  return source if limit is None else _limited(source, places or _scanned(source), limit)
+  for place in source.places:
+    source.check(place.example_id, place.label, place.also)
+  return source if limit is None else _limited(source, limit)
 
 
 def locate(row: Dataset, data_dir: str | None, manual_dir: str | None) -> Found | None:
   """Where a row's images are: prepared by this project or by TFDS, or as distributed; None: nowhere."""
   base = epath.Path(default_data_dir(data_dir))
-  prepared = base / row.builder / VERSION
-  if (prepared / LISTING).exists():
-    return Found("prepared", os.fspath(prepared))
+  own = base / row.builder / VERSION
+  if (own / LISTING).exists():
+    return Found("prepared", os.fspath(own))
   if row.stock and (base / row.stock[0]).exists():
     versions = [p for p in (base / row.stock[0]).iterdir() if (p / "dataset_info.json").exists()]
     if versions:
@@ -224,7 +226,10 @@ def listing(row: Dataset, path: str | os.PathLike, manual_dir: str | None = None
       *found.others,
       *(f.name for f, p in zip(found.files, found.places, strict=True) if p.label not in competing),
     ],
+    found.unreadable,
   )
+  if not found.files and found.unreadable:
+    raise BiasjaxError(f"{path}: nothing in it can be read: {found.unreadable[0]}")
   if not found.files:
     raise BiasjaxError(
       f"{path} holds {len(files):,} images, but none belongs to {row.name}, e.g. {files[0].name}: see "
@@ -244,7 +249,7 @@ def _real_json(row: Dataset, path: str | os.PathLike, manual_dir: str | None) ->
   raise BiasjaxError(f"{row.name}: {REAL} is neither beside nor above {path}: get {row.archives[-1]}")
 
 
-def _open_listed(row: Dataset, at: Found, manual_dir: str | None) -> tuple[Source, list[Place], list[str]]:
+def _open_listed(row: Dataset, at: Found, manual_dir: str | None) -> tuple[Source, list[str]]:
   if at.way == "files":
     found = listing(row, at.path, manual_dir)
     files, places = found.files, found.places
@@ -266,8 +271,9 @@ def _open_listed(row: Dataset, at: Found, manual_dir: str | None) -> tuple[Sourc
     labels=row.labels,
     resize=row.resize,
     most_labels=max(row.most_labels, max(1 + len(place.also) for place in places)),
+    places=places,
   )
-  return source, places, checking.differences(row, found)
+  return source, checking.differences(row, found)
 
 
 def _real_beside(data_dir: str | None, manual_dir: str | None) -> pathlib.Path | None:
@@ -278,18 +284,18 @@ def _real_beside(data_dir: str | None, manual_dir: str | None) -> pathlib.Path |
   return next((folder / REAL for folder in folders if (folder / REAL).is_file()), None)
 
 
-def _open_relabelled(
-  row: Dataset, data_dir: str | None, manual_dir: str | None
-) -> tuple[Source, list[Place], list[str]]:
+def _open_relabelled(row: Dataset, data_dir: str | None, manual_dir: str | None) -> tuple[Source, list[str]]:
   """ReaL over a prepared ImageNet. TFDS' own has no listing: all of its records are read for their names."""
   imagenet = datasets.get("imagenet")
   at, real = locate(imagenet, data_dir, None), _real_beside(data_dir, manual_dir)
   assert at
   assert real
   opened = _open_stock(imagenet, at.path) if at.way == "stock" else _open_listed(imagenet, at, None)
-  images, known, _ = opened
+  images, _ = opened
   layout = layouts.reassessed(layouts.read_real(real))
-  placed = [(layout(place.example_id.split("/")), i) for i, place in enumerate(known or _scanned(images))]
+  placed = [
+    (layout(place.example_id.split("/")), i) for i, place in enumerate(images.places or _scanned(images))
+  ]
   found = sorted(((place, i) for place, i in placed if place), key=lambda pair: pair[0].example_id)
   places, indices = [place for place, _ in found], [i for _, i in found]
 
@@ -307,8 +313,9 @@ def _open_relabelled(
     location=f"{at.path} with {real}",
     labels=row.labels,
     most_labels=row.most_labels,
+    places=places,
   )
-  return source, places, checking.differences(row, Listing([], places, []))
+  return source, checking.differences(row, Listing([], places, []))
 
 
 def _fingerprint(places: Sequence[Place], sizes: Sequence[int]) -> str:
@@ -321,8 +328,6 @@ def _fingerprint(places: Sequence[Place], sizes: Sequence[int]) -> str:
 
 def _prepared(path: str):
   """(listing, sizes, read) of what `builders` prepared."""
-  import tensorflow_datasets as tfds_lib
-
   folder = epath.Path(path)
   try:
     kept = json.loads(gzip.decompress((folder / LISTING).read_bytes()))
@@ -337,15 +342,15 @@ def _prepared(path: str):
     raise BiasjaxError(
       f"{folder / LISTING} is damaged ({error}): delete {path} and prepare it again"
     ) from error
-  builder = sources.tfds_builder(tfds_lib, path, None)
-  records = builder.as_data_source(split=SPLIT, decoders={"image": tfds_lib.decode.SkipDecoding()})
-  if len(records) != len(places):
+  builder = prepared.opened(path, None)
+  length, record_at = prepared.records(builder, SPLIT)
+  if length != len(places):
     raise BiasjaxError(
-      f"{path} holds {len(records):,} records for {len(places):,} names: delete it and prepare it again"
+      f"{path} holds {length:,} records for {len(places):,} names: delete it and prepare it again"
     )
 
   def read(index: int) -> Example:
-    record, place = records[index], places[index]
+    record, place = record_at(index), places[index]
     if (record["file_name"].decode(), int(record["label"])) != (place.example_id, place.label):
       raise OSError(f"record {index} is {record['file_name'].decode()}, not {place.example_id}")
     if len(record["image"]) != sizes[index]:
@@ -355,20 +360,21 @@ def _prepared(path: str):
   return found, sizes, read
 
 
-def _open_stock(row: Dataset, path: str) -> tuple[Source, list[Place], list[str]]:
+def _open_stock(row: Dataset, path: str) -> tuple[Source, list[str]]:
   """What TFDS prepared itself: its records have no listing, so only their number is checked."""
   source = sources.tfds(f"{path}@{row.stock[1] if row.stock else ''}", row.table)
   wrong = [f"{source.length:,} images instead of {row.images:,}"] if source.length != row.images else []
-  return dataclasses.replace(source, labels=row.labels, resize=row.resize), [], wrong
+  return dataclasses.replace(source, labels=row.labels, resize=row.resize), wrong
 
 
 def _scanned(source: Source) -> list[Place]:
   """Labels and ids of a source that has no listing, by reading all of it."""
-  examples = (source.read(index) for index in range(source.length))
+  examples = (source.example(index) for index in range(source.length))
   return [Place(example.example_id, example.label) for example in examples]
 
 
-def _limited(source: Source, places: Sequence[Place], limit: int) -> Source:
+def _limited(source: Source, limit: int) -> Source:
+  places = source.places or _scanned(source)
   kept = checking.balanced(places, limit)
   digest = hashlib.sha256(f"{source.fingerprint}\0{limit}".encode()).hexdigest()
   return dataclasses.replace(
@@ -376,6 +382,7 @@ def _limited(source: Source, places: Sequence[Place], limit: int) -> Source:
     length=len(kept),
     read=lambda index: source.read(kept[index]),
     fingerprint=digest,
+    places=[places[index] for index in kept],
     location=f"{source.location}, {len(kept):,} of {source.length:,} images",
     notes=(*source.notes, f"a class-balanced subset, {len(kept):,} of {source.length:,} images"),
   )

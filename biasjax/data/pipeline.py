@@ -69,11 +69,11 @@ def read(source: Source, index: int) -> Example:
   """An example; what fails is tried again.
 
   Raises:
-    BiasjaxError: storage fails.
+    BiasjaxError: storage fails, or a label is none of the classes.
   """
   for pause in (*PAUSES_S, None):
     try:
-      return source.read(index)
+      return source.example(index)
     except OSError as error:
       if pause is None:
         raise BiasjaxError(
@@ -112,8 +112,9 @@ def batches(
     threads: that read and decode.
 
   Raises:
-    BiasjaxError: storage failed; which file is said. (An image that is there but cannot be decoded, however
-      often it is read, does not raise: it is left out and named in `excluded`.)
+    BiasjaxError: storage failed, or a label is none of the classes; which file is said. (An image that is
+      there but cannot be decoded, however often it is read, does not raise: it is left out and named in
+      `excluded`.)
   """
   decode = decode or preprocessing(source)
   blank = np.zeros((source.crop, source.crop, 3), np.uint8)

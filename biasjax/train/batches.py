@@ -63,7 +63,7 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     epoch, within = divmod(step, per_epoch)
     index = orders(epoch)[within * batch_size + row]
     try:
-      example = source.read(int(index))
+      example = source.example(int(index))
       return shown(example.encoded), example.label, index
     except (OSError, ValueError) as error:
       reason = " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """Batches hold each example exactly once, in order, whatever their size."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from biasjax.data import pipeline
 from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
+from biasjax.train import batches as training
 
 SIZE = 2
 
@@ -70,6 +72,14 @@ def test_an_image_that_cannot_be_decoded_is_named_and_the_rest_goes_on():
 def test_storage_that_fails_stops_with_the_place():
   with pytest.raises(BiasjaxError, match=r"/somewhere: example 2 cannot be read \(gone/2\.png\)"):
     batches(numbered(6, missing=(2,)), [(0, 6)], 3)
+
+
+def test_a_label_that_is_no_class_stops_whoever_reads_it():
+  source = dataclasses.replace(numbered(6), read=lambda i: Example(str(i).encode(), 994 + 2 * i, f"{i}.png"))
+  with pytest.raises(BiasjaxError, match=r"/somewhere: 3\.png has label 1000: it is none of the 1000"):
+    batches(source, [(0, 6)], 3)
+  with pytest.raises(BiasjaxError, match=r"has label 100[024]"):
+    list(training.batches(source, 0, 6, 0, 1))
 
 
 def test_noise_ids_follow_the_file_and_not_the_folder():

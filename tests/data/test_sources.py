@@ -2,11 +2,9 @@
 
 import json
 import pathlib
-import random
+import shutil
 
-import numpy as np
 import pytest
-import scipy.io
 
 from biasjax.data import classes, sources
 from biasjax.errors import BiasjaxError
@@ -88,77 +86,67 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     sources.folder(tmp_path / "nowhere")
 
 
-# The flat layout: 50,000 names of which a few are there, and a ground truth in one of its published forms.
+# Flat files: ImageNet's names tell the class. Labels looked up by hand: 1 is a snake, 293 a tench.
 
-FLAT_LABELS = np.random.default_rng(0).integers(0, 1000, sources.FLAT_COUNT)
-FLAT_NUMBERS = (1, 2, 777, 50_000)
-
-
-def flat_folder(root: pathlib.Path) -> pathlib.Path:
-  images = root / "val"
-  images.mkdir(parents=True)
-  for number in FLAT_NUMBERS:
-    (images / f"ILSVRC2012_val_{number:08d}.JPEG").write_bytes(encoded(pixels(8, 8, seed=number)))
-  return images
+FLAT = {"ILSVRC2012_val_00000001.JPEG": 65, "ILSVRC2012_val_00000293.JPEG": 0, f"{GOLDFISH}_10.JPEG": 1}
+OF_THE_HUB = {
+  "ILSVRC2012_val_00000001_n01751748.JPEG": 65,
+  f"ILSVRC2012_val_00000293_{TENCH}.JPEG": 0,
+  f"{GOLDFISH}_10_{GOLDFISH}.JPEG": 1,
+}
 
 
-def flat_wnids() -> list[str]:
-  return [classes.wordnet_ids()[label] for label in FLAT_LABELS]
+def flat_folder(root: pathlib.Path, names) -> pathlib.Path:
+  root.mkdir(parents=True)
+  for i, name in enumerate(names):
+    (root / name).write_bytes(encoded(pixels(8, 8, seed=i)))
+  return root
 
 
-def write_challenge_numbers(images: pathlib.Path, with_order: bool = True) -> None:
-  """As in ILSVRC2012_devkit_t12: numbers in an order of its own, here a shuffled one."""
-  order = list(classes.wordnet_ids())
-  random.Random(0).shuffle(order)
-  number = {wnid: i + 1 for i, wnid in enumerate(order)}
-  data = images.parent / "ILSVRC2012_devkit_t12" / "data"
-  data.mkdir(parents=True)
-  text = "\n".join(str(number[wnid]) for wnid in flat_wnids())
-  (data / "ILSVRC2012_validation_ground_truth.txt").write_text(text + "\n")
-  if with_order:
-    # The file has inner nodes of the WordNet tree after the 1,000 classes.
-    rows = [(i + 1, wnid, "words") for i, wnid in enumerate([*order, "n00001740"])]
-    synsets = np.array(rows, dtype=[("ILSVRC2012_ID", object), ("WNID", object), ("words", object)])
-    scipy.io.savemat(data / "meta.mat", {"synsets": synsets[:, None]})
+@pytest.mark.parametrize("names", [FLAT, OF_THE_HUB], ids=["ImageNet", "Hugging Face"])
+def test_flat_images_get_their_labels_from_their_names(tmp_path, names):
+  root = flat_folder(tmp_path / "val", names)
+  read = everything(sources.folder(root))
+  assert [(name, label) for name, label, _ in read] == list(FLAT.items())  # the hub's class is no part of it
+  assert [content for *_, content in read] == [(root / name).read_bytes() for name in names]
 
 
-def write_synsets(images: pathlib.Path) -> None:
-  (images.parent / "imagenet_2012_validation_synset_labels.txt").write_text("\n".join(flat_wnids()))
-
-
-def write_kaggle(images: pathlib.Path) -> None:
-  rows = [f"ILSVRC2012_val_{i + 1:08d},{wnid} 1 2 3 4 {wnid} 5 6 7 8" for i, wnid in enumerate(flat_wnids())]
-  random.Random(1).shuffle(rows)
-  (images / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "\n".join(rows))
-
-
-@pytest.mark.parametrize("write", [write_challenge_numbers, write_synsets, write_kaggle])
-def test_flat_images_get_their_labels_from_the_ground_truth(tmp_path, write):
-  images = flat_folder(tmp_path)
-  write(images)
-  read = everything(sources.folder(images))
-  assert [(name, label) for name, label, _ in read] == [
-    (f"ILSVRC2012_val_{number:08d}.JPEG", FLAT_LABELS[number - 1]) for number in FLAT_NUMBERS
+def test_names_of_the_hub_in_class_folders_give_the_same_examples(tmp_path):
+  name = f"ILSVRC2012_val_00000293_{TENCH}.JPEG"
+  flat_folder(tmp_path / TENCH, [name])
+  assert [(i, label) for i, label, _ in everything(sources.folder(tmp_path))] == [
+    (f"{TENCH}/ILSVRC2012_val_00000293.JPEG", 0)
   ]
 
 
-def test_flat_images_without_ground_truth_are_refused(tmp_path):
-  with pytest.raises(BiasjaxError, match="put the ground truth beside it"):
-    sources.folder(flat_folder(tmp_path))
+@pytest.mark.reference
+def test_labels_of_flat_photographs_are_those_of_their_folders(reference, tmp_path):
+  paths = sorted((reference / "data/imagenette_val").glob("*/ILSVRC*"))
+  tmp_path.joinpath("val").mkdir()
+  for path in paths:
+    (tmp_path / "val" / path.name).write_bytes(path.read_bytes())
+  read = everything(sources.folder(tmp_path / "val"))
+  expected = {path.name: classes.class_index()[path.parent.name] for path in paths}
+  assert {name: label for name, label, _ in read} == expected
+  assert len(expected) == 35
 
 
-def test_numbers_without_the_challenges_order_are_refused(tmp_path):
-  images = flat_folder(tmp_path)
-  write_challenge_numbers(images, with_order=False)
-  with pytest.raises(BiasjaxError, match=r"no meta\.mat"):
-    sources.folder(images)
-
-
-def test_an_incomplete_ground_truth_is_refused(tmp_path):
-  images = flat_folder(tmp_path)
-  (tmp_path / "imagenet_2012_validation_synset_labels.txt").write_text("\n".join(flat_wnids()[:-1]))
-  with pytest.raises(BiasjaxError, match="49999 labels, not 50000"):
-    sources.folder(images)
+@pytest.mark.parametrize(
+  ("names", "message"),
+  [
+    (["a.JPEG", "b.JPEG"], r"2 of 2 images have no class, e\.g\. a\.JPEG"),
+    (["ILSVRC2012_test_00000001.JPEG"], "1 of 1 images have no class"),
+    (["ILSVRC2012_val_00050001.JPEG"], "1 of 1 images have no class"),
+    ([f"ILSVRC2012_val_00000001_{TENCH}.JPEG"], "1 of 1 images have no class"),  # which is not what 1 shows
+    (
+      ["ILSVRC2012_val_00000293.JPEG", f"ILSVRC2012_val_00000293_{TENCH}.JPEG"],
+      "are the same example: name the folder of one copy",
+    ),
+  ],
+)
+def test_flat_images_that_tell_no_class_are_refused(tmp_path, names, message):
+  with pytest.raises(BiasjaxError, match=message):
+    sources.folder(flat_folder(tmp_path / "x", names))
 
 
 # TFDS
@@ -184,6 +172,147 @@ def test_tfds_is_found_by_name_with_its_only_split(tmp_path, prepared_tfds):
   with pytest.raises(BiasjaxError, match="no split 'test'; there are validation"):
     sources.open_source(f"tfds:{folder}@test")
   assert sources.open_source(f"mine=tfds:{name}", str(data_dir)).name == "mine"
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory) -> pathlib.Path:
+  """A TFDS dataset with train (10 images), validation (7) and test, which has no labels; no file names."""
+  import tensorflow_datasets as tfds
+
+  class Splits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+      label = tfds.features.ClassLabel(names=[TOILET_TISSUE, TENCH])
+      features = {"image": tfds.features.Image(encoding_format="png"), "label": label}
+      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      counts = {"train": 10, "validation": 7, "test": 3}
+      return {name: self._generate_examples(name, count) for name, count in counts.items()}
+
+    def _generate_examples(self, name, count):
+      for i in range(count):
+        label = -1 if name == "test" else i % 2
+        yield i, {"image": encoded(pixels(8, 8, seed=i + 100 * len(name)), "PNG"), "label": label}
+
+  builder = Splits(data_dir=tmp_path_factory.mktemp("splits"), file_format="array_record")
+  builder.download_and_prepare()
+  return pathlib.Path(builder.data_dir)
+
+
+@pytest.mark.parametrize(
+  ("split", "length"),
+  [
+    ("train[:33%]", 3),
+    ("validation[:50%]", 4),  # 3.5, to the nearest even number
+    ("train[-3:]", 3),
+    ("train[25%:75%]", 6),  # from 2 to 8
+    ("train+validation", 17),
+    ("train[8:]+validation[:2]", 4),
+    ("train[0shard]", 10),
+  ],
+)
+def test_a_slice_is_what_tfds_reads_and_its_images_keep_their_names(splits, split, length):
+  import tensorflow_datasets as tfds
+
+  theirs = tfds.builder_from_directory(splits).as_data_source(
+    split=split, decoders={"image": tfds.decode.SkipDecoding()}
+  )
+  read = everything(sources.tfds(f"{splits}@{split}"))
+  assert len(read) == length
+  assert [content for *_, content in read] == [record["image"] for record in theirs]
+  assert [label for _, label, _ in read] == [(999, 0)[record["label"]] for record in theirs]
+  whole = {
+    content: name
+    for part in ("train", "validation")
+    for name, _, content in everything(sources.tfds(f"{splits}@{part}"))
+  }
+  assert [name for name, *_ in read] == [whole[content] for *_, content in read]
+
+
+def test_slices_differ_in_what_they_are_stored_under(splits):
+  specs = ("train", "train[:5]", "train[5:]", "train+validation")
+  assert len({sources.tfds(f"{splits}@{spec}").fingerprint for spec in specs}) == 4
+  same = ("train[:5]", "train[:50%]")
+  assert len({sources.tfds(f"{splits}@{spec}").fingerprint for spec in same}) == 1
+
+
+@pytest.mark.parametrize(
+  ("split", "message"),
+  [
+    ("train[:33%]+train[20%:]", "has images of train twice: name parts that do not overlap"),
+    ("train[3:2]", r"has a part without images, train\[3:2\]"),  # TFDS reads everything after 3
+    ("train[:0]", "has a part without images"),
+    ("train[:200%]", r"no split 'train\[:200%\]'; there are train, validation, test: .*\[-100, 100\]"),
+    ("train[x]", r"no split 'train\[x\]'; there are"),
+    ("nope[:3]", "there are train, validation, test"),
+  ],
+)
+def test_a_slice_that_gives_no_images_is_refused(splits, split, message):
+  with pytest.raises(BiasjaxError, match=message):
+    sources.tfds(f"{splits}@{split}")
+
+
+def test_a_folder_with_an_at_in_its_name_is_read(splits, tmp_path):
+  at = tmp_path / "me@lab" / splits.parent.name
+  shutil.copytree(splits.parent, at)
+  assert sources.open_source(f"tfds:{at / splits.name}@train[:2]").length == 2
+  assert sources.open_source(f"tfds:{at / splits.name}").length == 7
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 9999)])
+def test_a_shard_of_tfds_that_is_gone_or_damaged_is_said(splits, tmp_path, damage):
+  shutil.copytree(splits, tmp_path / "copy")
+  (path,) = (tmp_path / "copy").glob("*train.array_record*")
+  damage(path)
+  with pytest.raises(BiasjaxError, match="get or prepare it again"):
+    sources.tfds(f"{tmp_path / 'copy'}@train")
+
+
+# Labels that are none of the classes.
+
+
+def test_a_split_without_labels_is_refused(splits):
+  with pytest.raises(BiasjaxError, match=r"test-00000000 has label -1, as where a split has no labels"):
+    sources.tfds(f"{splits}@test")
+
+
+def test_a_label_without_a_name_is_refused_though_the_1000_have_its_number(splits, monkeypatch):
+  from biasjax.data import prepared
+
+  read = prepared.records
+
+  def records(builder, split):
+    length, record_at = read(builder, split)
+    return length, lambda index: record_at(index) | {"label": 2}  # of two classes
+
+  monkeypatch.setattr(prepared, "records", records)
+  with pytest.raises(BiasjaxError, match="it is none of the 1000 classes"):
+    sources.tfds(f"{splits}@train")
+
+
+@pytest.mark.parametrize(
+  ("labels", "label", "also"),
+  [
+    ("imagenet", 1000, ()),
+    ("imagenet", -2, ()),
+    ("imagenet_real", 3, (1000,)),
+    ("imagenet_a", 0, ()),  # none of its 200
+    ("imagenette", 1, ()),  # none of its 10
+    ("categories16", 16, ()),
+    ("model_vs_human", -1, ()),
+    ("cue_conflict", 16, ()),
+    ("synthetic", 16, ()),
+  ],
+)
+def test_every_kind_of_labels_has_its_classes(labels, label, also):
+  source = sources.Source(
+    "x", 1, lambda _: sources.Example(b"", label, "a.png", also), "", "/here", labels=labels
+  )
+  with pytest.raises(BiasjaxError, match=rf"/here: a\.png has label {(also or (label,))[0]}"):
+    source.example(0)
 
 
 def test_an_absent_tfds_dataset_is_refused(tmp_path):

@@ -1,11 +1,13 @@
 """`run.py --prepare`: finds the files, checks them, writes the dataset; started again, it goes on."""
 
+import dataclasses
 import hashlib
 import os
 import pathlib
 import shutil
 
 from biasjax.data import checking, datasets, opening
+from biasjax.data.files import UNKNOWN
 from biasjax.data.layouts import Listing
 from biasjax.errors import BiasjaxError
 
@@ -43,6 +45,8 @@ def prepare(
       f"{row.name} in {manual_dir} is not what its authors published: {'; '.join(wrong)}: get it again, or "
       "go on regardless with --allow_incomplete"
     )
+  files = [dataclasses.replace(f, size=len(f.read())) if f.size == UNKNOWN else f for f in listing.files]
+  listing = dataclasses.replace(listing, files=files)
   # What is kept of an earlier attempt belongs to exactly these files.
   digest = hashlib.sha256(
     "\n".join(f"{p.example_id} {f.size}" for p, f in zip(listing.places, listing.files, strict=True)).encode()
