@@ -5,7 +5,6 @@ by the label of its row. How large an image is becomes known when it is read.
 """
 
 import bisect
-import errno
 import functools
 import itertools
 import json
@@ -100,14 +99,14 @@ class _Unpacked:
   """
 
   def __init__(self):
-    with tempfile.TemporaryFile() as file:
-      self._number = os.dup(file.fileno())
+    self._number: int | None = None
     self._end = 0
     self._lock = threading.Lock()
     self._places: dict[tuple[pathlib.Path, int], list[tuple[int, int]]] = {}
 
   def __del__(self):
-    os.close(self._number)
+    if self._number is not None:
+      os.close(self._number)
 
   def get(self, key: tuple[pathlib.Path, int], row: int, values: Callable[[], Iterator[bytes]]) -> bytes:
     """Value `row` of a group whose values are `values()`."""
@@ -115,17 +114,21 @@ class _Unpacked:
       if key not in self._places:
         try:
           self._places[key] = [self._append(value) for value in values()]
-        except OSError as error:
-          if error.errno != errno.ENOSPC:
-            raise
+        except OSError:  # no room for it; or it cannot be read, which is raised now
           return next(itertools.islice(values(), row, None))
     offset, size = self._places[key][row]
-    return os.pread(self._number, size, offset)
+    return os.pread(self._descriptor(), size, offset)
+
+  def _descriptor(self) -> int:
+    if self._number is None:
+      with tempfile.TemporaryFile() as file:
+        self._number = os.dup(file.fileno())
+    return self._number
 
   def _append(self, value: bytes) -> tuple[int, int]:
     written = 0
     while written < len(value):
-      written += os.pwrite(self._number, value[written:], self._end + written)
+      written += os.pwrite(self._descriptor(), value[written:], self._end + written)
     self._end += written
     return self._end - written, written
 
