@@ -44,9 +44,11 @@ def randomise(net, seed=0):
     for name, value in net.state_dict().items():
       if name.endswith("num_batches_tracked"):
         value.fill_(int(torch.randint(1, 10**6, (), generator=generator)))
+      elif not value.is_floating_point():
+        continue  # places in a table
       elif name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1):
         value.copy_(uniform(value, 0.5, 1.5))
-      elif value.ndim == 1:
+      elif value.ndim <= 1:
         value.copy_(uniform(value, -0.5, 0.5))
       else:
         value.copy_(torch.randn(value.shape, generator=generator) * (2 / value[0].numel()) ** 0.5)

@@ -1,0 +1,1 @@
+"""Networks that were traced once with PyTorch and are data since: read, checked and run in JAX alone."""

@@ -1,0 +1,152 @@
+"""Sums, means, extremes, softmax, and what else runs along dimensions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from biasjax.traced.table import Array, DType, Ints, Number, axes, axis, dtype_of, operation, require
+
+
+def _reduction(function: Callable) -> Callable:
+  def apply(
+    self: Array, dim: int | Ints | None = None, keepdim: bool = False, dtype: DType | None = None
+  ) -> Array:
+    values = self if dtype is None else self.astype(dtype_of(dtype))
+    return function(values, axis=axes(self, dim), keepdims=keepdim)
+
+  return apply
+
+
+for _function, _names in {
+  jnp.mean: ("mean.default", "mean.dim"),
+  jnp.sum: ("sum.default", "sum.dim_IntList"),
+  jnp.prod: ("prod.default", "prod.dim_int"),
+  jnp.max: ("amax.default", "max.default"),
+  jnp.min: ("amin.default", "min.default"),
+  jnp.any: ("any.default", "any.dim", "any.dims"),
+  jnp.all: ("all.default", "all.dim", "all.dims"),
+}.items():
+  operation(*(f"aten.{_name}" for _name in _names))(_reduction(_function))
+
+
+def _extreme(where: Callable) -> Callable:
+  def apply(self: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    along = axis(self, dim)
+    first = where(self, axis=along, keepdims=True)  # the gradient goes there alone
+    values = jnp.take_along_axis(self, first, along)
+    return (values, first) if keepdim else (values.squeeze(along), first.squeeze(along))
+
+  return apply
+
+
+operation("aten.max.dim")(_extreme(jnp.argmax))
+operation("aten.min.dim")(_extreme(jnp.argmin))
+
+
+@operation("aten.argmax.default")
+def argmax(self: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+  """Where the greatest is, the first of equals."""
+  return jnp.argmax(self, axis=None if dim is None else axis(self, dim), keepdims=keepdim)
+
+
+@operation("aten.var.correction")
+def var(
+  self: Array, dim: Ints | None = None, correction: Number | None = None, keepdim: bool = False
+) -> Array:
+  """The variance, over the number of values less the correction (1 unless given)."""
+  over = axes(self, dim)
+  centred = self - jnp.mean(self, over, keepdims=True)
+  count = 1
+  for d in over:
+    count *= self.shape[d]
+  less = 1 if correction is None else correction
+  require(count > less, f"the variance of {count} values with correction {less}")
+  return jnp.sum(centred * centred, over, keepdims=keepdim) / (count - less)
+
+
+@operation("aten.var_mean.correction")
+def var_mean(
+  self: Array, dim: Ints | None = None, correction: Number | None = None, keepdim: bool = False
+) -> tuple[Array, Array]:
+  """The variance and the mean."""
+  return var(self, dim, correction, keepdim), jnp.mean(self, axes(self, dim), keepdims=keepdim)
+
+
+@operation("aten.std.correction")
+def std(
+  self: Array, dim: Ints | None = None, correction: Number | None = None, keepdim: bool = False
+) -> Array:
+  """The standard deviation; gradient 0 where it is 0."""
+  return _root(var(self, dim, correction, keepdim))
+
+
+def _root(squares: Array) -> Array:
+  """The square root, whose gradient at 0 is 0 as that of PyTorch's norms, not infinite."""
+  return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+@operation("aten.linalg_vector_norm.default")
+def vector_norm(
+  self: Array,
+  ord: Number = 2,
+  dim: int | Ints | None = None,
+  keepdim: bool = False,
+  dtype: DType | None = None,
+) -> Array:
+  """The norm of order 1, 2 or infinity."""
+  values, over = self if dtype is None else self.astype(dtype_of(dtype)), axes(self, dim)
+  if ord == 2:
+    return _root(jnp.sum(values * values, over, keepdims=keepdim))
+  if ord == 1:
+    return jnp.sum(jnp.abs(values), over, keepdims=keepdim)
+  require(ord == float("inf"), f"the norm of order {ord}")
+  return jnp.max(jnp.abs(values), over, keepdims=keepdim)
+
+
+@operation("aten.softmax.int", "aten._softmax.default")
+def softmax(self: Array, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Array:
+  """Softmax along a dimension."""
+  values = self if dtype is None else self.astype(dtype_of(dtype))
+  return jax.nn.softmax(values.astype(jnp.float32) if half_to_float else values, axis(self, dim))
+
+
+@operation("aten.log_softmax.int", "aten._log_softmax.default")
+def log_softmax(self: Array, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Array:
+  """The logarithm of softmax along a dimension."""
+  values = self if dtype is None else self.astype(dtype_of(dtype))
+  return jax.nn.log_softmax(values.astype(jnp.float32) if half_to_float else values, axis(self, dim))
+
+
+@operation("aten.logsumexp.default")
+def logsumexp(self: Array, dim: int | Ints, keepdim: bool = False) -> Array:
+  """The logarithm of a sum of exponentials."""
+  return jax.nn.logsumexp(self, axes(self, dim), keepdims=keepdim)
+
+
+@operation("aten.cumsum.default")
+def cumsum(self: Array, dim: int, dtype: DType | None = None) -> Array:
+  """Sums of all up to here."""
+  return jnp.cumsum(self, axis(self, dim), dtype=dtype_of(dtype))
+
+
+@operation("aten.topk.default")
+def topk(
+  self: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> tuple[Array, Array]:
+  """The k greatest (or least) and where they are, in order."""
+  along = axis(self, dim)
+  require(self.ndim > 0 and 0 <= k <= self.shape[along], f"{k} of {self.shape}")
+  moved = jnp.moveaxis(self, along, -1)
+  places = lax.top_k(moved if largest else -moved, k)[1]
+  found: Any = jnp.take_along_axis(moved, places, -1)
+  return jnp.moveaxis(found, -1, along), jnp.moveaxis(places, -1, along)
+
+
+@operation("aten.sort.default")
+def sort(self: Array, dim: int = -1, descending: bool = False) -> tuple[Array, Array]:
+  """In order, and where each was."""
+  order = jnp.argsort(self, axis(self, dim), stable=True, descending=descending)
+  return jnp.take_along_axis(self, order, axis(self, dim)), order

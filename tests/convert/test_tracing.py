@@ -1,0 +1,158 @@
+"""Traced networks against PyTorch in float64: every variable drawn at random, logits and image gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import torch_networks
+from biasjax.convert import tracing
+from biasjax.errors import BiasjaxError
+from biasjax.traced import interpreter
+
+MEAN, STD = 0.45, 0.25
+# Reduced in depth and size; what is left has each kind of layer.
+NETWORKS = {
+  "vit_tiny_patch16_224": {"depth": 1, "img_size": 64},
+  "swin_tiny_patch4_window7_224": {"depths": (2, 1), "num_heads": (3, 6), "img_size": 56},
+  "convnextv2_atto": {"depths": (1, 1, 1, 1)},
+  "eva02_tiny_patch14_224": {"depth": 1, "img_size": 56},
+  "vit_small_patch16_dinov3": {"depth": 1, "img_size": 64},
+  "mobilenetv3_small_050": {},
+  "edgenext_xx_small": {"depths": (1, 1, 1, 1)},
+  "xcit_nano_12_p16_224": {"depth": 1, "cls_attn_layers": 1, "img_size": 64},
+}
+
+
+def of_torch(
+  module: nn.Module, images: np.ndarray, weights: np.ndarray, dtype
+) -> tuple[np.ndarray, np.ndarray]:
+  """(logits, gradient of the weighted sum of logits with respect to the images), of PyTorch."""
+  x = torch.tensor(images, dtype=dtype, requires_grad=True)
+  logits = module.to(dtype)(((x - MEAN) / STD).permute(0, 3, 1, 2))
+  (logits * torch.tensor(weights, dtype=dtype)).sum().backward()
+  assert x.grad is not None
+  return logits.detach().numpy(), x.grad.numpy()
+
+
+def of_jax(traced: tracing.Traced, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  apply = interpreter.apply_function(traced.program)
+  channels = {"mean": np.full(3, MEAN, np.float32), "std": np.full(3, STD, np.float32)}
+  variables = tracing.variables(traced, **channels)
+
+  def total(x):
+    logits = apply(variables, x)
+    return (logits * weights).sum(), logits
+
+  gradient, logits = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(images))
+  return np.asarray(logits), np.asarray(gradient)
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+  return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def compare(module: nn.Module, size: int, classes: int) -> None:
+  traced = tracing.trace(module, size)
+  interpreter.check(traced.program, "traced")
+  rng = np.random.default_rng(0)
+  images = rng.random((2, size, size, 3), np.float32)
+  weights = rng.normal(size=(2, classes)).astype(np.float32)
+  logits, gradient = of_jax(traced, images, weights)
+  expected, expected_gradient = of_torch(module, images, weights, torch.float64)
+  assert np.ptp(expected, 0).max() > 1e-3 * np.abs(expected).max()  # the two images differ
+  assert difference(logits, expected) < 1e-5
+  assert difference(gradient, expected_gradient) < 1e-3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_timm_gives_pytorchs_logits_and_gradients(name, torchvision):
+  timm = pytest.importorskip("timm", reason="parity tests need timm")
+  module = torch_networks.randomise(timm.create_model(name, num_classes=10, **NETWORKS[name]))
+  compare(module, NETWORKS[name].get("img_size", 64), 10)
+
+
+def test_a_network_of_torchvision_gives_pytorchs_logits_and_gradients(torchvision):
+  compare(torch_networks.randomise(torchvision.models.shufflenet_v2_x0_5(num_classes=10)), 64, 10)
+
+
+class Head(nn.Module):
+  """A body, its features' means, and a classifier."""
+
+  def __init__(self, body: nn.Module, features: int = 3):
+    super().__init__()
+    self.body, self.fc = body, nn.Linear(features, 4)
+
+  def forward(self, images):
+    return self.fc(self.body(images).mean((2, 3)))
+
+
+class Sorting(nn.Module):
+  def forward(self, images):
+    return torch.special.bessel_j0(images)
+
+
+def test_a_missing_operation_is_named_with_its_module():
+  with pytest.raises(BiasjaxError) as raised:
+    tracing.trace(Head(nn.Sequential(nn.Conv2d(3, 3, 1), Sorting())), 16)
+  assert "special_bessel_j0" in str(raised.value)
+  assert "body.1" in str(raised.value)
+  assert "Sorting" in str(raised.value)
+  assert "docs/adding-an-operation.md" in str(raised.value)
+
+
+class Asserting(nn.Module):
+  """Checks its input, and drops some of it while it trains."""
+
+  def __init__(self):
+    super().__init__()
+    self.dropout = nn.Dropout(0.5)
+
+  def forward(self, images):
+    torch._assert(images.shape[2] == 16, "size")
+    torch._assert_async(images.sum() < 1e9)
+    return self.dropout(images)
+
+
+def test_assertions_and_dropout_are_gone():
+  traced = tracing.trace(Head(Asserting()), 16)
+  names = {node.operation.split(".")[1] for node in traced.program.nodes}
+  assert names <= {"mean", "linear", "clone", "alias"}
+
+
+def test_what_is_no_logits_is_refused():
+  with pytest.raises(BiasjaxError, match="not logits"):
+    tracing.trace(nn.Conv2d(3, 4, 1), 16)
+
+
+def test_what_torch_cannot_export_is_one_line():
+  class Counting(nn.Module):
+    def forward(self, images):
+      return images[:, :, 0, : int((images > 0.5).sum())].mean((1, 2))
+
+  with pytest.raises(BiasjaxError, match=r"Counting: torch\.export cannot trace it") as raised:
+    tracing.trace(Counting(), 16)
+  assert "\n" not in str(raised.value)
+
+
+def test_whole_numbers_beyond_32_bits_are_refused():
+  class Large(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.register_buffer("table", torch.tensor([2**40, 1, 2, 3]))
+
+    def forward(self, images):
+      return images.mean((2, 3)) @ torch.ones(3, 4) + self.table
+
+  with pytest.raises(BiasjaxError, match="table holds whole numbers beyond 32 bits"):
+    tracing.trace(Large(), 16)
+
+
+def test_equal_graphs_with_other_weights_are_one_program():
+  first, second = (
+    tracing.trace(torch_networks.randomise(Head(nn.Conv2d(3, 3, 3)), seed), 16) for seed in (0, 1)
+  )
+  assert first.program == second.program
+  assert interpreter.apply_function(first.program) is interpreter.apply_function(second.program)

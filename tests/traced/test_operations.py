@@ -1,0 +1,489 @@
+"""Each operation of the table against PyTorch's own in float64, with its gradient; ties are among them."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from biasjax.convert.tracing import ELEMENTS, PLACEMENT
+from biasjax.traced import table
+from biasjax.traced.operations import OPERATIONS, PRODUCTS
+
+RNG = np.random.default_rng(0)
+INF = float("inf")
+
+
+def normal(*shape: int) -> np.ndarray:
+  return RNG.normal(size=shape).astype(np.float32)
+
+
+def whole(*shape: int, below: int = 4) -> np.ndarray:
+  return RNG.integers(0, below, shape).astype(np.int64)
+
+
+def mask(*shape: int) -> np.ndarray:
+  return RNG.random(shape) < 0.5
+
+
+# Every edge of the piecewise functions, met exactly, and between them.
+EDGES = np.array([-20, -6, -3, -1, -0.5, 0, 0.25, 0.5, 1, 2, 3, 5, 6, 7, 20.5], np.float32)
+X = normal(2, 3, 5, 7)
+POSITIVE = np.abs(X) + 0.1
+EQUALS = np.array([[1, 3, 3, 2], [0, 0, 0, 0], [-1, 2, -5, 2]], np.float32)
+UNARY = {
+  **dict.fromkeys(
+    [
+      "abs",
+      "cos",
+      "cosh",
+      "erf",
+      "exp",
+      "exp2",
+      "expm1",
+      "floor",
+      "neg",
+      "relu",
+      "round",
+      "sigmoid",
+      "sign",
+      "silu",
+      "sin",
+      "sinh",
+    ],
+    EDGES / 4,
+  ),
+  **dict.fromkeys(
+    [
+      "square",
+      "tan",
+      "tanh",
+      "trunc",
+      "ceil",
+      "log_sigmoid",
+      "mish",
+      "gelu",
+      "elu",
+      "leaky_relu",
+      "softplus",
+    ],
+    EDGES / 4,
+  ),
+  **dict.fromkeys(
+    ("hardtanh", "relu6", "hardsigmoid", "hardswish", "detach", "alias", "clone", "lift_fresh_copy"), EDGES
+  ),
+  **dict.fromkeys(("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"), POSITIVE),
+  **dict.fromkeys(("acos", "asin", "atan"), np.tanh(X)),
+  **dict.fromkeys(("isinf", "isnan"), np.array([0, INF, -INF, np.nan], np.float32)),
+  **dict.fromkeys(("logical_not", "bitwise_not"), mask(6)),
+  "contiguous": X,
+  "alias_copy": X,
+}
+BINARY = {
+  **dict.fromkeys(
+    ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"),
+    (EQUALS, EQUALS[::-1].copy()),
+  ),
+  **dict.fromkeys(("fmod", "remainder", "floor_divide", "atan2"), (X, POSITIVE[:1] / 3)),
+  **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), (mask(8), mask(8))),
+  **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), (whole(8), whole(8))),
+}
+SCALAR = {
+  **dict.fromkeys(
+    ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "fmod", "remainder"), (EQUALS, 2)
+  ),
+  **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), (whole(8), 2)),
+}
+REDUCED = {
+  "mean.default": [(X,)],
+  "mean.dim": [(X, [1, -1]), (X, [2], True)],
+  "sum.default": [(X,), (whole(5),)],
+  "sum.dim_IntList": [(X, [0, 3], True), (mask(4, 5), [1])],
+  "amax.default": [(EQUALS, [1]), (EQUALS, [], True)],
+  "amin.default": [(EQUALS, [-1], True)],
+  "max.default": [(EQUALS,)],
+  "min.default": [(EQUALS,)],
+  "max.dim": [(EQUALS, 1), (EQUALS, -2, True)],
+  "min.dim": [(EQUALS, 1)],
+  "argmax.default": [(EQUALS, 1), (EQUALS,), (EQUALS, -1, True)],
+  "any.default": [(mask(3, 4),)],
+  "any.dim": [(mask(3, 4), 1, True)],
+  "any.dims": [(mask(3, 4), [0, 1])],
+  "all.default": [(mask(3, 4),)],
+  "all.dim": [(mask(3, 4), 0)],
+  "all.dims": [(mask(3, 4), [1])],
+  "prod.default": [(X[0, 0],)],
+  "prod.dim_int": [(X, 1)],
+  "var.correction": [(X, [1, 2]), (X, None), (X, [3], None, True)],
+  "var_mean.correction": [(X, [2, 3])],
+  "std.correction": [(X, [1])],
+  "linalg_vector_norm.default": [
+    (np.concatenate([X[0], 0 * X[0]]), 2, [1, 2]),
+    (X, 1, [1], True),
+    (X, INF, [1]),
+  ],
+  "softmax.int": [(X, 1), (X, -1)],
+  "_softmax.default": [(X, 1, False)],
+  "log_softmax.int": [(X, -1)],
+  "_log_softmax.default": [(X, -1, False)],
+  "logsumexp.default": [(X, [1]), (X, [2, 3], True)],
+  "cumsum.default": [(X, 2), (whole(2, 5), 1)],
+  "topk.default": [(X, 3), (X, 2, 1, False)],
+  "sort.default": [(X, 1), (X, -1, True)],
+}
+Q, K, V = normal(2, 3, 5, 4), normal(2, 3, 6, 4), normal(2, 3, 6, 2)
+HIDDEN = np.ones((5, 6), bool)
+HIDDEN[1], HIDDEN[2, 3:] = False, False
+PRODUCT = {
+  "linear.default": [(X, normal(4, 7)), (X, normal(4, 7), normal(4))],
+  "matmul.default": [
+    (X, normal(7, 2)),
+    (normal(7), normal(7)),
+    (X, normal(7)),
+    (normal(4, 1, 5, 7), normal(3, 7, 2)),
+  ],
+  "mm.default": [(normal(3, 4), normal(4, 2))],
+  "bmm.default": [(normal(2, 3, 4), normal(2, 4, 2))],
+  "addmm.default": [
+    (normal(2), normal(3, 4), normal(4, 2)),
+    (normal(3, 2), normal(3, 4), normal(4, 2), 2, 0.5),
+  ],
+  "baddbmm.default": [(normal(2, 3, 2), normal(2, 3, 4), normal(2, 4, 2), 1, 0.5)],
+  "scaled_dot_product_attention.default": [
+    *((Q, K, V), (Q, K, V, normal(5, 6)), (Q, K, V, HIDDEN), (Q, K, V, None, 0.0, False, 0.3)),
+    *((Q, Q, Q, None, 0.0, True), (normal(2, 6, 5, 4), K, V, None, 0.0, False, None, True)),
+  ],
+  "convolution.default": [
+    *(
+      (normal(2, 4, 9, 8), normal(6, 4 // groups, 3, 2), bias, stride, pad, dilation, False, [0, 0], groups)
+      for bias, stride, pad, dilation, groups in (
+        *((None, [1, 1], [0, 0], [1, 1], 1), (normal(6), [2, 1], [1, 0], [1, 2], 2)),
+        (normal(6), [2], [1], [1], 1),
+      )
+    ),
+    *(
+      (normal(2, 4, 9, 8), normal(4, 1, *kernel), normal(4), stride, pad, dilation, False, [0, 0], 4)
+      for kernel, stride, pad, dilation in (
+        *(
+          ((3, 3), [1, 1], [1, 1], [1, 1]),
+          ((3, 3), [2, 2], [1, 1], [1, 1]),
+          ((5, 3), [2, 3], [2, 0], [1, 1]),
+        ),
+        *(
+          ((3, 3), [1, 2], [2, 2], [2, 2]),
+          ((2, 2), [3, 3], [0, 0], [1, 1]),
+          ((9, 8), [1, 1], [0, 0], [1, 1]),
+        ),
+        ((3, 3), [1, 1], [4, 4], [1, 1]),
+      )
+    ),
+    (normal(2, 4, 9, 8), normal(8, 1, 3, 3), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 4),
+    (normal(2, 4, 9), normal(6, 4, 3), None, [2], [1], [1], False, [0], 1),
+    (
+      normal(1, 2, 4, 5, 4),
+      normal(3, 2, 2, 3, 2),
+      None,
+      [1, 2, 1],
+      [0, 1, 0],
+      [1, 1, 1],
+      False,
+      [0, 0, 0],
+      1,
+    ),
+    (normal(2, 4, 5, 4), normal(4, 3, 3, 2), normal(6), [2, 1], [1, 0], [1, 2], True, [1, 0], 2),
+    (normal(2, 4, 5, 4), normal(4, 3, 2, 2), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1),
+  ],
+}
+STATISTICS = (normal(3), np.abs(normal(3)) + 0.1)
+NORMALISING = {
+  "_native_batch_norm_legit_no_training.default": [(X, normal(3), normal(3), *STATISTICS, 0.1, 1e-3)],
+  "_native_batch_norm_legit.no_stats": [
+    (X, normal(3), normal(3), True, 0.0, 1e-3),
+    (X, None, None, True, 0.0, 1e-5),
+  ],
+  "layer_norm.default": [(X, [7], normal(7), normal(7), 1e-6), (X, [5, 7])],
+  "rms_norm.default": [(X, [7], normal(7), 1e-6), (X, [7])],
+  "group_norm.default": [(normal(2, 6, 4, 3), 3, normal(6), normal(6), 1e-5), (normal(2, 6, 4), 1)],
+}
+TIED = np.round(normal(2, 3, 8, 7) * 2) / 2
+POOLING = {
+  "max_pool2d.default": [
+    *((TIED, [3, 3], [2, 2], [1, 1]), (TIED, [2]), (TIED, [3, 2], [2, 3], [1, 0], [1, 2], True)),
+    *((TIED, [2, 2], [2, 2], [0, 0], [1, 1], True), (TIED, [3, 3], [2, 2], [0, 0], [1, 1], True)),
+    (TIED, [3, 3], [2, 2], [1, 1], [1, 1], True),
+  ],
+  "avg_pool2d.default": [
+    *(
+      (X, [2, 2]),
+      (X, [3, 3], [2, 2], [1, 1]),
+      (X, [3, 3], [2, 2], [1, 1], True, False),
+      (X, [2], [2], [0], True),
+    ),
+    *(
+      (X, [3, 2], [2, 2], [1, 1], True, True),
+      (X, [3, 3], [1, 1], [1, 1], False, False),
+      (X, [2], [], [0], False, True, 3),
+    ),
+  ],
+  "adaptive_avg_pool2d.default": [(X, [1, 1]), (X, [3, 4]), (X, [7, 9])],
+  "_adaptive_avg_pool2d.default": [(X, [2, 2])],
+}
+SIZES = ([4, 9], None), ([10, 14], None), (None, [2.0, 1.5]), (None, [0.6, 0.5]), ([5, 7], None)
+SIZED = [
+  (X, size, corners, factors)
+  for size, factors in SIZES
+  for corners in (False, True)
+  if not (corners and factors)
+]
+RESIZING = {
+  "upsample_nearest2d.vec": [(X, *one) for one in SIZES],
+  "_upsample_nearest_exact2d.vec": [(X, *one) for one in SIZES],
+  **{
+    f"{name}.vec": SIZED
+    for name in (
+      "upsample_bilinear2d",
+      "upsample_bicubic2d",
+      "_upsample_bilinear2d_aa",
+      "_upsample_bicubic2d_aa",
+    )
+  },
+}
+ARRANGING = {
+  **dict.fromkeys(
+    ("view.default", "_unsafe_view.default", "view_copy.default", "reshape.default"), ((X, [6, -1]),)
+  ),
+  "flatten.using_ints": [(X, 1), (X, 0, -2)],
+  **dict.fromkeys(("permute.default", "permute_copy.default"), ((X, [0, -1, 1, 2]),)),
+  "transpose.int": [(X, 1, -1)],
+  "t.default": [(normal(3, 4),), (normal(3),)],
+  "unsqueeze.default": [(X, 1), (X, -1)],
+  "squeeze.dim": [(normal(1, 3, 1), 0), (normal(1, 3, 1), 1)],
+  "squeeze.dims": [(normal(1, 3, 1), [0, 2])],
+  "expand.default": [(normal(1, 3, 1), [2, -1, 4]), (normal(3), [4, 3])],
+  "cat.default": [([X, X[:, :1]], 1), ([np.zeros(0, np.float32), X], 0)],
+  "stack.default": [([X, 2 * X], 1)],
+  "select.int": [(X, 2, -2)],
+  "slice.Tensor": [(X, 2, 1, 2**63 - 1), (X, -1, None, -2, 2), (X, 3, -3, 100)],
+  "slice_scatter.default": [(X, normal(2, 3, 2, 7), 2, 1, 3)],
+  "select_scatter.default": [(X, normal(2, 3, 7), 2, -1)],
+  "split_with_sizes.default": [(X, [2, 5], 3)],
+  "split.Tensor": [(X, 3, 3)],
+  "unbind.int": [(X, 1)],
+  "flip.default": [(X, [0, -1])],
+  "roll.default": [(X, [2, -3], [2, 3]), (X, [5])],
+  "repeat.default": [(X[0], [2, 1, 3, 1])],
+  "constant_pad_nd.default": [(X, [1, 2, -1, 3], 0.5), (X, [1, 0])],
+  **dict.fromkeys(("reflection_pad2d.default", "replication_pad2d.default"), ((X, [2, 1, 0, 3]),)),
+  **dict.fromkeys(("reflection_pad1d.default", "replication_pad1d.default"), ((X[0], [2, 1]),)),
+  **{
+    f"{name}.Tensor": [
+      (X, [None, None, whole(4, 1), whole(6)]),
+      (X, [whole(5, below=2), None, whole(5)]),
+      (X, [whole(3, 2, below=2)]),
+    ]
+    for name in ("index", "_unsafe_index")
+  },
+  "index_select.default": [(X, 3, whole(5))],
+  "gather.default": [(X, 2, whole(2, 3, 2, 4))],
+  "embedding.default": [(normal(5, 3), whole(2, 4))],
+  "as_strided.default": [(X, [2, 3, 5], [105, 35, 7], 2), (X, [6, 35], [35, 1]), (X, [2, 4], [1, 1])],
+  "pixel_shuffle.default": [(normal(2, 12, 3, 4), 2)],
+  "pixel_unshuffle.default": [(normal(2, 3, 4, 6), 2)],
+  "copy.default": [(X, normal(7))],
+  "arange.default": [(5,)],
+  "arange.start": [(2, 7)],
+  "arange.start_step": [(1, 9, 2), (0.5, 3.0, 0.5)],
+  "full.default": [([2, 3], 1.5), ([2], 3)],
+  "full_like.default": [(X, 2), (whole(3), 1)],
+  "scalar_tensor.default": [(1.5,)],
+  "_to_copy.default": [(X,)],
+  "to.dtype": [(whole(3), torch.float32), (X * 5, torch.int64), (X, torch.bool)],
+  "dropout.default": [(X, 0.5, False)],
+  "sym_size.int": [(X, 2)],
+}
+FURTHER = {
+  "add.Tensor": [(X, normal(7), 0.5), (whole(4), normal(4)), (mask(4), whole(4))],
+  "sub.Tensor": [(X, normal(3, 1, 1), 2)],
+  "mul.Tensor": [(whole(4), normal(4)), (mask(4), normal(4))],
+  "div.Tensor": [(whole(4) + 1, whole(4) + 1)],
+  "rsub.Scalar": [(X, 1.5), (X, 1, 2)],
+  "rsub.Tensor": [(X, normal(7))],
+  "div.Tensor_mode": [(X, POSITIVE, rounding) for rounding in ("floor", "trunc", None)]
+  + [(whole(9) - 2, whole(9) + 1, rounding) for rounding in ("floor", "trunc")],
+  "div.Scalar_mode": [(whole(9) - 2, 3, "floor"), (X, 0.3, "trunc")],
+  "floor_divide.default": [(whole(9) - 2, whole(9) + 1)],
+  "pow.Tensor_Scalar": [(EDGES, 2), (EDGES, 3), (POSITIVE, 0.5), (POSITIVE, -1.5), (EDGES, 0), (whole(4), 2)],
+  "pow.Tensor_Tensor": [(POSITIVE, X)],
+  "pow.Scalar": [(2.0, X)],
+  "gelu.default": [(EDGES, "tanh")],
+  "elu.default": [(EDGES, 0.7, 1.3, 2.0)],
+  "prelu.default": [(X, normal(3)), (EDGES, normal(1))],
+  "_prelu_kernel.default": [(X, normal(3, 1, 1))],
+  "softplus.default": [(EDGES, 2.0, 6.0)],
+  "threshold.default": [(EDGES, 1.0, 5.0)],
+  "hardtanh.default": [(EDGES, 0.0, 6.0)],
+  "clamp.default": [(EDGES, -3, 3.0), (EDGES, None, 1.0), (EDGES, 0.25)],
+  "clamp.Tensor": [(EDGES, EDGES[::-1].copy(), None), (EDGES, None, np.float32(2))],
+  **{f"clamp_{end}.default": [(EDGES, 0.5)] for end in ("min", "max")},
+  **{f"clamp_{end}.Tensor": [(EDGES, np.full(15, 2, np.float32))] for end in ("min", "max")},
+  "where.self": [(X > 0, X, normal(7))],
+  "where.ScalarOther": [(X > 0, X, 0.5)],
+  "where.ScalarSelf": [(X > 0, 0.5, X)],
+  "where.Scalar": [(X > 0, 1.0, -1.0)],
+  "masked_fill.Scalar": [(X, X > 0, -INF)],
+  "masked_fill.Tensor": [(X, X > 0, np.float32(2))],
+  "lerp.Scalar": [(X, normal(7), 0.3)],
+  "lerp.Tensor": [(X, normal(7), np.abs(np.tanh(X)))],
+  "addcmul.default": [(X, X, X, 0.5)],
+}
+# What PyTorch itself has no gradient of.
+CONSTANT = {
+  "aten.floor_divide.default": ("self", "other"),
+  "aten.copy.default": ("self", "src"),
+  "aten._native_batch_norm_legit_no_training.default": ("running_mean", "running_var"),
+}
+CASES: dict[str, list] = {}
+for _name, _x in UNARY.items():
+  CASES.setdefault(f"aten.{_name}.default", []).append((_x,))
+for _name, _both in BINARY.items():
+  _kind = "Tensor" if hasattr(getattr(torch.ops.aten, _name), "Tensor") else "default"
+  CASES.setdefault(f"aten.{_name}.{_kind}", []).append(_both)
+for _name, _both in SCALAR.items():
+  CASES.setdefault(f"aten.{_name}.Scalar", []).append(_both)
+for _table in (REDUCED, PRODUCT, NORMALISING, POOLING, RESIZING, ARRANGING, FURTHER):
+  for _name, _cases in _table.items():
+    CASES.setdefault(f"aten.{_name}", []).extend(_cases)
+
+
+def torch_operation(name: str):
+  _, packet, kind = name.split(".")
+  return getattr(getattr(torch.ops.aten, packet), kind)
+
+
+def by_name(name: str, arguments: tuple) -> dict:
+  schema = torch_operation(name)._schema.arguments
+  given = {a.name: v for a, v in zip(schema, arguments, strict=False)}
+  return {key: value for key, value in given.items() if key not in PLACEMENT}
+
+
+def theirs(arguments: dict, leaves: dict, constant: tuple = ()):
+  """Arguments as PyTorch's: float64, arrays that take gradients noted in `leaves`."""
+
+  def convert(value, key):
+    if isinstance(value, np.ndarray | np.generic):
+      tensor = torch.tensor(value)
+      if tensor.is_floating_point() and key[0] in constant:
+        return tensor.double()
+      if tensor.is_floating_point():
+        leaves[key] = tensor.double().requires_grad_()
+        return leaves[key]
+      return tensor
+    if isinstance(value, list):
+      return [convert(v, (*key, i)) for i, v in enumerate(value)]
+    return value
+
+  return {key: convert(value, (key,)) for key, value in arguments.items()}
+
+
+def ours(arguments: dict):
+  def convert(value):
+    if isinstance(value, np.ndarray | np.generic):
+      return jnp.asarray(value)
+    if isinstance(value, torch.dtype):
+      return table.DType(ELEMENTS[str(value)])
+    return [convert(v) for v in value] if isinstance(value, list) else value
+
+  return {key: convert(value) for key, value in arguments.items()}
+
+
+def results_of(name: str) -> int | None:
+  """How many results are compared: what normalisation would save for training is not there."""
+  return 1 if "native_batch_norm" in name else None
+
+
+def floats(results) -> list:
+  several = results if isinstance(results, list | tuple) else [results]
+  return [r for r in several if r is not None and np.size(r)]
+
+
+@pytest.mark.filterwarnings("ignore:.*as_strided|.*upsample")
+@pytest.mark.parametrize("name", CASES)
+def test_an_operation_computes_what_pytorch_computes_and_has_its_gradient(name):
+  for case in CASES[name]:
+    arguments = by_name(name, case)
+    leaves: dict = {}
+    expected = torch_operation(name)(**theirs(arguments, leaves, CONSTANT.get(name, ())))
+    given = ours(arguments)
+    table.bind(name, given)
+    expected = expected[: results_of(name)] if isinstance(expected, list | tuple) else expected
+    wanted = floats(expected)
+    wanted = [e.detach() if isinstance(e, torch.Tensor) else torch.tensor(e) for e in wanted]
+    cotangents = [RNG.normal(size=e.shape).astype(np.float32) for e in wanted]
+    smooth = [isinstance(e, torch.Tensor) and e.requires_grad for e in floats(expected)]
+    if any(smooth):
+      chosen = [
+        (e, torch.tensor(c).double())
+        for e, c, s in zip(floats(expected), cotangents, smooth, strict=True)
+        if s
+      ]
+      torch.autograd.backward(*map(list, zip(*chosen, strict=True)))
+
+    def total(values, given=given, cotangents=cotangents, smooth=smooth):
+      with jax.numpy_rank_promotion("allow"):
+        results = floats(OPERATIONS[name](**_replaced(given, values)))
+        assert len(results) == len(cotangents)
+        parts = [jnp.vdot(r, c) for r, c, s in zip(results, cotangents, smooth, strict=True) if s]
+      return sum(parts, jnp.zeros(())), results
+
+    values = {key: _at(given, key) for key in leaves}
+    gradients, found = jax.jit(jax.grad(total, has_aux=True))(values)
+    for e, f in zip(wanted, found, strict=True):
+      assert tuple(e.shape) == np.shape(f)
+      assert np.asarray(f).dtype.kind == e.numpy().dtype.kind
+      np.testing.assert_allclose(np.asarray(f), e.numpy(), rtol=5e-6, atol=5e-6)
+    for key, leaf in leaves.items():
+      wanted_gradient = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
+      np.testing.assert_allclose(
+        gradients[key], wanted_gradient, rtol=1e-5, atol=1e-5, err_msg=f"{name} {key}"
+      )
+
+
+def _at(arguments: dict, key: tuple):
+  value = arguments[key[0]]
+  return value[key[1]] if len(key) > 1 else value
+
+
+def _replaced(arguments: dict, values: dict) -> dict:
+  result = {key: list(value) if isinstance(value, list) else value for key, value in arguments.items()}
+  for key, value in values.items():
+    if len(key) > 1:
+      result[key[0]][key[1]] = value
+    else:
+      result[key[0]] = value
+  return result
+
+
+def test_every_operation_of_the_table_is_compared():
+  assert {name for name in OPERATIONS if name.startswith("aten.")} == set(CASES)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("aten.")])
+def test_parameters_have_the_names_of_the_schema(name):
+  schema = {argument.name: argument for argument in torch_operation(name)._schema.arguments}
+  known = table.parameters(name)
+  for argument in schema.values():
+    left_out = argument.has_default_value() or argument.name in PLACEMENT
+    assert argument.name in known or left_out, f"{argument.name} is left out"
+  for key, parameter in known.items():
+    if parameter.default is inspect.Parameter.empty:
+      assert key in schema
+    elif key in schema and schema[key].has_default_value() and schema[key].default_value not in (None, []):
+      assert parameter.default == schema[key].default_value, key
+
+
+def test_products_are_those_of_matrices_and_kernels():
+  assert {name.split(".")[1] for name in PRODUCTS} == {
+    *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention", "convolution")
+  }
