@@ -60,7 +60,7 @@ def published_critical_band(pixels: np.ndarray) -> int:
 def ours(name: str, pixels: np.ndarray) -> Callable[[], int]:
   """All conditions of the batch, by the steps that the pass runs; returns how many."""
   probe, split = probes.get(name), partition.of_process()
-  ids = split.put(np.stack([pipeline.noise_id(str(i)) for i in range(len(pixels))]))
+  ids = split.put(np.stack([pipeline.noise_id(str(i), 0) for i in range(len(pixels))]))
   prepare = split.compile(programs.prepare_step(probe.prepare))
   perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
 

@@ -3,8 +3,8 @@
 python -m examples.pictures --probe=critical_band --conditions='*sd=0.16' --output=bands.png [--image=FILE]
 python -m examples.pictures --interventions=stylised=1,patch_shuffle=1 --output=training.png
 
-A condition of a probe is drawn with the very noise that the image's file name has in a run. Without --image a
-picture is drawn.
+A condition of a probe is drawn with the very noise that the image has in a run, its folder being its class.
+Without --image a picture is drawn.
 """
 
 import fnmatch
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from biasjax import probes
 from biasjax.data import preprocess, synthetic
+from biasjax.data.classes import class_index
 from biasjax.data.pipeline import noise_id
 from biasjax.engine import programs
 from biasjax.errors import BiasjaxError
@@ -42,14 +43,16 @@ def load(path: str | None, size: int) -> np.ndarray:
     raise BiasjaxError(f"{path}: {error}") from error
 
 
-def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: str) -> dict[str, np.ndarray]:
+def under_conditions(
+  probe: str, patterns: list[str], pixels: np.ndarray, path: pathlib.PurePath
+) -> dict[str, np.ndarray]:
   """Condition -> image float [h, w, 3] in [0, 1].
 
   Args:
     probe: its name, with options.
     patterns: of the conditions' names.
     pixels: uint8 [h, w, 3].
-    name: of the image, which noise belongs to.
+    path: of the image: noise belongs to its name and, mostly, to its class, which is the folder's.
 
   Raises:
     BiasjaxError: there is no such probe or condition, or it needs a network.
@@ -62,7 +65,7 @@ def under_conditions(probe: str, patterns: list[str], pixels: np.ndarray, name: 
     raise BiasjaxError(f"{probe} has no condition {','.join(patterns)}: it has {', '.join(asked.conditions)}")
   prepared = jax.jit(programs.prepare_step(asked.prepare))(pixels[None])
   perturb = jax.jit(programs.perturb_step(asked.perturb))
-  ids = np.array([noise_id(name)], np.uint32)
+  ids = noise_id(path.name, class_index().get(path.parent.name, 0))[None]
   keys = {condition: programs.condition_key(0, asked.name, condition) for condition in wanted}
   return {c: np.asarray(perturb(keys[c], asked.conditions[c], ids, prepared))[0] for c in wanted}
 
@@ -114,8 +117,8 @@ def main(argv: list[str]) -> None:
     pixels = load(asked.image, asked.size)
     pictures = {"as it is": pixels / 255}
     if asked.probe:
-      name = pathlib.Path(asked.image or "drawn").name
-      pictures |= under_conditions(asked.probe, asked.conditions, pixels, name)
+      path = pathlib.Path(asked.image or "drawn").resolve()
+      pictures |= under_conditions(asked.probe, asked.conditions, pixels, path)
     pictures |= under_interventions(asked.interventions, pixels)
     draw(pictures, asked.columns).savefig(asked.output, dpi=150)
     print(asked.output)

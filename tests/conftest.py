@@ -89,7 +89,7 @@ def prepared_tfds(tmp_path):
       def _generate_examples(self):
         for path in sorted(root.glob("*/*")):
           record = {"image": path.read_bytes(), "label": path.parent.name, "file_name": path.name}
-          yield path.name, record
+          yield f"{path.parent.name}/{path.name}", record
 
     builder = MadePhotographs(data_dir=tmp_path / "tfds", file_format="array_record")
     builder.download_and_prepare()

@@ -76,7 +76,7 @@ def test_pictures_of_conditions_are_what_a_network_sees(tmp_path):
   encoded = tmp_path / "drawn.png"
   pixels = pictures.load(None, 64)
   Image.fromarray(pixels).save(encoded)
-  shown = pictures.under_conditions("critical_band", ["clean", "f=3/*"], pixels, encoded.name)
+  shown = pictures.under_conditions("critical_band", ["clean", "f=3/*"], pixels, encoded)
   assert list(shown) == ["clean", *(f"f=3/sd={sd}" for sd in (0.02, 0.04, 0.08, 0.16))]
   seen = []
 

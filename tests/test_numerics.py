@@ -57,7 +57,7 @@ def test_the_oracle_gives_the_published_numbers():
 @pytest.mark.parametrize("seed", [0, 2**40 + 3])
 def test_noise_is_threefry_of_seed_probe_condition_and_name(settings, seed):
   crc_of_probe, crc_of_condition = 0xCBF43926, 0x3610A686  # of the check strings of CRC-32
-  ids = np.stack([pipeline.noise_id("a.png"), pipeline.noise_id("b.png")])
+  ids = np.stack([pipeline.noise_id("a.png", 0), pipeline.noise_id("b.png", 1)])
   programs.condition_key.cache_clear()
   with settings():
     key = programs.condition_key(seed, "123456789", "hello")

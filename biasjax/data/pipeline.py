@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,6 +16,7 @@ from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 
 PADDING = -1
+IMAGENET_NAME = re.compile(r"ILSVRC2012_|n\d{8}_")
 THREADS = 16
 # Seconds before each further attempt to read what failed: network file systems may be short of data for once.
 PAUSES_S = (0.1, 0.4)
@@ -29,7 +31,7 @@ class Batch:
     pixels: uint8 [b, h, w, 3]; zeros where there is no example.
     labels: int32 [b, most_labels], the classes that are right, -1 after them; only -1 where there is no
       example (padding at the end, or an undecodable image).
-    noise_ids: uint32 [b, 2], a hash of each example's file name that noise is keyed by.
+    noise_ids: uint32 [b, 2], `noise_id` of each row.
     example_ids: the id of each row; "" for padding.
     contents: uint32 [b], `content` of each row's bytes; 0 for padding.
     excluded: {example id: reason} of the images that could not be decoded.
@@ -54,10 +56,20 @@ class Batch:
     return sum(map(bool, self.example_ids))
 
 
-def noise_id(example_id: str) -> np.ndarray:
-  """uint32 [2], from the file name alone: an image meets the same noise in a folder and in TFDS."""
-  digest = hashlib.blake2b(pathlib.PurePosixPath(example_id).name.encode(), digest_size=8).digest()
-  return np.frombuffer(digest, "<u4")
+def noise_id(example_id: str, label: int) -> np.ndarray:
+  """uint32 [2], of the file name and, unless it is a name of ImageNet's own, of the class.
+
+  Names like art_0.jpg are there once in each class. ImageNet's are there once, and the same image may have
+  another first label in ReaL. Folders play no part: an image meets the same noise in a folder, in TFDS, which
+  keeps them for some datasets only, and under each distortion of ImageNet-C.
+
+  Args:
+    example_id: ends in the file name.
+    label: the first class that is right.
+  """
+  name = pathlib.PurePosixPath(example_id).name
+  named = name if IMAGENET_NAME.match(name) else f"{label}/{name}"
+  return np.frombuffer(hashlib.blake2b(named.encode(), digest_size=8).digest(), "<u4")
 
 
 def content(encoded: bytes) -> int:
@@ -152,7 +164,7 @@ def batches(
         chunk=chunk,
         pixels=np.stack(pixels),
         labels=np.array(labels, np.int32),
-        noise_ids=np.stack([noise_id(example_id) for example_id in example_ids]),
+        noise_ids=np.stack([noise_id(name, of[0]) for name, of in zip(example_ids, labels, strict=True)]),
         example_ids=list(example_ids),
         contents=np.array(contents, np.uint32),
         excluded={name: reason for name, reason in zip(example_ids, reasons, strict=True) if reason},

@@ -1,17 +1,17 @@
 """Batches hold each example exactly once, in order, whatever their size."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biasjax.data import pipeline
+from biasjax.data import pipeline, sources
 from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 from biasjax.train import batches as training
+from made_images import class_folder, encoded
 
 SIZE = 2
 
@@ -82,9 +82,33 @@ def test_a_label_that_is_no_class_stops_whoever_reads_it():
     list(training.batches(source, 0, 6, 0, 1))
 
 
-def test_noise_ids_follow_the_file_and_not_the_folder():
-  a, b, c = map(pipeline.noise_id, ("n01440764/x_1.JPEG", "x_1.JPEG", "n01440764/x_2.JPEG"))
-  np.testing.assert_array_equal(a, b)
-  assert (a != c).any()
-  names = [pathlib.PurePosixPath(f"ILSVRC2012_val_{i:08d}.JPEG") for i in range(2000)]
-  assert len({pipeline.noise_id(str(name)).tobytes() for name in names}) == 2000
+def noise_of(source: sources.Source) -> list[bytes]:
+  """The noise id of each example, sorted."""
+  (batch,) = pipeline.batches(source, [(0, source.length)], batch_size=source.length)
+  return sorted(row.tobytes() for row in batch.noise_ids)
+
+
+def test_images_of_one_name_in_two_classes_meet_different_noise_in_a_folder_as_in_tfds(
+  tmp_path, prepared_tfds
+):
+  class_folder(tmp_path / "images", {"n01440764": 2, "n01443537": 2})
+  for wnid, colour in (("n01440764", 50), ("n01443537", 90)):
+    for name in ("art_0.JPEG", "art_1.JPEG"):
+      picture = encoded(np.full((8, 8, 3), colour, np.uint8))
+      (tmp_path / "images" / wnid / name).write_bytes(picture)
+  in_folder = noise_of(sources.folder(tmp_path / "images"))
+  assert len(set(in_folder)) == 8
+  assert noise_of(sources.tfds(str(prepared_tfds(tmp_path / "images")))) == in_folder
+
+
+def test_noise_of_imagenets_images_follows_the_name_whatever_the_label():
+  """ReaL has other labels for them, ImageNet-C them in other folders."""
+  name = "ILSVRC2012_val_00000293.JPEG"
+  ids = [
+    pipeline.noise_id(path, label)
+    for path in (name, f"n01440764/{name}", f"fog/3/n01440764/{name}")
+    for label in (0, 7)
+  ]
+  assert len({noise.tobytes() for noise in ids}) == 1
+  names = [f"ILSVRC2012_val_{i:08d}.JPEG" for i in range(2000)]
+  assert len({pipeline.noise_id(other, 0).tobytes() for other in names}) == 2000
