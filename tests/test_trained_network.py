@@ -13,6 +13,7 @@ from biasjax.engine import evaluate
 from biasjax.models.load import load
 from biasjax.results.store import Store
 
+LIMIT = 40  # of the 120 stimuli of a kind that are at hand
 # Two of the 23 conditions, to keep the test short; run.py on the same photographs does all of them.
 CONDITIONS = {"spectral": ("low/0.2", "high/0.9")}
 
@@ -43,7 +44,7 @@ def test_ranks_of_refined_bias_are_those_of_pytorch(reference, tmp_path, torchvi
   network, file = weights(reference, which, tmp_path, torchvision)
   conversion.write(conversion.convert(file), tmp_path / "network")
   root = reference / f"data/refined_bias/refined_bias_{cue}"
-  source = opening.open_dataset(f"refined_bias_{cue}:{root}", allow_incomplete=True)
+  source = opening.open_dataset(f"refined_bias_{cue}:{root}", allow_incomplete=True, limit=LIMIT)
   store = Store(tmp_path / "out", 120)
   asked = [probes.get("accuracy")]
   evaluate.evaluate([load(tmp_path / "network")], asked, source, store, evaluate.Settings(batch_size=40))
@@ -60,16 +61,21 @@ def test_ranks_of_refined_bias_are_those_of_pytorch(reference, tmp_path, torchvi
   expected, close = {}, set()
   with torch.no_grad():
     for path in sorted(root.glob("*/*.png")):
-      scores = network(transform(Image.open(path).convert("RGB"))[None])[0]
-      best = scores[right[path.parent.name]].max()
       name = f"{path.parent.name}/{path.name}"
-      expected[name] = int((scores > best).sum())
-      if ((scores - best).abs() < 1e-4).sum() > 1:  # a rank that rounding decides
+      if name not in found.index:
+        continue
+      scores = network(transform(Image.open(path).convert("RGB"))[None])[0]
+      classes = right[path.parent.name]
+      best = scores[classes].max()
+      first = min(c for c in classes if scores[c] == best)
+      # Of equal scores the lower class is ahead: of ImageNet's classes this network knows only ten.
+      expected[name] = int((scores > best).sum() + (scores[:first] == best).sum())
+      if (((scores - best).abs() < 1e-4) & (scores != best)).any():  # a rank that rounding decides
         close.add(name)
-  assert len(expected) == len(found) == 120
+  assert len(expected) == len(found) == source.length
   differ = [name for name, rank in expected.items() if found["rank"][name] != rank]
   assert set(differ) <= close
-  assert len(close) < 40
+  assert len(close) < len(expected) / 2
   assert all(abs(found["rank"][name] - expected[name]) <= 2 for name in differ)
 
 

@@ -1,0 +1,344 @@
+"""Corruptions against the libraries that ImageNet-C was made with, and against loops in NumPy."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import matplotlib.colors
+import numpy as np
+import pytest
+import scipy.ndimage
+from PIL import Image
+
+from biasjax.ops import corruptions, jpeg
+
+cv2 = pytest.importorskip("cv2", reason="compares with OpenCV")
+SIZE = 64
+SEVERITIES = range(5)
+
+
+@pytest.fixture(scope="module")
+def picture():
+  """uint8 [SIZE, SIZE, 3]: smooth ground, an edge, some texture, a grey and a black patch."""
+  rng = np.random.default_rng(0)
+  ground = cv2.GaussianBlur(rng.uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32), (0, 0), 5)
+  picture = np.clip(5 * (ground - ground.mean()) + 120, 0, 255).astype(np.uint8)
+  picture[10:30, 20:40] = (200, 40, 90)
+  picture[40:60, 8:24] = rng.integers(0, 256, (20, 16, 3))
+  picture[2:8, 50:60] = 77
+  picture[50:56, 50:60] = 0
+  return picture
+
+
+def corrupted(picture, name, severity, key=None):
+  """int [h, w, 3], levels."""
+  image = jnp.asarray(picture, jnp.float32) / 255
+  run = jax.jit(corruptions.CORRUPTIONS[name])
+  levels = np.asarray(run(jax.random.key(0) if key is None else key, image, jnp.int32(severity))) * 255
+  np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
+  return np.rint(levels).astype(int)
+
+
+def written(image):
+  """As the published code writes floats in [0, 1]."""
+  return np.uint8(np.clip(image, 0, 1) * 255).astype(int)
+
+
+def gaussian(image, sigma):
+  """scikit-image's, which is scipy's with these settings."""
+  return np.stack(
+    [scipy.ndimage.gaussian_filter(image[..., c], sigma, mode="nearest", truncate=4) for c in range(3)],
+    axis=-1,
+  )
+
+
+def disk(severity):
+  radius, sigma = corruptions.DEFOCUS[severity]
+  axis = np.arange(-8, 9) if radius <= 8 else np.arange(-radius, radius + 1)
+  inside = (axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2).astype(np.float32)
+  taps = (3, 3) if radius <= 8 else (5, 5)
+  return cv2.GaussianBlur(inside / inside.sum(), taps, sigma)
+
+
+def clipped_zoom(image, factor):
+  inner = int(np.ceil(SIZE / factor))
+  top = (SIZE - inner) // 2
+  zoomed = scipy.ndimage.zoom(image[top : top + inner, top : top + inner], (factor, factor, 1), order=1)
+  trim = (len(zoomed) - SIZE) // 2
+  return zoomed[trim : trim + SIZE, trim : trim + SIZE]
+
+
+def zoom_blur(image, severity):
+  end, step = corruptions.ZOOM[severity]
+  factors = np.arange(1, end, step)
+  return (image + sum(clipped_zoom(image, factor) for factor in factors)) / (len(factors) + 1)
+
+
+def hsv(image, change):
+  of_image = matplotlib.colors.rgb_to_hsv(image)
+  change(of_image)
+  return matplotlib.colors.hsv_to_rgb(of_image)
+
+
+def brightness(image, severity):
+  def change(of):
+    of[..., 2] = np.clip(of[..., 2] + corruptions.BRIGHTNESS[severity], 0, 1)
+
+  return hsv(image, change)
+
+
+def saturate(image, severity):
+  def change(of):
+    scale, shift = corruptions.SATURATE[severity]
+    of[..., 1] = np.clip(of[..., 1] * scale + shift, 0, 1)
+
+  return hsv(image, change)
+
+
+def contrast(image, severity):
+  mean = image.mean((0, 1))
+  return (image - mean) * corruptions.CONTRAST[severity] + mean
+
+
+DETERMINISTIC = {
+  "gaussian_blur": lambda image, s: gaussian(image, corruptions.GAUSSIAN_BLUR[s]),
+  "defocus_blur": lambda image, s: cv2.filter2D(image, -1, disk(s)),
+  "zoom_blur": zoom_blur,
+  "brightness": brightness,
+  "contrast": contrast,
+  "saturate": saturate,
+}
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_what_is_not_random_is_the_libraries_within_a_level(picture, name):
+  for severity in SEVERITIES:
+    expected = written(DETERMINISTIC[name](picture / 255, severity))
+    difference = np.abs(corrupted(picture, name, severity) - expected)
+    assert difference.max() <= 1, severity
+    # Whole levels that double precision misses by a little are cut to the one below.
+    assert difference.mean() < 0.25
+    assert np.abs(expected - picture.astype(int)).mean() > 1
+
+
+def test_pixelate_is_pillows(picture):
+  for severity, share in enumerate(corruptions.PIXELATE):
+    small = Image.fromarray(picture).resize((int(SIZE * share),) * 2, Image.Resampling.BOX)
+    expected = np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BOX)).astype(int)
+    np.testing.assert_array_equal(corrupted(picture, "pixelate", severity), expected)
+
+
+def saved(picture, quality):
+  file = io.BytesIO()
+  Image.fromarray(picture).save(file, "JPEG", quality=quality)
+  return np.asarray(Image.open(file))
+
+
+def test_jpeg_is_pillows_to_the_last_bit(picture):
+  compressed = jax.jit(jpeg.compressed)
+  for before in (picture, saved(picture, 80)):  # a picture that was a JPEG has coefficients between two steps
+    for quality in (1, 7, 10, 15, 18, 25, 50, 75, 95, 100):
+      levels = np.asarray(compressed(jnp.asarray(before, jnp.float32) / 255, jnp.int32(quality))) * 255
+      np.testing.assert_array_equal(np.rint(levels).astype(np.uint8), saved(before, quality))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (33, 47), (8, 100), (30, 18)])
+def test_jpeg_of_any_shape_is_pillows(shape):
+  noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+  levels = np.asarray(jpeg.compressed(jnp.asarray(noise, jnp.float32) / 255, jnp.int32(30))) * 255
+  np.testing.assert_array_equal(np.rint(levels).astype(np.uint8), saved(noise, 30))
+
+
+# --- random ones: the part after the draw, against the library; the draw, by its moments -------------------
+
+
+def test_glass_blur_copies_as_the_published_loop_does(picture):
+  for severity, (sigma, reach, times) in enumerate(corruptions.GLASS):
+    key = jax.random.key(severity)
+    x = np.uint8(gaussian(picture / 255, sigma) * 255 + 1e-4)
+    for i in range(times):
+      drawn = np.asarray(jax.random.uniform(jax.random.fold_in(key, i), (2, SIZE * SIZE), jnp.float32))
+      moves = np.floor(drawn * 2 * reach).astype(int).reshape(2, SIZE, SIZE) - reach
+      for h in range(SIZE - reach, reach, -1):
+        for w in range(SIZE - reach, reach, -1):
+          dy, dx = moves[:, h, w]
+          x[h, w], x[h + dy, w + dx] = x[h + dy, w + dx], x[h, w]  # a copy: both sides are views
+    expected = written(gaussian(x / 255, sigma))
+    difference = np.abs(corrupted(picture, "glass_blur", severity, key) - expected)
+    assert np.quantile(difference, 0.999) <= 1
+    assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("angle", [-45.0, -31.0, 0.0, 17.0, 45.0, -90.0, -135.0])
+def test_motion_blur_is_image_magicks(picture, angle):
+  for radius, sigma in corruptions.MOTION:
+    kernel = corruptions.motion_kernel(*(jnp.float32(v) for v in (radius, sigma, angle)))
+    found = np.asarray(corruptions.convolved(jnp.asarray(picture, jnp.float32), kernel, "edge"))
+    width = 2 * radius + 1
+    weights = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
+    point = width * np.sin(np.deg2rad(angle)), width * np.cos(np.deg2rad(angle))
+    expected = np.zeros(picture.shape)
+    for i, weight in enumerate(weights / weights.sum()):
+      y, x = (int(np.ceil(i * along / np.hypot(*point) - 0.5)) for along in point)
+      rows, columns = (np.clip(np.arange(SIZE) + move, 0, SIZE - 1) for move in (y, x))
+      expected += weight * picture[rows][:, columns]
+    # A shift that lies on the edge between two pixels may round to the other one.
+    assert np.abs(found - expected).mean() < 0.5
+
+
+def test_elastic_transform_is_opencvs_and_scipys(picture):
+  smooth = cv2.GaussianBlur(picture, (0, 0), 2)
+  for severity, (length, sigma, reach) in enumerate(corruptions.ELASTIC):
+    key = jax.random.key(severity)
+    of_map, of_y, of_x = jax.random.split(key, 3)
+    square, centre = SIZE // 3, SIZE // 2
+    before = np.float32([[square, square], [square, -square], [-square, -square]]) + centre
+    after = before + np.asarray(jax.random.uniform(of_map, (3, 2), jnp.float32, -reach, reach))
+    matrix = cv2.getAffineTransform(before, after.astype(np.float32))
+    warped = cv2.warpAffine(
+      (smooth / 255).astype(np.float32), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101
+    )
+    moved = [
+      length
+      * scipy.ndimage.gaussian_filter(
+        np.asarray(jax.random.uniform(k, (SIZE, SIZE), jnp.float32, -1, 1)), sigma, mode="reflect", truncate=3
+      )
+      for k in (of_y, of_x)
+    ]
+    y, x = np.mgrid[:SIZE, :SIZE]
+    at = [y + moved[0], x + moved[1]]
+    channels = [scipy.ndimage.map_coordinates(warped[..., c], at, order=1, mode="reflect") for c in range(3)]
+    difference = np.abs(
+      corrupted(smooth, "elastic_transform", severity, key) - written(np.stack(channels, -1))
+    )
+    # OpenCV has 32 places between two pixels.
+    assert np.quantile(difference, 0.99) <= 2
+    assert difference.max() <= 6
+
+
+def test_plasma_is_the_published_algorithms():
+  key, size, decay = jax.random.key(3), 32, 1.7
+  found = np.asarray(corruptions.plasma(key, size, jnp.float32(decay)))
+  heights, step, wibble = np.zeros((size, size)), size, 100.0
+
+  def drawn(number, shape):
+    return (
+      wibble
+      * wibble
+      * np.asarray(jax.random.uniform(jax.random.fold_in(key, number), shape, jnp.float32, -1, 1))
+    )
+
+  def at(y, x):
+    return heights[y % size, x % size]
+
+  while step >= 2:
+    half, count = step // 2, size // step
+    noise = drawn(3 * step, (count, count))
+    for i in range(count):
+      for j in range(count):
+        y, x = i * step + half, j * step + half
+        around = [at(y + a * half, x + b * half) for a in (-1, 1) for b in (-1, 1)]
+        heights[y, x] = sum(around) / 4 + noise[i, j]
+    for number, (oy, ox) in ((1, (0, half)), (2, (half, 0))):
+      noise = drawn(3 * step + number, (count, count))
+      values = np.zeros((count, count))
+      for i in range(count):
+        for j in range(count):
+          y, x = i * step + oy, j * step + ox
+          around = [at(y - half, x), at(y + half, x), at(y, x - half), at(y, x + half)]
+          values[i, j] = sum(around) / 4 + noise[i, j]
+      heights[oy::step, ox::step] = values
+    step, wibble = half, wibble / decay
+  heights = (heights - heights.min()) / (heights.max() - heights.min())
+  np.testing.assert_allclose(found, heights, atol=1e-5)
+
+
+def test_fog_keeps_the_brightest_value_and_snow_only_whitens(picture):
+  for severity in SEVERITIES:
+    fog = corrupted(picture, "fog", severity)
+    thickness = corruptions.FOG[severity][0]
+    brightest = picture.max() / 255
+    assert fog.max() <= 255 * brightest
+    assert fog.min() >= 0
+    # Darkest possible: no fog at all there.
+    assert (fog >= np.floor(picture * brightest / (brightest + thickness)) - 1).all()
+    share = corruptions.SNOW[severity][-1]
+    assert (corrupted(picture, "snow", severity) >= np.floor(share * picture) - 1).all()
+
+
+def test_snow_is_what_the_published_steps_give(picture):
+  for severity, (mean, sd, factor, threshold, radius, sigma, share) in enumerate(corruptions.SNOW):
+    key = jax.random.key(severity)
+    of_flakes, of_angle = jax.random.split(key)
+    flakes = mean + sd * np.asarray(jax.random.normal(of_flakes, (SIZE, SIZE, 1), jnp.float32))
+    flakes = clipped_zoom(flakes, factor)
+    flakes = written(np.where(flakes < threshold, 0, flakes)) / 255
+    angle = jax.random.uniform(of_angle, (), jnp.float32, -135, -45)
+    kernel = corruptions.motion_kernel(jnp.float32(radius), jnp.float32(sigma), angle)
+    streaks = np.asarray(corruptions.convolved(jnp.asarray(flakes, jnp.float32), kernel, "edge"))
+    streaks = np.round(streaks * 255) / 255
+    image = (picture / 255).astype(np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    white = share * image + (1 - share) * np.maximum(image, grey * 1.5 + 0.5)
+    expected = written(white + streaks + np.rot90(streaks, 2))
+    difference = np.abs(corrupted(picture, "snow", severity, key) - expected)
+    assert difference.max() <= 2
+
+
+NOISE_MEAN_AND_SD = {
+  # Of a value v in [0, 1] that noise does not drive out of range.
+  "gaussian_noise": lambda v, s: (v, corruptions.GAUSSIAN_NOISE[s]),
+  "speckle_noise": lambda v, s: (v, v * corruptions.SPECKLE_NOISE[s]),
+  "shot_noise": lambda v, s: (v, np.sqrt(v / corruptions.SHOT_NOISE[s])),
+  "impulse_noise": lambda v, s: (
+    v + corruptions.IMPULSE_NOISE[s] * (0.5 - v),
+    np.sqrt(
+      (1 - corruptions.IMPULSE_NOISE[s]) * v**2
+      + corruptions.IMPULSE_NOISE[s] / 2
+      - (v + corruptions.IMPULSE_NOISE[s] * (0.5 - v)) ** 2
+    ),
+  ),
+}
+
+
+@pytest.mark.parametrize("name", NOISE_MEAN_AND_SD)
+def test_noise_has_the_mean_and_the_spread_that_it_should(name):
+  level = 102  # 0.4
+  flat = np.full((SIZE, SIZE, 3), level, np.uint8)
+  severities = SEVERITIES if name == "impulse_noise" else (0,)  # of the others stronger ones are clipped
+  for severity in severities:
+    values = (
+      corrupted(flat, name, severity) + (0.5 if name in ("gaussian_noise", "speckle_noise") else 0.25)
+    ) / 255
+    mean, sd = NOISE_MEAN_AND_SD[name](level / 255, severity)
+    assert values.mean() == pytest.approx(mean, abs=5 * sd / np.sqrt(values.size) + 0.002)
+    assert values.std() == pytest.approx(sd, rel=0.05)
+
+
+def test_shot_noise_is_poisson():
+  """Counts at a flat level against the distribution, by chi squared."""
+  from scipy import stats
+
+  flat = np.full((SIZE, SIZE, 3), 128, np.uint8)
+  for severity in (2, 4):
+    photons = corruptions.SHOT_NOISE[severity]
+    counts = np.rint(corrupted(flat, "shot_noise", severity) / 255 * photons).astype(int).ravel()
+    most = photons  # more are clipped to white
+    probability = stats.poisson.pmf(np.arange(most), photons * 128 / 255)
+    expected = np.append(probability, 1 - probability.sum()) * counts.size
+    observed = np.bincount(np.minimum(counts, most), minlength=most + 1)
+    keep = expected > 5
+    chi = ((observed - expected)[keep] ** 2 / expected[keep]).sum()
+    assert chi < stats.chi2.ppf(0.999, keep.sum() - 1)
+
+
+@pytest.mark.parametrize("name", corruptions.CORRUPTIONS)
+def test_a_corruption_works_at_other_sizes_and_in_a_batch(name):
+  images = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 48, 48, 3)), jnp.float32)
+  images = jnp.round(images * 255) / 255
+  keys = jax.random.split(jax.random.key(0), 2)
+  together = jax.vmap(corruptions.CORRUPTIONS[name], in_axes=(0, 0, None))(keys, images, jnp.int32(2))
+  alone = corruptions.CORRUPTIONS[name](keys[1], images[1], jnp.int32(2))
+  assert together.shape == images.shape
+  assert 0 <= float(together.min()) <= float(together.max()) <= 1
+  assert float(jnp.abs(together[1] - alone).mean()) < 1e-3
