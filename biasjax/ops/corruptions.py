@@ -165,11 +165,11 @@ def disks() -> np.ndarray:
     offset = np.arange(taps) - taps // 2
     kernel = np.exp(-(offset**2) / (2 * sigma**2))
     kernel /= kernel.sum()
-    for axis_number in (0, 1):
-      widths = [(taps // 2, taps // 2) if a == axis_number else (0, 0) for a in range(2)]
-      padded = np.pad(disk, widths, mode="reflect")
-      size = disk.shape[0]
-      disk = sum(w * np.take(padded, range(i, i + size), axis_number) for i, w in enumerate(kernel))
+    matrix = np.zeros((len(axis), len(axis)))  # mirrored without the outermost pixel
+    for row in range(len(axis)):
+      at = np.abs(row + offset)
+      np.add.at(matrix[row], np.minimum(at, 2 * (len(axis) - 1) - at), kernel)
+    disk = matrix @ disk @ matrix.T
     margin = 10 - reach
     found[severity] = np.pad(disk, margin)
   return found.astype(np.float32)
