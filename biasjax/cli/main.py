@@ -64,7 +64,7 @@ flags.DEFINE_integer(
   "keep_adversarial", 0, "Of so many of the first images, keep what attacks made of them.", lower_bound=0
 )
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
-flags.DEFINE_string("list", None, f"{', '.join(LISTED)}; or some: models:'robust*', conditions:pgd.")
+flags.DEFINE_string("list", None, f"{', '.join(LISTED)}[:PATTERN].")
 flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
