@@ -1,11 +1,14 @@
 """Small traced networks, written by hand, with weights drawn at random: no torch is needed to have them."""
 
+import pathlib
 from typing import Any
 
 import numpy as np
+from etils import epath
 
+from biasjax.models import load
 from biasjax.traced import program
-from biasjax.traced.program import Program
+from biasjax.traced.program import Program, parse
 
 SIZE = 16
 CLASSES = 5
@@ -119,3 +122,12 @@ def drawn(made: Program, seed: int = 0) -> dict[str, Any]:
       branch = branch.setdefault(key, {})
     branch[weight.path[-1]] = values.astype(weight.dtype)
   return tree
+
+
+def made_checkpoint(folder: pathlib.Path, seed: int = 0, **program: Any) -> pathlib.Path:
+  """A traced network as `python -m convert` leaves it; no torch."""
+  made = parse(written(**program), "made")
+  folder.mkdir(parents=True)
+  load.save(epath.Path(folder), made, drawn(made, seed))
+  (folder / load.CERTIFICATE).write_text("{}")
+  return folder

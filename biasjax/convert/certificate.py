@@ -17,8 +17,10 @@ from biasjax.convert import readers, torchvision
 from biasjax.convert.families import StateDict
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
+from biasjax.models.load import Structure
 from biasjax.models.resnet import Architecture
 from biasjax.models.zoo import Checkpoint
+from biasjax.traced.program import Program
 from biasjax.types import Variables
 from biasjax.version import __version__
 
@@ -27,7 +29,7 @@ LIBRARIES = ("flax", "jax", "numpy", "orbax-checkpoint", "safetensors")
 # The logits of one network on two machines, over the largest: far above float32's rounding in 50 layers, far
 # below what any wrong weight does.
 TOLERANCE = 1e-3
-PROBE = (2, 64, 64, 3)
+PROBE = 64  # pixels of a side of the images that logits are recorded of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,31 +124,47 @@ def identity(certificate: Mapping[str, Any]) -> Any:
   return json.loads(json.dumps({k: v for k, v in certificate.items() if k not in changing}))
 
 
-def parameter_count(architecture: Architecture) -> int:
+def description(architecture: Structure) -> str:
+  """In words, e.g. "ResNet-50, width 64, 1000 classes"."""
+  if isinstance(architecture, Program):
+    kinds = len({node.operation for node in architecture.nodes})
+    return (
+      f"traced network of {len(architecture.nodes)} operations ({kinds} kinds), {architecture.size} x "
+      f"{architecture.size} pixels, {architecture.classes} classes"
+    )
+  return torchvision.describe(architecture)
+
+
+def parameter_count(architecture: Structure) -> int:
   """Trainable numbers: 25,557,032 for ResNet-50."""
+  if isinstance(architecture, Program):
+    return architecture.parameters
   entries = torchvision.entries(architecture).values()
   return sum(math.prod(entry.shape) for entry in entries if entry.path[0] == "params")
 
 
-def probe() -> np.ndarray:
-  """Two images, float32 [2, 64, 64, 3] in [0, 1], the same everywhere: whole numbers over 255.
+def probe(size: int | None = None) -> np.ndarray:
+  """Two images, float32 [2, size, size, 3] in [0, 1], the same everywhere: whole numbers over 255.
+
+  Size is a network's own, and 64 for one that sees images of any.
 
   Pixel (y, x) of channel c of image b is (x**2 * (c + 1) + 3 * y**2 + 7 * x * y + 11 * b * (x + 2 * y) +
   31 * c) mod 256.
   """
-  b, y, x, c = np.meshgrid(*map(np.arange, PROBE), indexing="ij")
+  b, y, x, c = np.meshgrid(*map(np.arange, (2, size or PROBE, size or PROBE, 3)), indexing="ij")
   pixels = (x**2 * (c + 1) + 3 * y**2 + 7 * x * y + 11 * b * (x + 2 * y) + 31 * c) % 256
   return pixels.astype(np.float32) / np.float32(255)
 
 
 @numerics.settled()
-def logits(architecture: Architecture, variables: Variables) -> list[list[float]]:
+def logits(architecture: Structure, variables: Variables) -> list[list[float]]:
   """A network's logits on `probe()`, [2][classes], to seven digits.
 
   Raises:
     BiasjaxError: they are not finite.
   """
-  values = np.asarray(load.apply_function(architecture)(variables, jnp.asarray(probe())))
+  size = architecture.size if isinstance(architecture, Program) else None
+  values = np.asarray(load.apply_function(architecture)(variables, jnp.asarray(probe(size))))
   if not np.isfinite(values).all():
     raise BiasjaxError("the network's logits are not finite: is the checkpoint of a training that diverged?")
   return [[float(f"{v:.7g}") for v in row] for row in values.tolist()]
@@ -175,7 +193,7 @@ def verify(folder: epath.Path) -> str:
     "format": FORMAT,
     "fingerprint": model.fingerprint,
     "parameters": parameter_count(model.architecture),
-    "architecture": json.loads(json.dumps(dataclasses.asdict(model.architecture))),
+    "architecture": load.describe(model.architecture),
   }
   for key, value in found.items():
     if certificate.get(key) != value:
@@ -193,7 +211,7 @@ def verify(folder: epath.Path) -> str:
       f"{folder}: the network's logits differ from the certificate's by {change:.2g} of the largest"
     )
   return (
-    f"{folder}: {torchvision.describe(model.architecture)}, fingerprint {model.fingerprint[:12]} and all "
+    f"{folder}: {description(model.architecture)}, fingerprint {model.fingerprint[:12]} and all "
     f"else as certified; logits differ by {change:.1g} of the largest"
   )
 

@@ -17,11 +17,17 @@ from etils import epath
 from biasjax import numerics
 from biasjax.errors import BiasjaxError
 from biasjax.models.resnet import Architecture, ResNet
+from biasjax.traced import interpreter
+from biasjax.traced import program as programs
+from biasjax.traced.program import Program
 from biasjax.types import Images, Logits, Variables
 
 CERTIFICATE = "certificate.json"
 CHECKPOINT = "checkpoint"
 CHECKSUMS = "checkpoint.sha256"  # as sha256sum writes them
+PROGRAM = "program.json"  # of a traced network
+
+Structure = Architecture | Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +36,8 @@ class Model:
 
   Attributes:
     name: the name of its folder.
-    architecture: what `variables` belong to.
-    variables: NumPy arrays, float32, on the host: "params", "batch_stats" and "normalization".
+    architecture: what `variables` belong to: a ResNet's shape, or the program of a traced network.
+    variables: NumPy arrays on the host: "params", "batch_stats" (traced: "buffers") and "normalization".
     apply: logits float32 [b, classes] of float32 images [b, h, w, 3] in [0, 1]. Compiled; networks of equal
       architecture share the same function, and so the same program.
     fingerprint: hex digest of the architecture and of every variable's bytes, computed from what was loaded.
@@ -39,7 +45,7 @@ class Model:
   """
 
   name: str
-  architecture: Architecture
+  architecture: Structure
   variables: Variables
   apply: Callable[[Variables, Images], Logits]
   fingerprint: str
@@ -48,20 +54,39 @@ class Model:
   @property
   def classes(self) -> int:
     """How many logits there are."""
-    return self.architecture.num_classes
+    return class_count(self.architecture)
+
+  @property
+  def size(self) -> int | None:
+    """Pixels of a side of the images that it sees; None for any."""
+    return self.architecture.size if isinstance(self.architecture, Program) else None
+
+
+def class_count(architecture: Structure) -> int:
+  """How many logits there are."""
+  return architecture.classes if isinstance(architecture, Program) else architecture.num_classes
+
+
+def describe(architecture: Structure) -> dict[str, Any]:
+  """What is recorded of an architecture, as JSON; of a program its sha256, it has a file of its own."""
+  if isinstance(architecture, Program):
+    return {"program": architecture.digest}
+  return json.loads(json.dumps(dataclasses.asdict(architecture)))
 
 
 @functools.cache
 def apply_function(
-  architecture: Architecture, precision: str = "float32"
+  architecture: Structure, precision: str = "float32"
 ) -> Callable[[Variables, Images], Logits]:
   """The compiled evaluation-mode network, one object for equal architectures and precisions.
 
   Args:
-    architecture: its shape.
-    precision: "bfloat16" for features in bfloat16; otherwise products have the precision of the context
-      (`jax.default_matmul_precision`).
+    architecture: its shape, or its program.
+    precision: "bfloat16" for features (traced: products) in bfloat16; otherwise products have the precision
+      of the context (`jax.default_matmul_precision`).
   """
+  if isinstance(architecture, Program):
+    return interpreter.apply_function(architecture, precision)
   network = ResNet(architecture, jnp.bfloat16 if precision == "bfloat16" else None)
 
   def apply(variables: Variables, images: Images) -> Logits:
@@ -115,19 +140,23 @@ def read_certificate(folder: epath.Path) -> dict[str, Any]:
 
 
 @numerics.settled()
-def variable_shapes(architecture: Architecture) -> Variables:
+def variable_shapes(architecture: Structure) -> Variables:
   """The tree of `jax.ShapeDtypeStruct` that a network's variables must match."""
+  if isinstance(architecture, Program):
+    return programs.variable_shapes(architecture)
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
   return jax.eval_shape(ResNet(architecture).init, jax.random.key(0), images)
 
 
-def save(folder: epath.Path, architecture: Architecture, variables: Variables) -> None:
+def save(folder: epath.Path, architecture: Structure, variables: Variables) -> None:
   """Writes the Orbax checkpoint and its checksums into a folder, which should be a temporary one.
 
   Raises:
     OSError: storage failed.
   """
-  description = dataclasses.asdict(architecture)
+  description = describe(architecture)
+  if isinstance(architecture, Program):
+    (folder / PROGRAM).write_text(architecture.text)
   with _checkpointer() as checkpointer:
     checkpointer.save(
       (folder / CHECKPOINT).resolve(),
@@ -151,9 +180,10 @@ def _checkpointer(*items: str) -> ocp.Checkpointer:
 
 def _checksums(folder: epath.Path) -> dict[str, str]:
   """Of every file of a checkpoint, by its path from `folder`."""
+  program = [folder / PROGRAM] if (folder / PROGRAM).exists() else []
   return {
     str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in sorted(_files(folder / CHECKPOINT))
+    for path in [*sorted(_files(folder / CHECKPOINT)), *program]
   }
 
 
@@ -165,11 +195,11 @@ def _files(folder: epath.Path) -> Iterator[epath.Path]:
       yield path
 
 
-def restore(folder: epath.Path) -> tuple[Architecture, Variables]:
+def restore(folder: epath.Path) -> tuple[Structure, Variables]:
   """The architecture and the variables in a converted checkpoint's folder, checked.
 
   Raises:
-    BiasjaxError: damaged, or values are not finite.
+    BiasjaxError: damaged, its program is none, or values are not finite.
   """
   path = (folder / CHECKPOINT).resolve()
   damaged = f"{folder}: the checkpoint is damaged: convert again"
@@ -192,10 +222,7 @@ def restore(folder: epath.Path) -> tuple[Architecture, Variables]:
         raise BiasjaxError(f"{damaged} ({' '.join(str(error).split())[:200]})") from error
 
     description = item(architecture=ocp.args.JsonRestore())["architecture"]
-    try:
-      architecture = Architecture(**{**description, "stage_sizes": tuple(description["stage_sizes"])})
-    except (TypeError, ValueError, KeyError) as error:
-      raise BiasjaxError(f"{damaged} (its architecture: {error})") from error
+    architecture = _architecture(folder, description, damaged)
     wanted = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variable_shapes(architecture))
     variables = item(variables=ocp.args.StandardRestore(wanted))["variables"]
   restored = flatten(variables)
@@ -203,9 +230,30 @@ def restore(folder: epath.Path) -> tuple[Architecture, Variables]:
     value = restored.get(name)
     if value is None or value.shape != like.shape or value.dtype != like.dtype:
       raise BiasjaxError(f"{damaged} ({'/'.join(name)} is not {like.dtype} {list(like.shape)})")
-    if not np.isfinite(value).all():
+    # Masks that are added before a softmax may be -inf.
+    sound = np.isnan(value).sum() == 0 if name[0] == "buffers" else np.isfinite(value).all()
+    if not sound:
       raise BiasjaxError(f"{folder}: {'/'.join(name)} holds values that are not finite: convert again")
   return architecture, variables
+
+
+def _architecture(folder: epath.Path, description: Any, damaged: str) -> Structure:
+  """What a checkpoint says it is; a program is checked before anything of its size is allocated."""
+  if isinstance(description, dict) and description.keys() == {"program"}:
+    path = folder / PROGRAM
+    try:
+      text = path.read_text()
+    except (OSError, ValueError) as error:
+      raise BiasjaxError(f"{damaged} ({error})") from error
+    program = programs.parse(text, str(path))
+    if program.digest != description["program"]:
+      raise BiasjaxError(f"{damaged} ({PROGRAM} is another network's)")
+    interpreter.check(program, str(path))
+    return program
+  try:
+    return Architecture(**{**description, "stage_sizes": tuple(description["stage_sizes"])})
+  except (TypeError, ValueError, KeyError) as error:
+    raise BiasjaxError(f"{damaged} (its architecture: {error})") from error
 
 
 def flatten(variables: Variables) -> dict[tuple[str, ...], Any]:
@@ -214,9 +262,9 @@ def flatten(variables: Variables) -> dict[tuple[str, ...], Any]:
   return dict(sorted((tuple(key.key for key in path), leaf) for path, leaf in leaves))
 
 
-def fingerprint(architecture: Architecture, variables: Variables) -> str:
+def fingerprint(architecture: Structure, variables: Variables) -> str:
   """Hex sha256 over the architecture and every variable's path, dtype, shape and bytes."""
-  digest = hashlib.sha256(json.dumps(dataclasses.asdict(architecture), sort_keys=True).encode())
+  digest = hashlib.sha256(json.dumps(describe(architecture), sort_keys=True).encode())
   for path, value in flatten(variables).items():
     digest.update(f"\n{'/'.join(path)} {value.dtype} {value.shape}\n".encode())
     digest.update(np.ascontiguousarray(value).tobytes())

@@ -219,6 +219,8 @@ def train(
 
 def _architecture(settings: Training, initial: load.Model | None, classes: int) -> resnet.Architecture:
   if initial:
+    if not isinstance(initial.architecture, resnet.Architecture):
+      raise BiasjaxError(f"{initial.name}: is a traced network, which is measured; ResNets are trained")
     return dataclasses.replace(initial.architecture, num_classes=classes)
   of_depth = ARCHITECTURES[settings.architecture]
   return dataclasses.replace(of_depth, width=settings.width, inner_width=settings.width, num_classes=classes)
