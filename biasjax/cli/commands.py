@@ -18,7 +18,7 @@ from biasjax.messages import warn
 from biasjax.models.load import Model, load
 from biasjax.probes import Probe
 from biasjax.results import sinks
-from biasjax.results.store import Store
+from biasjax.results.store import Store, Unit
 from biasjax.results.summary import summarise, wide, write_tables
 from biasjax.terminal import text_table
 
@@ -67,6 +67,7 @@ def measure(asked: Mapping[str, Any]) -> int:
     stopped: dict[str, str] = {}
     interrupted = False
     with opened.store.lock(f"{worker.rank}-of-{worker.count}"), _profile(asked["profile"]):
+      _register(opened, asked["preprocess"])
       for members, source in opened.passes:
         left = [model for model in members if model.name not in stopped]
         if not left:
@@ -263,15 +264,34 @@ def _store(asked: Mapping[str, Any]) -> Store:
   return Store(asked["workdir"], asked["chunk_size"], create=True)
 
 
+def _units(opened: Asked) -> list[tuple[list[Model], Source, list[Unit]]]:
+  """What each pass observes."""
+  return [
+    (
+      members,
+      source,
+      [
+        unit
+        for of_probe in evaluate.units(members, opened.planned[source.name], source, opened.settings)
+        for unit in of_probe
+      ],
+    )
+    for members, source in opened.passes
+  ]
+
+
+def _register(opened: Asked, recipe: str) -> None:
+  """All passes, before the first: tables that mix settings are refused while nothing is computed yet."""
+  passes = _units(opened)
+  opened.store.settle([unit for _, _, units in passes for unit in units], recipe)
+  for members, source, units in passes:
+    default = evaluate.default_chunk(members, opened.planned[source.name], source, opened.settings)
+    opened.store.register(source, units, default)
+
+
 def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:
   """Chunks that nobody has written, of models that were not stopped."""
-  units = [
-    unit
-    for members, source in opened.passes
-    for of_probe in evaluate.units(members, opened.planned[source.name], source, opened.settings)
-    for unit in of_probe
-    if unit.model not in stopped
-  ]
+  units = [unit for _, _, of_pass in _units(opened) for unit in of_pass if unit.model not in stopped]
   return sum(len(opened.store.missing(unit)) for unit in units)
 
 

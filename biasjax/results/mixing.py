@@ -1,4 +1,4 @@
-"""Whether numbers that stand in one table were made of the same images, and by the same machine."""
+"""Whether numbers that stand in one table were made in one way, of the same images, by the same machine."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,32 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import CHOSEN, Store, Unit
 
 UNKNOWN = "not recorded"
 MOST_NAMED = 3
+
+
+def refuse_different_settings(store: Store, units: Sequence[Unit]) -> None:
+  """Compares how the numbers of one table were made.
+
+  Raises:
+    BiasjaxError: with different precisions or seeds.
+  """
+  for name in CHOSEN:
+    first: dict[str, Unit] = {}
+    for unit in units:
+      first.setdefault(unit.settings[name], unit)
+    if len(first) > 1:
+      said = [f"{value or 'unknown'} ({_name(unit)})" for value, unit in first.items()]
+      raise BiasjaxError(
+        f"{store.workdir} holds numbers by more than one {name}, {' and '.join(said)}; one table does not "
+        f"mix them: run what should not differ again with the others' --{name}, or in another --workdir"
+      )
+
+
+def _name(unit: Unit) -> str:
+  return f"{unit.model}, {unit.probe} on {unit.dataset}"
 
 
 def refuse_different_images(store: Store, units: Sequence[Unit], digests: Mapping[Unit, str]) -> None:
@@ -53,6 +75,14 @@ def _refuse(store: Store, one: Unit, other: Unit) -> None:
     )
 
 
+def versions(units: Sequence[Unit]) -> list[str]:
+  """Says so where the tables rest on several versions of biasjax."""
+  models: dict[str, dict[str, None]] = collections.defaultdict(dict)
+  for unit in units:
+    models[unit.settings["version"] or UNKNOWN][unit.model] = None
+  return _several("version of biasjax", models, "see CHANGELOG.md for numbers that differ")
+
+
 def environments(found: Mapping[Unit, Sequence[Mapping[str, str]]]) -> list[str]:
   """What differs between the machines that computed what the tables rest on, a sentence each.
 
@@ -66,13 +96,15 @@ def environments(found: Mapping[Unit, Sequence[Mapping[str, str]]]) -> list[str]
     for unit, of_unit in found.items():
       for known in of_unit:
         models[known.get(name, UNKNOWN)][unit.model] = None
-    if len(models) > 1:
-      said = [f"{value or 'none'} ({_some(list(of_value))})" for value, of_value in models.items()]
-      sentences.append(
-        f"the tables rest on more than one {name.replace('_', ' ')}, so last digits may differ: "
-        + ", ".join(said)
-      )
+    sentences += _several(name.replace("_", " "), models, "last digits may differ")
   return sentences
+
+
+def _several(what: str, models: Mapping[str, Mapping[str, None]], so: str) -> list[str]:
+  if len(models) < 2:
+    return []
+  said = ", ".join(f"{value or 'none'} ({_some(list(of_value))})" for value, of_value in models.items())
+  return [f"the tables rest on more than one {what}, {so}: {said}"]
 
 
 def _some(names: Sequence[str]) -> str:

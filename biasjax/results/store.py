@@ -46,6 +46,10 @@ FORMAT = 3  # of run.json and the observations
 READABLE = (2, FORMAT)  # 2 had one chunk size for all datasets, and no contents; 1 had no nll and brier
 
 
+SETTINGS = ("precision", "seed", "preprocessing", "version")
+CHOSEN = ("precision", "seed")  # of them, those of which one table has one each
+
+
 @dataclasses.dataclass(frozen=True)
 class Unit:
   """One model under one probe on one dataset.
@@ -64,6 +68,18 @@ class Unit:
   def digest(self) -> str:
     """16 hex digits that stand for the key."""
     return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
+
+  @property
+  def settings(self) -> dict[str, str]:
+    """What metrics.csv says of how its numbers were made, `SETTINGS`; "" where the key does not say."""
+    shown = self.key.get("preprocess", {})
+    resized = f"{shown.get('interpolation', '')} {shown['resize']}" if shown.get("resize") else "as they are"
+    return {
+      "precision": str(self.key.get("precision", "")),
+      "seed": str(self.key.get("seed", "")),
+      "preprocessing": f"{resized.strip()}, crop {shown['crop']}" if "crop" in shown else "",
+      "version": str(self.key.get("biasjax", "")),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,10 +256,42 @@ class Store:
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
     self.manifest["units"] = [table[name] for name in sorted(table)]
+    self._save()
+
+  def _save(self) -> None:
     text = json.dumps(self.manifest, indent=1, sort_keys=True)
     path = self.workdir / "run.json"
     if not path.exists() or path.read_text() != text:
       write_file(path, text.encode())
+
+  def settle(self, units: Sequence[Unit], recipe: str) -> None:
+    """Has the tables made with the settings of `units`, all of which are about to be registered.
+
+    Args:
+      units: of one run, which agree.
+      recipe: --preprocess of the run.
+
+    Raises:
+      BiasjaxError: other numbers of the tables, which these do not replace, were made with other settings.
+    """
+    with self.lock("manifest", wait=True):
+      self.manifest = self._read_manifest() or self.manifest
+      replaced = {(unit.model, unit.dataset, unit.probe) for unit in units}
+      now = {name: units[0].settings[name] for name in CHOSEN} | {"preprocess": recipe}
+      for other in self.units():
+        if (other.model, other.dataset, other.probe) in replaced:
+          continue
+        then = {name: other.settings[name] for name in CHOSEN}
+        then["preprocess"] = self.manifest.get("preprocess", "")
+        differ = [name for name in now if then[name] not in ("", now[name])]
+        if differ:
+          made, asked = (" ".join(f"--{name}={of[name]}" for name in differ) for of in (then, now))
+          raise BiasjaxError(
+            f"{self.workdir} holds numbers by {made} ({other.model}, {other.probe} on {other.dataset}), and "
+            f"this run is by {asked}: one table does not mix them, name another --workdir"
+          )
+      self.manifest["preprocess"] = recipe
+      self._save()
 
   def units(self) -> list[Unit]:
     """What the tables are made of, sorted by model, dataset and probe."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.results import across, mixing
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import SETTINGS, Store, Unit, write_file
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name.
 NUMBERS = ("value", "low", "high", "n", "chance", "flag", "detail")
@@ -35,7 +35,7 @@ class Summary:
   """Every number that follows from stored observations.
 
   Attributes:
-    metrics: columns model, dataset, probe, metric, and `NUMBERS`; sorted by model and dataset.
+    metrics: columns model, dataset, probe, metric, `NUMBERS` and `SETTINGS`; sorted by model and dataset.
     excluded: {dataset: {example id: reason}} of the images that could not be decoded.
     incomplete: what is left out because chunks are missing, a sentence each.
     notes: what numbers of a dataset should be read with, a sentence each.
@@ -55,7 +55,8 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     get_probe: (name, pixels of a side) -> probe, for its summary.
 
   Raises:
-    BiasjaxError: observations are damaged, none are complete, or they were made of different images.
+    BiasjaxError: observations are damaged, none are complete, or they were made with different settings or
+      of different images.
   """
   store.look_again()
   rows, excluded, incomplete = [], {}, []
@@ -90,18 +91,27 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
     for metric in probe.summarise(observations):
       column = metric.name.format(dataset=dataset)
-      rows.append((model, dataset, name, column, *(getattr(metric, number) for number in NUMBERS)))
+      numbers = (getattr(metric, number) for number in NUMBERS)
+      rows.append((model, dataset, name, column, *numbers, *of_name.settings.values()))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
+  mixing.refuse_different_settings(store, list(contents))
   mixing.refuse_different_images(store, list(contents), contents)
-  metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS])
-  metrics = pd.concat([metrics, across.derive(metrics)], ignore_index=True)
+  metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS, *SETTINGS])
+  metrics = pd.concat([metrics, _with_settings(across.derive(metrics), metrics)], ignore_index=True)
   notes = [
     f"{dataset}: {note}"
     for dataset, known in sorted(store.manifest["datasets"].items())
     for note in known.get("notes", ())
-  ] + mixing.environments(machines)
+  ]
+  notes += mixing.versions(list(contents)) + mixing.environments(machines)
   return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
+
+
+def _with_settings(derived: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+  """Rows that follow from a model's others, with what these were made with; several joined by "; "."""
+  joined = metrics.groupby("model")[list(SETTINGS)].agg(lambda values: "; ".join(dict.fromkeys(values)))
+  return derived.assign(**{name: derived["model"].map(joined[name]) for name in SETTINGS})
 
 
 def wide(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
 def observed(store: Store, source: sources.Source, probe_name: str, seed: int) -> None:
   """Made-up observations of one probe, as the pass writes them."""
   probe = probes.get(probe_name)
-  key = {"seed": seed, "labels": source.labels, "preprocess": {"crop": source.crop}}
+  key = {"drawn": seed, "labels": source.labels, "preprocess": {"crop": source.crop}}
   unit = Unit("net", source.name, probe.name, key)
   store.register(source, [unit])
   examples = [source.read(i) for i in range(source.length)]
