@@ -1,50 +1,173 @@
 """Intervals for what is counted, and for ratios of it. NumPy and scipy only."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import scipy.special
 import scipy.stats
 
 CONFIDENCE = 0.95
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def _normal(confidence: float) -> float:
+  return float(scipy.special.ndtri(0.5 + confidence / 2))
+
+
+def wilson(successes: int | float, n: int | float, confidence: float = CONFIDENCE) -> tuple[float, float]:
   """Wilson's score interval of a proportion (Wilson 1927), as fractions in [0, 1]; NaN for n = 0."""
-  if n == 0:
-    return math.nan, math.nan
-  interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-  return float(interval.low), float(interval.high)
+  return _wilson(successes / n, n, _normal(confidence)) if n else (math.nan, math.nan)
+
+
+def _wilson(p: float, n: int | float, critical: float) -> tuple[float, float]:
+  """The shares whose score test does not reject p, the share of n decisions; n need not be whole."""
+  square = critical**2 / n
+  centre, half = p + square / 2, math.sqrt(max(square * (p * (1 - p) + square / 4), 0.0))
+  low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
+  return max(low, 0.0) if p > 0 else 0.0, min(high, 1.0) if p < 1 else 1.0
+
+
+def interval_of_share(
+  share: float,
+  variance: float,
+  most: int | float,
+  confidence: float = CONFIDENCE,
+  df: int | float = math.inf,
+) -> tuple[float, float]:
+  """Wilson's interval of a share that is no plain count, for the number of decisions it is worth.
+
+  A share with this variance is worth share (1 - share) / variance independent decisions (Korn & Graubard
+  1998), so that the interval stays in [0, 1] and has no width of 0 where nothing, or everything, is counted.
+
+  Args:
+    share: the estimate, in [0, 1].
+    variance: of it.
+    most: decisions that it is worth where the variance is 0, which then says nothing.
+    confidence: of the interval.
+    df: degrees of freedom of the variance; Student's t stands for the normal distribution.
+  """
+  worth = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else most
+  return _wilson(share, worth, float(scipy.special.stdtrit(df, 0.5 + confidence / 2)))
 
 
 def ratio_of_means(
-  numerator: np.ndarray, denominator: np.ndarray, confidence: float = CONFIDENCE
+  numerator: np.ndarray,
+  denominator: np.ndarray,
+  confidence: float = CONFIDENCE,
+  *,
+  chance: tuple[float, float] = (0.0, 0.0),
+  largest: float = math.inf,
 ) -> tuple[float, float, float]:
   """mean(numerator) / mean(denominator) over the same examples, with an interval.
 
-  The interval is the delta method's for paired samples. Where the residuals have no variance (an accuracy
-  of exactly zero, say) it would have no width, and it is Wilson's instead, for a share of the examples that
-  count in the denominator.
+  The interval is Fieller's (1954), paired: the ratios r for which mean(numerator) - r mean(denominator)
+  cannot be told from 0. Its variance is the one that the numerator has if r is the ratio, in proportion to
+  m (1 - m) of its mean m, as in Wilson's interval, so that few or no hits are as uncertain as they are: where
+  the denominator is always 1 it is Wilson's interval; for two counts it is the score interval of a ratio of
+  paired proportions (Nam & Blackwelder 2002), but with the share of hits that count in the denominator as it
+  is observed. It is cut to what the ratio can be: the numerator lies in [0, 1].
 
   Args:
     numerator: float [n], in [0, 1] for each example.
-    denominator: float [n], 0 or 1 for each example.
+    denominator: float [n], not negative; 0 or 1 for each example, say.
     confidence: of the interval.
+    chance: what guessing gives for each; the ratio is then that of what lies above it.
+    largest: that the ratio can be, where more is known than that the numerator is at most 1.
 
   Returns:
-    (ratio, low, high); all NaN where the denominator is zero throughout.
+    (ratio, low, high); all NaN where the denominator is zero throughout, or cannot be told from its chance.
   """
-  n, total = len(denominator), denominator.sum()
-  if total == 0:
+  n = len(denominator)
+  below, above = (float(np.mean(part, dtype=float)) for part in (numerator, denominator))
+  guessed, left = chance[0], above - chance[1]
+  if above == 0 or (chance[1] > 0 and wilson(above * n, n, confidence)[0] <= chance[1]):
     return math.nan, math.nan, math.nan
-  ratio = float(numerator.sum() / total)
-  residuals = numerator - ratio * denominator
-  variance = float(residuals @ residuals) / max(n - 1, 1)
-  if math.isclose(variance, 0.0, abs_tol=1e-15):
-    low, high = wilson(round(min(numerator.sum(), total)), round(total), confidence)
-    return ratio, low, high
-  z = scipy.stats.norm.ppf(0.5 + confidence / 2)
-  half = float(z * math.sqrt(variance / n) * n / total)
-  return ratio, ratio - half, ratio + half
+  ratio = (below - guessed) / left
+  x, y = np.asarray(numerator, float) - below, np.asarray(denominator, float) - above
+  # Var(numerator) = dispersion m (1 - m) and Cov = together m, of a mean m = guessed + r left. Few hits (or
+  # few misses) tell the dispersion, 1 of zeros and ones, badly: as if one more had counted in full.
+  few = n * min(below, 1 - below)
+  dispersion = (float(x @ x) / max(below, 1 - below) + 1) / (few + 1)
+  together = float(x @ y) / n / below if below > 0 else 0.0
+  # (below - m)^2 <= z^2 / n Var(numerator - r denominator) is a quadratic in r: a r^2 + b r + c <= 0.
+  z2 = _normal(confidence) ** 2 / n
+  a = left**2 - z2 * (-dispersion * left**2 - 2 * left * together + float(y @ y) / n)
+  b = -2 * (below - guessed) * left - z2 * (dispersion * left * (1 - 2 * guessed) - 2 * guessed * together)
+  c = (below - guessed) ** 2 - z2 * dispersion * guessed * (1 - guessed)
+  least, most = -guessed / left, min((1 - guessed) / left, largest)
+  root = math.sqrt(max(b * b - 4 * a * c, 0.0))
+  if a > 0:
+    low, high = (-b - root) / (2 * a), (-b + root) / (2 * a)
+  else:
+    # The denominator may be as small as one likes: what holds the estimate has no other end.
+    first, second = (
+      ((-b + root) / (2 * a), (-b - root) / (2 * a)) if a < 0 and b * b > 4 * a * c else (most, least)
+    )
+    low, high = (second, most) if ratio >= second else (least, first)
+  return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
+
+
+def mean_of_shares(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+  """The mean of `values` [n], each in [0, 1], with an interval within [0, 1]: `ratio_of_means` to 1."""
+  if not len(values):
+    return math.nan, math.nan, math.nan
+  return ratio_of_means(values, np.ones(len(values)), confidence, largest=1.0)
+
+
+def mean_over_classes(
+  right: np.ndarray, n: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+  """The plain mean of the classes' accuracies, with an interval about these classes: images are drawn.
+
+  Args:
+    right: int [classes], right decisions.
+    n: int [classes], decisions, at least one of each class.
+    confidence: of the interval, `interval_of_share`'s. Its variance is that of a stratified mean (Cochran
+      1977, section 5.4); a class of one decision has the variance of one at the mean, which is the most that
+      such classes have together.
+
+  Returns:
+    (mean, low, high), fractions; NaN without classes.
+  """
+  k = len(n)
+  if not k:
+    return math.nan, math.nan, math.nan
+  p = right / n
+  average = float(p.mean())
+  variances = np.where(n > 1, p * (1 - p) / np.maximum(n - 1, 1), average * (1 - average))
+  return average, *interval_of_share(average, float(variances.sum()) / k**2, float(n.sum()), confidence)
+
+
+def mean_of_intervals(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
+  """The mean of independent estimates [k], from their intervals of equal confidence (Zou & Donner 2008).
+
+  It is inside the intervals' own range: the mean of accuracies stays an accuracy.
+  """
+  value = float(np.mean(values))
+  below, above = (math.sqrt(float(((values - edge) ** 2).sum())) / len(values) for edge in (low, high))
+  return value, value - below, value + above
+
+
+def _clustered(influence: np.ndarray, clusters: Sequence[np.ndarray]) -> tuple[float, int]:
+  """(variance of influence.sum(), degrees of freedom) where examples of one cluster move together.
+
+  One way, or two ways that cross (Cameron, Gelbach & Miller 2011, equation 2.8): the variance over the
+  clusters of each, less the one over their cells. Not below that of either way alone, so that chance cannot
+  make it small. The degrees of freedom are those of the way with fewer clusters.
+  """
+
+  def over(groups: np.ndarray) -> tuple[float, int]:
+    _, index = np.unique(groups, return_inverse=True)
+    sums = np.bincount(index, influence)
+    k = len(sums)
+    return (k / (k - 1) * float(sums @ sums) if k > 1 else 0.0), k
+
+  ways = [over(groups) for groups in clusters]
+  variance = sum(of for of, _ in ways)
+  if len(clusters) == 2:
+    _, cell = np.unique(np.stack(clusters, axis=1), axis=0, return_inverse=True)
+    variance -= over(cell)[0]
+  return max(variance, *(of for of, _ in ways)), min(k for _, k in ways) - 1
 
 
 def bootstrap_means(outcomes: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
@@ -66,27 +189,77 @@ def percentile_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> t
 
 
 def ratio_of_totals(
-  numerator: np.ndarray, denominator: np.ndarray, confidence: float = CONFIDENCE
+  numerator: np.ndarray,
+  denominator: np.ndarray,
+  clusters: Sequence[np.ndarray] = (),
+  confidence: float = CONFIDENCE,
 ) -> tuple[float, float, float]:
-  """sum(numerator) / sum(denominator) over clusters (subjects, say), with an interval over the clusters.
+  """sum(numerator) / sum(denominator), a share, with an interval over clusters.
+
+  By linearisation (Cochran 1977, section 6.3) with the variance between clusters, which may cross two ways
+  (`_clustered`), Student's t, and `interval_of_share`'s ends. Where there is no variance to see (nothing, or
+  everything, is counted) there are as many independent decisions as there are clusters of the fewer kind.
 
   Args:
-    numerator, denominator: float [clusters].
-    confidence: of the interval, by linearisation with Student's t (Cochran 1977, section 6.3).
+    numerator, denominator: float [n], numerator <= denominator, a row for each subject, or each decision.
+    clusters: none, so that each row is a cluster; or one or two arrays [n] that say which cluster a row
+      belongs to: the shape's and the texture's image of a stimulus, say.
+    confidence: of the interval.
 
   Returns:
     (ratio, low, high) within [0, 1]; NaN where the denominator is zero, no interval for a single cluster.
   """
-  k, total = len(denominator), denominator.sum()
+  total = float(denominator.sum())
   if total == 0:
     return math.nan, math.nan, math.nan
   ratio = float(numerator.sum() / total)
-  if k < 2:
+  counted = denominator > 0
+  ways = [of[counted] for of in clusters] or [np.arange(int(counted.sum()))]
+  variance, df = _clustered((numerator - ratio * denominator)[counted] / total, ways)
+  if df < 1:
     return ratio, math.nan, math.nan
-  residuals = numerator - ratio * denominator
-  error = math.sqrt(k / (k - 1) * float(residuals @ residuals)) / total
-  half = float(scipy.stats.t.ppf(0.5 + confidence / 2, k - 1) * error)
-  return ratio, max(ratio - half, 0.0), min(ratio + half, 1.0)
+  return ratio, *interval_of_share(ratio, variance, df + 1, confidence, df)
+
+
+def difference_of_ratios(
+  first: tuple[np.ndarray, np.ndarray],
+  second: tuple[np.ndarray, np.ndarray],
+  clusters: Sequence[np.ndarray] = (),
+  confidence: float = CONFIDENCE,
+) -> tuple[float, float, float]:
+  """sum / sum of the first less that of the second, over the same examples, with an interval that knows it.
+
+  For two networks on the same stimuli: shape biases (decisions for the shape, decisions for either), or
+  accuracies (right, ones). Linearised and paired, with the variance between clusters and Student's t; to
+  which one discordant example is added (in the manner of Agresti & Min 2005), so that two networks that
+  answer alike have an interval too.
+
+  Args:
+    first, second: (numerator, denominator), each float [n], row by row the same examples.
+    clusters: as in `ratio_of_totals`.
+    confidence: of the interval.
+
+  Returns:
+    (difference, low, high) within [-1, 1] where both are shares; NaN where a denominator is zero, no interval
+    for a single cluster.
+  """
+  totals = [float(denominator.sum()) for _, denominator in (first, second)]
+  if not all(totals):
+    return math.nan, math.nan, math.nan
+  ratios = [float(top.sum()) / total for (top, _), total in zip((first, second), totals, strict=True)]
+  linear = [
+    (top - ratio * bottom) / total
+    for (top, bottom), ratio, total in zip((first, second), ratios, totals, strict=True)
+  ]
+  counted = (first[1] > 0) | (second[1] > 0)
+  ways = [of[counted] for of in clusters] or [np.arange(int(counted.sum()))]
+  variance, df = _clustered((linear[0] - linear[1])[counted], ways)
+  difference = ratios[0] - ratios[1]
+  if df < 1:
+    return difference, math.nan, math.nan
+  error = math.sqrt(variance + 1 / (totals[0] * totals[1]))
+  half = float(scipy.special.stdtrit(df, 0.5 + confidence / 2)) * error
+  return difference, max(difference - half, -1.0), min(difference + half, 1.0)
 
 
 def cohens_kappa(both: np.ndarray, first: np.ndarray, second: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -173,7 +346,7 @@ def calibration_error(
     bins: how many.
 
   Returns:
-    (error, low, high), low not below 0; NaN for n = 0.
+    (error, low, high) within [0, 1]; NaN for n = 0.
   """
   if not len(right):
     return math.nan, math.nan, math.nan
@@ -182,19 +355,23 @@ def calibration_error(
   gap = confidence_of.astype(float) - right
   sign = np.sign(np.bincount(which, gap, bins))
   value, low, high = mean(sign[which] * gap)
-  return value, max(low, 0.0), high
+  return value, max(low, 0.0), min(high, 1.0)
 
 
-def spread_of_classes(right: np.ndarray, n: np.ndarray) -> tuple[float, float, float]:
-  """Standard deviation of accuracy between classes, without what sampling adds to it, with an interval.
+def spread_of_classes(
+  right: np.ndarray, n: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+  """Standard deviation of accuracy between these classes, without what sampling of images adds to it.
 
   Args:
     right: int [classes], right decisions.
     n: int [classes], decisions; classes with fewer than two are left out.
+    confidence: of the interval.
 
   Returns:
-    (sd, low, high) as fractions: the square roots of the unbiased variance, and of its interval over classes
-    (normal). 0 where sampling alone explains the differences; NaN for fewer than two classes.
+    (sd, low, high) as fractions: the square roots of the unbiased variance, and of its interval, normal with
+    the error that the classes' own binomial errors make. 0 where sampling alone explains the differences; NaN
+    for fewer than two classes.
   """
   counted = n > 1
   p, n = right[counted] / n[counted], n[counted]
@@ -202,7 +379,11 @@ def spread_of_classes(right: np.ndarray, n: np.ndarray) -> tuple[float, float, f
   if k < 2:
     return math.nan, math.nan, math.nan
   # The variance of p around its mean, less the binomial variance of each p.
-  terms = (p - p.mean()) ** 2 * k / (k - 1) - p * (1 - p) / (n - 1)
-  value, low, high = mean(terms)
-  value, low, high = (math.sqrt(max(edge, 0.0)) for edge in (value, low, high))
+  of_each = p * (1 - p) / (n - 1)
+  between = float(((p - p.mean()) ** 2).sum()) / (k - 1) - float(of_each.mean())
+  # d between / d p, and what the squares of the errors add.
+  slope = 2 * (p - p.mean()) / (k - 1) - (1 - 2 * p) / (k * (n - 1))
+  error = math.sqrt(float((slope**2 * of_each).sum() + 2 * (of_each**2).sum() / (k - 1) ** 2))
+  half = _normal(confidence) * error
+  value, low, high = (math.sqrt(max(edge, 0.0)) for edge in (between, between - half, between + half))
   return value, low, high

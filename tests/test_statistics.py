@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 from biasjax import statistics
@@ -58,13 +60,94 @@ def test_the_ratios_interval_is_the_bootstraps():
 def test_an_accuracy_of_zero_still_has_an_interval():
   clean = np.repeat([1.0, 0.0], [40, 10])
   ratio, low, high = statistics.ratio_of_means(np.zeros(50), clean)
-  assert (ratio, low, high) == (0.0, *statistics.wilson(0, 40))
-  assert high > 0.05
+  # Wilson's for a share of the 40, and a little for not knowing how many are right when clean.
+  assert (ratio, low) == (0.0, 0.0)
+  assert high == pytest.approx(scipy.stats.binomtest(0, 40).proportion_ci(method="wilson").high, rel=0.05)
 
 
 def test_a_filter_that_changes_nothing_still_has_an_interval():
   clean = np.repeat([1.0, 0.0], [40, 10])
-  assert statistics.ratio_of_means(clean, clean) == (1.0, *statistics.wilson(40, 40))
+  of_clean = scipy.stats.binomtest(40, 40).proportion_ci(method="wilson").low
+  assert statistics.ratio_of_means(clean, clean) == pytest.approx((1.0, of_clean, 1.0))
+
+
+def test_the_ratio_to_what_is_always_right_is_a_share():
+  for hits in (0, 1, 7, 40):
+    of_scipy = scipy.stats.binomtest(hits, 40).proportion_ci(method="wilson")
+    found = statistics.ratio_of_means((np.arange(40) < hits).astype(float), np.ones(40), largest=1.0)
+    assert found == pytest.approx((hits / 40, of_scipy.low, of_scipy.high))
+
+
+@pytest.mark.parametrize("cells", [(60, 8, 70, 62), (3, 1, 150, 46), (90, 30, 20, 10)])
+def test_the_ratios_interval_is_the_score_interval_of_paired_proportions(cells):
+  """Nam & Blackwelder 2002, with nuisance parameters found by a general optimiser."""
+  both, only, lost, _ = cells
+  n = sum(cells)
+
+  def statistic(ratio):
+    # The likeliest cells of all whose first margin is `ratio` times their second; x says where both lie.
+    def cells_of(x):
+      second = scipy.special.expit(x[0]) * min(1, 1 / ratio)
+      least, most = max(0.0, second + ratio * second - 1), min(1.0, ratio) * second
+      p11 = least + scipy.special.expit(x[1]) * (most - least)
+      return p11, ratio * second - p11, second - p11, 1 - ratio * second - second + p11
+
+    def loss(x):
+      p = cells_of(x)
+      return 1e9 if min(p) <= 0 else -sum(k * math.log(q) for k, q in zip(cells, p, strict=True))
+
+    precisely = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 4000}
+    found = scipy.optimize.minimize(loss, (0.0, 0.0), method="Nelder-Mead", options=precisely)
+    _, p10, p01, _ = cells_of(found.x)
+    return (both + only - ratio * (both + lost)) / math.sqrt(n * ratio * (p10 + p01))
+
+  numerator = np.repeat([1.0, 1.0, 0.0, 0.0], cells)
+  denominator = np.repeat([1.0, 0.0, 1.0, 0.0], cells)
+  ratio, low, high = statistics.ratio_of_means(numerator, denominator)
+  ends = (
+    scipy.optimize.brentq(lambda r: statistic(r) - 1.96, ratio / 8, ratio),
+    scipy.optimize.brentq(lambda r: statistic(r) + 1.96, ratio, 8 * ratio),
+  )
+  assert (low, high) == pytest.approx(ends, rel=0.04)
+
+
+@pytest.mark.parametrize("hits", [3, 5, 10])
+@pytest.mark.parametrize("conditions", [1, 5])
+def test_a_ratio_near_the_floor_is_covered_and_stays_a_ratio(hits, conditions):
+  """Few expected hits, of one condition or (summed) of five that hit the same images."""
+  rng = np.random.default_rng(hits)
+  n, clean, runs, covered = 400, 0.75, 1500, 0
+  thinner = np.linspace(1, 0.2, conditions)
+  truth = hits / n * thinner.mean() / clean
+  for _ in range(runs):
+    right = (rng.random(n) < clean).astype(float)
+    hit = np.where(right == 1, 0.95 / clean, 0.05 / (1 - clean)) * hits / n
+    filtered = (rng.random((n, 1)) < hit[:, None] * thinner).mean(axis=1)
+    ratio, low, high = statistics.ratio_of_means(filtered, right)
+    assert 0 <= low <= ratio <= high <= 1 / right.mean()
+    covered += low <= truth <= high
+  assert covered / runs > 0.93 - 2 * math.sqrt(0.93 * 0.07 / runs)
+
+
+def test_a_ratio_above_chance_is_covered():
+  """Of 16 classes: right by knowing, else by guessing; what is known under the filter over what is clean."""
+  rng = np.random.default_rng(3)
+  n, chance, runs = 300, 1 / 16, 1500
+  for known, kept in ((0.8, 0.5), (0.5, 0.02), (0.9, 0.0)):
+    covered = 0
+    for _ in range(runs):
+      knows = rng.random(n) < known
+      clean = knows | (rng.random(n) < chance)
+      filtered = (knows & (rng.random(n) < kept)) | (rng.random(n) < chance)
+      pair = filtered.astype(float), clean.astype(float)
+      _, low, high = statistics.ratio_of_means(*pair, chance=(chance, chance))
+      covered += low <= kept <= high
+    assert 0.935 < covered / runs < 0.97
+
+
+def test_a_ratio_above_chance_is_undetermined_where_clean_accuracy_is_at_chance():
+  right = (np.arange(160) % 16 == 0).astype(float)
+  assert all(map(math.isnan, statistics.ratio_of_means(right, right, chance=(1 / 16, 1 / 16))))
 
 
 def test_a_ratio_to_nothing_is_undetermined():
@@ -84,6 +167,129 @@ def test_the_mean_of_equal_values_has_wilsons_interval_or_none():
   assert value == pytest.approx(0.3)
   assert np.isnan([low, high]).all()
   assert np.isnan(statistics.mean(np.array([]))).all()
+
+
+def test_the_mean_over_classes_is_covered_for_the_classes_that_there_are():
+  rng = np.random.default_rng(5)
+  p, n = rng.beta(2.5, 1, 60), rng.integers(1, 30, 60)
+  covered = 0
+  for _ in range(1000):
+    value, low, high = statistics.mean_over_classes(rng.binomial(n, p), n)
+    assert 0 <= low <= value <= high <= 1
+    covered += low <= p.mean() <= high
+  assert 0.935 < covered / 1000 < 0.985
+
+
+def test_the_spread_of_classes_is_covered_for_the_classes_that_there_are():
+  rng = np.random.default_rng(6)
+  p = np.clip(0.7 + 0.12 * rng.standard_normal(100), 0.02, 0.98)
+  n, covered, width = np.full(100, 50), 0, []
+  for _ in range(600):
+    _, low, high = statistics.spread_of_classes(rng.binomial(n, p), n)
+    covered += low <= p.std(ddof=1) <= high
+    width.append(high - low)
+  assert 0.93 < covered / 600 < 0.98
+  assert np.mean(width) < 0.045  # as if other classes were drawn it would be .06
+
+
+def test_the_mean_of_intervals_is_as_wide_as_of_normal_estimates_and_stays_inside():
+  values, half = np.array([0.2, 0.5, 0.6]), np.array([0.03, 0.04, 0.05])
+  value, low, high = statistics.mean_of_intervals(values, values - half, values + half)
+  assert (value - low, high - value) == pytest.approx((np.sqrt((half**2).sum()) / 3,) * 2)
+  sure = np.ones(4)
+  assert statistics.mean_of_intervals(sure, 0.6 * sure, sure) == pytest.approx((1.0, 0.8, 1.0))
+
+
+def crossed(rng, shapes: int, textures: int, n: int, spread: float = 0.0, base: float = -1.2, networks=1):
+  """Decisions (for the shape, for either) about n of shapes x textures stimuli, and their images.
+
+  Odds of a decision for the shape vary by `spread` from image to image of either kind; networks share half of
+  that variance.
+  """
+  cells = rng.choice(shapes * textures, n, replace=False)
+  images = cells // textures, cells % textures
+  of_both = [spread * rng.standard_normal(k) for k in (shapes, textures)]
+  decided = []
+  for _ in range(networks):
+    of_one = [spread * rng.standard_normal(k) for k in (shapes, textures)]
+    odds = base + sum(
+      (both[i] + one[i]) / math.sqrt(2) for both, one, i in zip(of_both, of_one, images, strict=True)
+    )
+    either = rng.random(n) < 0.6
+    decided.append((either & (rng.random(n) < scipy.special.expit(odds)), either))
+  return [(a.astype(float), b.astype(float)) for a, b in decided], images
+
+
+def test_two_way_clusters_have_the_variance_of_statsmodels():
+  linear_model = pytest.importorskip("statsmodels.api", reason="compares with statsmodels")
+  sandwich = pytest.importorskip("statsmodels.stats.sandwich_covariance")
+  [(shape, either)], images = crossed(np.random.default_rng(2), 160, 48, 1200, spread=1.0)
+  kept = either > 0
+  fitted = linear_model.OLS(shape[kept], np.ones(int(kept.sum()))).fit()
+  variance = float(sandwich.cov_cluster_2groups(fitted, *(of[kept] for of in images))[0].item())
+  p, low, high = statistics.ratio_of_totals(shape, either, images)
+  assert p == pytest.approx(float(fitted.params[0]))
+  # Wilson's interval, for as many decisions as that variance is worth, of Student's t.
+  t, worth = scipy.stats.t.ppf(0.975, 47), p * (1 - p) / variance
+  ends = np.roots([1 + t**2 / worth, -2 * p - t**2 / worth, p**2])
+  assert (low, high) == pytest.approx((ends.min(), ends.max()))
+
+
+def test_a_shape_bias_is_covered_where_stimuli_share_images_and_where_they_do_not_differ():
+  rng = np.random.default_rng(7)
+  for spread, runs in ((1.0, 400), (0.0, 400)):
+    odds = -1.2 + spread * rng.standard_normal((400_000, 2)).sum(axis=1)
+    truth, covered, by_wilson = float(scipy.special.expit(odds).mean()), 0, 0
+    for _ in range(runs):
+      [(shape, either)], images = crossed(rng, 80, 30, 600, spread)
+      _, low, high = statistics.ratio_of_totals(shape, either, images)
+      covered += low <= truth <= high
+      low, high = statistics.wilson(shape.sum(), either.sum())
+      by_wilson += low <= truth <= high
+    assert 0.92 < covered / runs < 0.99
+    assert by_wilson / runs < 0.85 or spread == 0
+
+
+def test_where_all_is_decided_for_the_shape_an_interval_counts_images_not_decisions():
+  ones, rng = np.ones(600), np.random.default_rng(8)
+  cells = rng.choice(80 * 30, 600, replace=False)
+  value, low, high = statistics.ratio_of_totals(ones, ones, (cells // 30, cells % 30))
+  assert (value, high) == (1.0, 1.0)
+  assert 0.85 < low < scipy.stats.binomtest(600, 600).proportion_ci(method="wilson").low
+  assert np.isnan(statistics.ratio_of_totals(ones, ones, (np.zeros(600), cells))[1:]).all()  # one cluster
+
+
+def test_a_paired_difference_is_covered_and_narrower_than_an_unpaired_one():
+  rng, covered, runs, paired, unpaired = np.random.default_rng(9), 0, 400, [], []
+  for _ in range(runs):
+    pair, images = crossed(rng, 80, 30, 600, spread=1.0, networks=2)
+    _, low, high = statistics.difference_of_ratios(*pair, images)
+    covered += low <= 0 <= high
+    paired.append(high - low)
+    of_each = [statistics.ratio_of_totals(*one, images) for one in pair]
+    unpaired.append(math.hypot(*(high - low for _, low, high in of_each)))
+  assert 0.92 < covered / runs < 0.99
+  assert np.mean(paired) < 0.9 * np.mean(unpaired)
+
+
+def test_the_difference_of_two_accuracies_is_that_of_paired_proportions():
+  """Against the standard error of McNemar's table, with Agresti & Min's one more discordant pair."""
+  first, second = (
+    np.repeat([1.0, 1.0, 0.0, 0.0], (50, 30, 12, 8)),
+    np.repeat([1.0, 0.0, 1.0, 0.0], (50, 30, 12, 8)),
+  )
+  ones = np.ones(100)
+  difference, low, high = statistics.difference_of_ratios((first, ones), (second, ones))
+  error = math.sqrt((30 + 12 - (30 - 12) ** 2 / 100) / 99 / 100 + 1 / 100**2)
+  half = scipy.stats.t.ppf(0.975, 99) * error
+  assert (difference, low, high) == pytest.approx((0.18, 0.18 - half, 0.18 + half))
+
+
+def test_two_networks_that_answer_alike_have_an_interval_too():
+  right = (np.arange(50) < 30).astype(float)
+  difference, low, high = statistics.difference_of_ratios((right, np.ones(50)), (right, np.ones(50)))
+  assert (difference, low) == (0, -high)
+  assert 0.03 < high < 0.06
 
 
 def test_calibration_is_perfect_where_confidence_is_the_accuracy_of_its_bin():

@@ -1,15 +1,26 @@
 """Accuracy on the images as they are: top-1, top-5, by class, by condition, and how well it is calibrated."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from biasjax.data import layouts
+from biasjax.data.classes import class_index
+from biasjax.probes import chance
 from biasjax.probes.base import DECISIONS, Metric, Probe
 from biasjax.probes.decisions import all_classes, sixteen_categories
-from biasjax.statistics import calibration_error, mean, spread_of_classes, wilson
+from biasjax.statistics import (
+  calibration_error,
+  mean,
+  mean_of_intervals,
+  mean_of_shares,
+  mean_over_classes,
+  spread_of_classes,
+  wilson,
+)
 
 CLEAN = "clean"
 REFINED_BIAS = {f"refined_bias_{cue}": cue for cue in layouts.REFINED_BIAS}
@@ -29,23 +40,41 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   """
   table = observations["accuracy"]
   kind = table.attrs.get("labels")
-  rank = table["rank"].to_numpy()
   if kind in ("imagenet_c", "imagenet_cbar"):
     main = corrupted(table, kind)
   elif kind == "model_vs_human":
     main = experiments(table)
-  elif kind in REFINED_BIAS:
-    main = [*refined_bias(table, REFINED_BIAS[kind]), _top(rank, 1), _top(rank, 5, detail=True)]
   else:
-    main = [_top(rank, 1), _top(rank, 5, detail=True)]
+    rank, (guessing,) = table["rank"].to_numpy(), _chances(table)
+    main = refined_bias(table, REFINED_BIAS[kind]) if kind in REFINED_BIAS else []
+    main += [_top(rank, guessing), _top(rank, guessing, k=5, detail=True)]
   several_right = kind == "imagenet_real" or kind in REFINED_BIAS
   return main + calibration(table) + ([] if several_right else by_class(table))
 
 
-def _top(rank: np.ndarray, k: int, name: str = "{dataset}", detail: bool = False) -> Metric:
+def _chances(table: pd.DataFrame, condition: np.ndarray | None = None, conditions: int = 1) -> np.ndarray:
+  labels, answers = table["label"].to_numpy(), table["prediction"].to_numpy()
+  of_stimuli = layouts.REFINED_BIAS.get(REFINED_BIAS.get(table.attrs.get("labels", ""), ""), {})
+  for first, *others in of_stimuli.values():  # of several right classes the first is the label
+    named = [class_index()[wnid] for wnid in others]
+    answers = np.where(np.isin(answers, named), class_index()[first], answers)
+  return chance.of_answers(labels, answers, chance.competing(table.attrs), condition, conditions)
+
+
+def _top(
+  rank: np.ndarray, guessing: float, name: str = "{dataset}", *, k: int = 1, detail: bool = False
+) -> Metric:
   right, n = int((rank < k).sum()), len(rank)
-  low, high = wilson(right, n)
-  return Metric(f"top{k}_acc/{name}", 100 * right / n, 100 * low, 100 * high, n, detail)
+  edges = right / n, *wilson(right, n)
+  return _accuracy(f"top{k}_acc/{name}", edges, n, min(k * float(guessing), 1.0), detail=detail)
+
+
+def _accuracy(
+  name: str, edges: tuple[float, float, float], n: int, guessing: float, *, detail: bool = False
+) -> Metric:
+  """Of an accuracy with its interval, and its chance, all as fractions."""
+  flag = chance.flag(*edges[1:], guessing)
+  return Metric(name, *_percent(edges), n, detail=detail, chance=100 * guessing, flag=flag)
 
 
 def _percent(edges: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -57,34 +86,71 @@ def calibration(table: pd.DataFrame) -> list[Metric]:
   """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood."""
   right = table["rank"].to_numpy() == 0
   error = calibration_error(table["confidence"].to_numpy(), right)
+  brier, nll = (mean(table[name].to_numpy()) for name in ("brier", "nll"))
   return [
     Metric("ece/{dataset}", *error, len(right), detail=True),
-    Metric("brier/{dataset}", *mean(table["brier"].to_numpy()), len(right), detail=True),
-    Metric("nll/{dataset}", *mean(table["nll"].to_numpy()), len(right), detail=True),
+    Metric("brier/{dataset}", *np.clip(brier, 0.0, 2.0).tolist(), len(right), detail=True),
+    Metric("nll/{dataset}", *np.maximum(nll, 0.0).tolist(), len(right), detail=True),
   ]
 
 
 def by_class(table: pd.DataFrame) -> list[Metric]:
   """The worst class and its accuracy, the mean over classes, and the spread between them.
 
-  The worst of many classes looks worse than it is; its interval does not know that it was picked.
+  Intervals of the mean and the spread are about these classes: other images of them, not other classes. The
+  worst of many classes looks worse than it is; its interval does not know that it was picked.
   """
   label, right = table["label"].to_numpy(), table["rank"].to_numpy() == 0
   classes, index = np.unique(label, return_inverse=True)
   n, rights = np.bincount(index), np.bincount(index, right).astype(int)
   worst = int(np.argmin(rights / n))
   low, high = wilson(int(rights[worst]), int(n[worst]))
-  average, spread = _percent(mean(rights / n)), _percent(spread_of_classes(rights, n))
-  name, counts = "class_acc/{dataset}", (int(n[worst]), len(classes))
+  # Answers that are dealt out to the images are right in a class as often as they name it.
+  named = float(np.isin(table["prediction"].to_numpy(), classes).mean()) / len(classes)
+  guessing = max(named, 1 / chance.competing(table.attrs))
+  spread = _percent(spread_of_classes(rights, n))
+  name, of_worst = "class_acc/{dataset}", int(n[worst])
   return [
-    Metric(f"{name}/worst", 100 * rights[worst] / n[worst], 100 * low, 100 * high, counts[0], detail=True),
-    Metric(f"{name}/worst_class", float(classes[worst]), math.nan, math.nan, counts[0], detail=True),
-    Metric(f"{name}/mean", *average, counts[1], detail=True),
-    Metric(f"{name}/sd", *spread, counts[1], detail=True),
+    Metric(f"{name}/worst", 100 * rights[worst] / n[worst], 100 * low, 100 * high, of_worst, detail=True),
+    Metric(f"{name}/worst_class", float(classes[worst]), math.nan, math.nan, of_worst, detail=True),
+    _accuracy(f"{name}/mean", mean_over_classes(rights, n), len(label), guessing, detail=True),
+    Metric(f"{name}/sd", *spread, len(label), detail=True),
   ]
 
 
 # --- ImageNet-C and C-bar ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditioned:
+  """The same images under several conditions.
+
+  Attributes:
+    right: 1, 0 or, where it could not be decoded, NaN: float [images, conditions].
+    conditions: "<corruption>/<severity>" of the columns.
+    chances: float [conditions], fractions.
+  """
+
+  right: np.ndarray
+  conditions: list[str]
+  chances: np.ndarray
+
+  @classmethod
+  def of(cls, table: pd.DataFrame) -> "Conditioned":
+    """From observations whose ids are "<corruption>/<severity>/<image>"."""
+    split = [example_id.split("/", 2) for example_id in table["example_id"].to_list()]
+    condition = pd.Categorical(["/".join(parts[:2]) for parts in split])
+    image = pd.Categorical([parts[2] for parts in split])
+    right = np.full((len(image.categories), len(condition.categories)), np.nan, np.float32)
+    right[image.codes, condition.codes] = table["rank"].to_numpy() == 0
+    chances = _chances(table, np.asarray(condition.codes), len(condition.categories))
+    return cls(right, list(condition.categories), chances)
+
+  def columns(self, corruptions: Iterable[str]) -> list[int] | None:
+    """Those of all severities of `corruptions`, in order; None where one is missing."""
+    wanted = [f"{corruption}/{severity}" for corruption in corruptions for severity in layouts.SEVERITIES]
+    at = {name: column for column, name in enumerate(self.conditions)}
+    return [at[name] for name in wanted] if set(wanted) <= set(at) else None
 
 
 def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
@@ -93,74 +159,66 @@ def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
   top1_acc/<dataset> is the paper's: over all 19 corruptions of C (10 of C-bar). top1_acc/<dataset>/15 and mCE
   are over the 15 that Hendrycks & Dietterich count. A mean is there only if all its conditions are.
   """
-  right, conditions = by_condition(table)
-  names = [f"{corruption}_{severity}" for corruption, severity in (c.split("/") for c in conditions)]
+  of = Conditioned.of(table)
   metrics = []
-  for column, name in enumerate(names):
-    seen = right[:, column][~np.isnan(right[:, column])]
-    metrics.append(_top(1 - seen.astype(int), 1, name, detail=True))
-  of = (*layouts.FIFTEEN, *layouts.EXTRA) if kind == "imagenet_c" else layouts.CBAR
-  means = [_mean_accuracy("top1_acc/{dataset}", right, conditions, of)]
+  for column, name in enumerate(of.conditions):
+    seen = of.right[:, column][~np.isnan(of.right[:, column])]
+    metrics.append(_top(1 - seen.astype(int), of.chances[column], name.replace("/", "_"), detail=True))
+  whole = (*layouts.FIFTEEN, *layouts.EXTRA) if kind == "imagenet_c" else layouts.CBAR
+  means = [_mean_accuracy("top1_acc/{dataset}", of, whole)]
   if kind == "imagenet_c":
-    means.append(_mean_accuracy("top1_acc/{dataset}/15", right, conditions, layouts.FIFTEEN))
-    of_alexnet = {c: error / 100 for c, error in layouts.ALEXNET.items()}
-    for corruption, error_there in of_alexnet.items():
-      error = weighted(right, conditions, {corruption: 1 / error_there})
-      means.append(_error_metric(f"CE/{corruption}", error, len(right), detail=True))
-    mce = weighted(right, conditions, {c: 1 / (len(of_alexnet) * error) for c, error in of_alexnet.items()})
-    means.append(_error_metric("mCE/{dataset}", mce, len(right)))
+    means.append(_mean_accuracy("top1_acc/{dataset}/15", of, layouts.FIFTEEN))
+    for corruption, error in layouts.ALEXNET.items():
+      means.append(_mean_error(f"CE/{corruption}", of, {corruption: error / 100}, detail=True))
+    means.append(_mean_error("mCE/{dataset}", of, {c: error / 100 for c, error in layouts.ALEXNET.items()}))
   return [metric for metric in means if metric] + metrics
 
 
-def by_condition(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-  """Right (1), wrong (0) or not decoded (NaN), float [images, conditions], and the conditions in order."""
-  ids = table["example_id"].to_list()
-  split = [example_id.split("/", 2) for example_id in ids]
-  condition = pd.Categorical(["/".join(parts[:2]) for parts in split])
-  image = pd.Categorical([parts[2] for parts in split])
-  right = np.full((len(image.categories), len(condition.categories)), np.nan, np.float32)
-  right[image.codes, condition.codes] = table["rank"].to_numpy() == 0
-  return right, list(condition.categories)
-
-
 def weighted(
-  right: np.ndarray, conditions: Sequence[str], weights: Mapping[str, float]
+  of: Conditioned, weights: Mapping[str, float], *, of_errors: bool
 ) -> tuple[float, float, float] | None:
-  """sum over corruptions of weight * (mean error over severities), with an interval over images.
+  """sum over corruptions of weight * (mean over severities), with an interval over images.
 
   Args:
-    right: float [images, conditions], NaN where an image could not be decoded.
-    conditions: "<corruption>/<severity>" of the columns.
+    of: the observations.
     weights: corruption -> weight.
+    of_errors: whether it is errors that are weighted, not accuracies.
 
   Returns:
     None where a condition is missing.
   """
-  wanted = [f"{corruption}/{severity}" for corruption in weights for severity in layouts.SEVERITIES]
-  if not set(wanted) <= set(conditions):
+  columns = of.columns(weights)
+  if columns is None:
     return None
-  columns = right[:, [conditions.index(name) for name in wanted]].astype(float)
-  average = np.nanmean(columns, axis=0)
+  right = of.right[:, columns].astype(float)
   # An image that is missing in a condition counts there as the average one.
-  error = 1 - np.where(np.isnan(columns), average, columns)
-  weight = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES)
-  return mean(error @ weight)
+  right = np.where(np.isnan(right), np.nanmean(right, axis=0), right)
+  total = sum(weights.values())
+  share = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES) / total
+  # A sum of shares may leave 1 by what is rounded.
+  value, low, high = mean_of_shares(np.clip((1 - right if of_errors else right) @ share, 0.0, 1.0))
+  return total * value, total * low, total * high
 
 
-def _mean_accuracy(
-  name: str, right: np.ndarray, conditions: Sequence[str], corruptions: Sequence[str]
-) -> Metric | None:
-  error = weighted(right, conditions, dict.fromkeys(corruptions, 1 / len(corruptions)))
-  if error is None:
+def _mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Metric | None:
+  columns = of.columns(corruptions)
+  edges = weighted(of, dict.fromkeys(corruptions, 1.0), of_errors=False)
+  if edges is None or columns is None:
     return None
-  value, low, high = error
-  return Metric(name, 100 * (1 - value), 100 * (1 - high), 100 * (1 - low), len(right))
+  value, low, high = (edge / len(corruptions) for edge in edges)
+  return _accuracy(name, (value, low, high), len(of.right), float(of.chances[columns].mean()))
 
 
-def _error_metric(
-  name: str, error: tuple[float, float, float] | None, n: int, detail: bool = False
+def _mean_error(
+  name: str, of: Conditioned, reference: Mapping[str, float], *, detail: bool = False
 ) -> Metric | None:
-  return Metric(name, *_percent(error), n, detail) if error else None
+  """The mean over corruptions of the error there over that of a reference, in per cent."""
+  weights = {corruption: 1 / (len(reference) * there) for corruption, there in reference.items()}
+  error = weighted(of, weights, of_errors=True)
+  accuracy = _mean_accuracy(name, of, list(reference))
+  if error is None or accuracy is None:
+    return None
+  return Metric(name, *_percent(error), len(of.right), detail=detail, flag=accuracy.flag)
 
 
 # --- REFINED-BIAS ------------------------------------------------------------------------------------------
@@ -169,23 +227,25 @@ def _error_metric(
 def refined_bias(table: pd.DataFrame, cue: str) -> list[Metric]:
   """Mean reciprocal rank of the right class among all 1,000, where only `cue` shows it (Kim et al. 2026).
 
-  Of several right classes the best counts, in the list in which the others still stand. The interval is
-  Student's over images; a row for each of the ten classes of stimuli beside.
+  Of several right classes the best counts, in the list in which the others still stand. The interval is over
+  images (`statistics.mean_of_shares`), chance that of a list in random order; a row for each of the ten
+  classes of stimuli beside.
   """
   reciprocal = 1 / (1 + table["rank"].to_numpy(float))
   of_class = table["example_id"].str.rsplit("/", n=1).str[0].str.rsplit("/", n=1).str[-1].to_numpy()
+  guessing = {of: chance.of_reciprocal_rank(1000, len(layouts.REFINED_BIAS[cue][of])) for of in set(of_class)}
+
+  def metric(name: str, which: np.ndarray, detail: bool) -> Metric:
+    edges, by_chance = (
+      mean_of_shares(reciprocal[which]),
+      float(np.mean([guessing[of] for of in of_class[which]])),
+    )
+    flag = chance.flag(*edges[1:], by_chance)
+    return Metric(name, *edges, int(which.sum()), detail=detail, chance=by_chance, flag=flag)
+
   name = f"refined-bias/{cue}"
-  metrics = [Metric(name, *_within(mean(reciprocal)), len(reciprocal))]
-  for of in sorted(set(of_class)):
-    mine = reciprocal[of_class == of]
-    metrics.append(Metric(f"{name}/{of}", *_within(mean(mine)), len(mine), detail=True))
-  return metrics
-
-
-def _within(edges: tuple[float, float, float]) -> tuple[float, float, float]:
-  """An interval of what lies in [0, 1]."""
-  value, low, high = edges
-  return value, max(low, 0.0), min(high, 1.0)
+  whole = metric(name, np.ones(len(table), bool), detail=False)
+  return [whole, *(metric(f"{name}/{of}", of_class == of, detail=True) for of in sorted(guessing))]
 
 
 # --- model-vs-human ----------------------------------------------------------------------------------------
@@ -197,24 +257,30 @@ def experiments(table: pd.DataFrame) -> list[Metric]:
   top1_acc/ood_mean leaves out undistorted conditions and those that people cannot see either
   (`layouts.NOT_OUT_OF_DISTRIBUTION`), as Geirhos et al. 2021; it is there only if all experiments are.
   """
-  rank = table["rank"].to_numpy()
   condition = np.array([_condition(example_id) for example_id in table["example_id"]])
   experiment = np.array([name.split("/")[0] for name in condition])
+
+  rank, labels, answers = (table[column].to_numpy() for column in ("rank", "label", "prediction"))
+  classes = chance.competing(table.attrs)
+
+  def accuracy(which: np.ndarray, name: str) -> Metric:
+    (guessing,) = chance.of_answers(labels[which], answers[which], classes)
+    return _top(rank[which], guessing, name, detail=True)
+
   metrics, means = [], []
   for name in sorted(set(experiment)):
     mine = experiment == name
-    metrics.append(_top(rank[mine], 1, name, detail=True))
+    metrics.append(accuracy(mine, name))
     if name in layouts.PARAMETRIC:
-      for of_experiment in sorted(set(condition[mine])):
-        metrics.append(_top(rank[condition == of_experiment], 1, of_experiment, detail=True))
+      metrics += [accuracy(condition == of, of) for of in sorted(set(condition[mine]))]
     counted = mine & ~np.isin(condition, list(layouts.NOT_OUT_OF_DISTRIBUTION))
     if counted.any():
-      means.append(_top(rank[counted], 1))
+      means.append(accuracy(counted, name))
   if len(means) == len(layouts.EXPERIMENTS):
-    value = float(np.mean([metric.value for metric in means]))
-    half = math.sqrt(sum(((m.high - m.low) / 2) ** 2 for m in means)) / len(means)
+    edges = (np.array([getattr(m, edge) for m in means]) / 100 for edge in ("value", "low", "high"))
+    guessing = float(np.mean([m.chance for m in means])) / 100
     n = sum(metric.n for metric in means)
-    metrics.insert(0, Metric("top1_acc/ood_mean", value, value - half, value + half, n))
+    metrics.insert(0, _accuracy("top1_acc/ood_mean", mean_of_intervals(*edges), n, guessing))
   return metrics
 
 

@@ -24,6 +24,7 @@ from biasjax.ops.attacks.fab import Fab
 from biasjax.ops.attacks.pgd import Pgd
 from biasjax.ops.attacks.square import Square
 from biasjax.partition import Partition
+from biasjax.probes import chance
 from biasjax.probes.base import Attacked, Metric, Victim
 from biasjax.probes.decisions import Decision
 from biasjax.statistics import wilson
@@ -307,10 +308,19 @@ def _whole(scores: Callable, attack: loop.Attack) -> Callable:
 
 
 def accuracy(observations: pd.DataFrame, condition: str, column: str, *, detail: bool = False) -> Metric:
-  """Accuracy in per cent on what `condition` made of all images, with Wilson's 95 % interval."""
-  right = (observations["rank"][observations["condition"] == condition] == 0).to_numpy()
-  low, high = wilson(int(right.sum()), len(right))
-  return Metric(column, 100 * float(right.mean()), 100 * low, 100 * high, len(right), detail=detail)
+  """Accuracy in per cent on what `condition` made of all images, with Wilson's 95 % interval.
+
+  An attack may go below chance, and that is no flag; what is at chance may be a network that says the same of
+  every image, which no attack can change.
+  """
+  table = observations[observations["condition"] == condition]
+  rank, labels, answers = (table[name].to_numpy() for name in ("rank", "label", "prediction"))
+  right, n = int((rank == 0).sum()), len(rank)
+  low, high = wilson(right, n)
+  guessing = float(chance.of_answers(labels, answers, chance.competing(observations.attrs))[0])
+  flag = chance.flag(low, high, guessing, below=False)
+  numbers = (100 * right / n, 100 * low, 100 * high, n, detail, 100 * guessing, flag)
+  return Metric(column, *numbers)
 
 
 def budgets(probe: str, eps: str, norm: str) -> dict[str, float]:

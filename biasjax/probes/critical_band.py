@@ -8,7 +8,7 @@ published, in whole steps of the noise levels, and once continuously (biasjax/ch
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ from jaxtyping import Array, Float
 
 from biasjax import channels
 from biasjax.channels import Channel
-from biasjax.data.classes import SUBSETS, subset
 from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
+from biasjax.probes import chance
 from biasjax.probes.base import Metric, Probe
 from biasjax.statistics import bootstrap_means, percentile_interval, wilson
 from biasjax.types import Image, RandomKey
@@ -31,7 +31,6 @@ MARGIN = 0.1  # of a repaired pixel to 0 or 1, likewise
 CLEAN = "clean"
 RESAMPLES = 1000  # of the images, for the intervals of the published estimate
 FEWEST_BANDS = 4  # a Gaussian has three parameters
-COMPETING = {"imagenet": 1000, "imagenet_real": 1000, "categories16": 16, "synthetic": 16}
 PROPERTIES = ("bw", "cf", "pns")
 
 
@@ -74,9 +73,13 @@ def summarise(
   )
   outcomes = right[columns].to_numpy(float)
   prefix = f"criticalband{name.removeprefix(NAME)}"
-  metrics = [_accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i]) for i, c in enumerate(columns)]
+  chances = _chances(table, columns)
+  metrics = [
+    _accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i], float(chances[i])) for i, c in enumerate(columns)
+  ]
+  guessing = float(chances[1:].mean())  # what noise leaves
   fitted = channels.fit_psychometric(
-    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), 1 / competing(table.attrs), outcomes
+    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), guessing, outcomes
   )
   lowest = size / 2.0**bands
   for suffix, criterion in (("", 0.5), ("_norm", None)):
@@ -86,17 +89,18 @@ def summarise(
   return metrics
 
 
-def competing(attrs: Mapping) -> int:
-  """How many classes compete, from the `attrs` of observations: guessing is right once in so many."""
-  kind = attrs.get("labels", "imagenet")
-  if kind in SUBSETS:
-    return len(subset(kind))
-  return attrs["classes"] if kind == "classes" else COMPETING[kind]
+def _chances(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+  """Chance in each condition of `columns`."""
+  at = pd.Categorical(table["condition"], categories=columns).codes
+  labels, answers = (table[name].to_numpy()[at >= 0] for name in ("label", "prediction"))
+  return chance.of_answers(labels, answers, chance.competing(table.attrs), at[at >= 0], len(columns))
 
 
-def _accuracy(name: str, right: np.ndarray) -> Metric:
-  low, high = wilson(int(right.sum()), len(right))
-  return Metric(name, 100 * float(right.mean()), 100 * low, 100 * high, len(right), detail=True)
+def _accuracy(name: str, right: np.ndarray, guessing: float) -> Metric:
+  n, hits = len(right), int(right.sum())
+  low, high = wilson(hits, n)
+  numbers = 100 * hits / n, 100 * low, 100 * high, n
+  return Metric(name, *numbers, detail=True, chance=100 * guessing, flag=chance.flag(low, high, guessing))
 
 
 def _published(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from biasjax.data.classes import categories as all_categories
+from biasjax.probes import chance
 from biasjax.probes.base import Metric, Probe
 from biasjax.probes.decisions import drawn_categories, every_class, only, sixteen_categories
 from biasjax.recorded import trials
@@ -23,31 +24,55 @@ NAME = "shape"
 def summarise(
   observations: Mapping[str, pd.DataFrame], *, name: str, competing: tuple[str, ...] | None
 ) -> list[Metric]:
-  """Shape bias, overall and for each shape category, and cue accuracy, with Wilson's 95 % intervals.
+  """Shape bias, overall and for each shape category, and cue accuracy, with 95 % intervals of `trials.count`.
 
-  The bias says little where cue accuracy, the share of decisions for either cue, is low. `n` counts the
-  decisions that a bias rests on, and the stimuli for accuracies.
+  The bias says little where cue accuracy, the share of decisions for either cue, is low, and is flagged where
+  that cannot be told from chance. `n` counts the decisions that a bias rests on, and the stimuli for
+  accuracies.
   """
-  decisions = trials.from_observations(observations[name])
-  competing = competing or trials.category_names(observations[name])
+  table = observations[name]
+  # Each drawn picture is drawn by itself, whatever its name.
+  crossed = table.attrs.get("labels") != "synthetic_conflict"
+  decisions = trials.from_observations(table)
+  competing = competing or trials.category_names(table)
   decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
   variant = name.removeprefix(NAME)
   # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
   column, stimuli = f"shape-bias{variant}", f"cue-conflict{variant}"
-  counts = trials.count(decisions)
+  counts, guessing, flag = _judged(decisions, competing, crossed)
   metrics = [
-    Metric(column, *counts.shape_bias, counts.n_shape + counts.n_texture),
-    Metric(f"{stimuli}/accuracy", *counts.cue_accuracy, counts.n_conflict),
+    Metric(column, *counts.shape_bias, counts.n_shape + counts.n_texture, flag=about_cues(flag)),
+    Metric(f"{stimuli}/accuracy", *counts.cue_accuracy, counts.n_conflict, chance=guessing, flag=flag),
     # Where categories are left out, how many stimuli remain belongs beside the bias.
     _count(f"{stimuli}/n_conflict", counts.n_conflict, counts.n_conflict, detail=name == NAME),
     _count(f"{stimuli}/n_shape", counts.n_shape, counts.n_conflict),
     _count(f"{stimuli}/n_texture", counts.n_texture, counts.n_conflict),
   ]
   for category in competing:
-    of_category = trials.count(decisions[decisions["shape"] == category])
-    n = of_category.n_shape + of_category.n_texture
-    metrics.append(Metric(f"{column}/{category}", *of_category.shape_bias, n, detail=True))
+    of_category, _, flag = _judged(decisions[decisions["shape"] == category], competing, crossed)
+    n, name_of = of_category.n_shape + of_category.n_texture, f"{column}/{category}"
+    metrics.append(Metric(name_of, *of_category.shape_bias, n, detail=True, flag=about_cues(flag)))
   return metrics
+
+
+def _judged(
+  decisions: pd.DataFrame, competing: tuple[str, ...], crossed: bool
+) -> tuple[trials.CueConflict, float, str]:
+  """What was decided, the chance that a decision is for either cue, and the flag of the cue accuracy."""
+  counts = trials.count(decisions, crossed=crossed)
+  conflict = decisions[decisions["shape"] != decisions["texture"]]
+  index = {name: i for i, name in enumerate(dict.fromkeys([*competing, *conflict["response"]]))}
+  shape, texture, answers = (
+    conflict[column].map(index).to_numpy(int) for column in ("shape", "texture", "response")
+  )
+  # No answer is for both, so that the chances add up.
+  guessing = sum(float(chance.of_answers(cue, answers, len(competing))[0]) for cue in (shape, texture))
+  return counts, guessing, chance.flag(*counts.cue_accuracy[1:], guessing)
+
+
+def about_cues(flag: str) -> str:
+  """What the flag of the cue accuracy says of a bias."""
+  return f"decisions for either cue {flag}" if flag else ""
 
 
 def _count(name: str, value: int, n: int, detail: bool = True) -> Metric:

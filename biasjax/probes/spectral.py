@@ -1,21 +1,24 @@
 """Spectral bias: how much accuracy survives when only low, or only high, frequencies are left.
 
 Gavrikov & Keuper, CVPR 2024. Conditions are "low/c" and "high/c" for 11 cutoffs c, the share of the frequency
-axis that is kept. Reported are ratios to the accuracy on the clean images, and the accuracies themselves.
+axis that is kept. Reported are ratios to the accuracy on the clean images, as published and chance-corrected,
+and the accuracies themselves.
 
 Published by default. Options, each a probe of its own with columns of its own (docs/probes.md):
 mask=symmetric or mask=radial instead of the half-open square block, keep_mean=yes for a high-pass that
 clipping does not rectify.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops import fourier
+from biasjax.probes import chance
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
 from biasjax.statistics import ratio_of_means, wilson
@@ -36,49 +39,90 @@ def radius(band: str, cutoff: float, size: int) -> int:
   return int((cutoff if band == "low" else 1 - cutoff) * (size // 2))
 
 
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What a network said under one condition.
+
+  Attributes:
+    right: float [images], 1 or 0 (top-1).
+    chance: a fraction, `chance.of_answers`.
+    flag: what the accuracy says about chance.
+  """
+
+  right: np.ndarray
+  chance: float
+  flag: str
+
+  @classmethod
+  def of(cls, table: pd.DataFrame, ids: pd.Index, classes: int) -> "Asked":
+    """From the observations of the condition, in the order of the example `ids`."""
+    if not np.array_equal(table["example_id"], ids):
+      table = table.set_index("example_id").loc[ids]
+    labels, answers, rank = (table[name].to_numpy() for name in ("label", "prediction", "rank"))
+    guessing = float(chance.of_answers(labels, answers, classes)[0])
+    right = rank == 0
+    return cls(right.astype(float), guessing, chance.flag(*wilson(int(right.sum()), len(right)), guessing))
+
+
 def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral") -> list[Metric]:
   """Ratios of clean accuracy for each condition, their means LPP and HPP over cutoffs .1 to .5; accuracies.
 
-  Intervals (95 %) are of a ratio of two accuracies over the same images, by the delta method; of accuracies
-  (per cent) Wilson's. Ratios are NaN for a model that has no clean image right.
+  Each ratio also chance-corrected: (accuracy - chance) / (clean accuracy - chance). Intervals (95 %) are of a
+  ratio of two accuracies over the same images (`statistics.ratio_of_means`); of accuracies (per cent)
+  Wilson's. Ratios are NaN for a model that has no clean image right, corrected ones where the clean accuracy
+  cannot be told from chance; a ratio of accuracies that cannot is flagged.
   """
   variant = name.removeprefix("spectral")
-  clean = _right(observations["accuracy"], CLEAN)
+  clean_table = observations["accuracy"]
+  clean_table = clean_table[clean_table["condition"] == CLEAN]
+  ids, classes = pd.Index(clean_table["example_id"]), chance.competing(observations["accuracy"].attrs)
+  clean = Asked.of(clean_table, ids, classes)
   by_condition = dict(list(observations[name].groupby("condition", sort=False)))
-  metrics, accuracies = [], []
+  ratios, accuracies, biases = [], [], {}
   for band, column in COLUMNS.items():
-    right = {c: _right(by_condition[f"{band}/{c}"], f"{band}/{c}").reindex(clean.index) for c in CUTOFFS}
-    named = {f"metric/bandpass{variant}/{column}/{c}": right[c] for c in CUTOFFS}
-    bias = f"{BIASES[band]}{variant}"
-    named[bias] = sum(right[c] for c in BIAS_CUTOFFS) / len(BIAS_CUTOFFS)
-    for metric, values in named.items():
-      value, low, high = ratio_of_means(values.to_numpy(float), clean.to_numpy(float))
-      metrics.append(Metric(metric, value, low, high, len(clean), detail=metric != bias))
-    for c, of_condition in right.items():
-      n, hits = len(of_condition), int(of_condition.sum())
-      low, high = wilson(hits, n)
-      metric = f"top1_acc/bandpass{variant}/{column}/{c}"
-      accuracies.append(Metric(metric, 100 * hits / n, 100 * low, 100 * high, n, detail=True))
-  return metrics + accuracies + [_bias(observations[name], len(clean), variant)]
+    asked = {c: Asked.of(by_condition[f"{band}/{c}"], ids, classes) for c in CUTOFFS}
+    for c, of in asked.items():
+      ratios += _ratios(f"metric/bandpass{variant}/{column}/{c}", [of], clean, detail=True)
+      accuracies.append(_accuracy(f"top1_acc/bandpass{variant}/{column}/{c}", of))
+    biases[band] = [asked[c] for c in BIAS_CUTOFFS]
+    ratios += _ratios(f"{BIASES[band]}{variant}", biases[band], clean, detail=False)
+  high, low = (_mean(biases[band]) for band in ("high", "low"))
+  share = ratio_of_means(high, high + low, largest=1.0)
+  flag = _flag([*biases["high"], *biases["low"]])
+  bias = Metric(f"spectral-bias{variant}", *share, len(ids), detail=True, flag=flag)
+  return [*ratios, *accuracies, bias]
 
 
-def _bias(table: pd.DataFrame, n: int, variant: str) -> Metric:
-  """HPP / (LPP + HPP), the share of high frequencies in what survives, with a delta-method interval."""
-  conditions = {band: [f"{band}/{c}" for c in BIAS_CUTOFFS] for band in COLUMNS}
-  high, low = (
-    (table[table["condition"].isin(conditions[band])]["rank"] == 0)
-    .groupby(table["example_id"])
-    .mean()
-    .to_numpy(float)
-    for band in ("high", "low")
-  )
-  return Metric(f"spectral-bias{variant}", *ratio_of_means(high, high + low), n, detail=True)
+def _mean(asked: Sequence[Asked]) -> np.ndarray:
+  return np.mean([of.right for of in asked], axis=0)
 
 
-def _right(table: pd.DataFrame, condition: str) -> pd.Series:
-  """Whether each example is right (top-1) under `condition`, indexed by example id."""
-  table = table[table["condition"] == condition]
-  return (table["rank"] == 0).set_axis(table["example_id"])
+def _flag(asked: Sequence[Asked]) -> str:
+  """Of how many conditions the accuracy says nothing."""
+  flags = [of.flag for of in asked if of.flag]
+  if not flags or len(asked) == 1:
+    return f"accuracy {flags[0]}" if flags else ""
+  return f"accuracy not above chance in {len(flags)} of {len(asked)} conditions"
+
+
+def _ratios(name: str, asked: Sequence[Asked], clean: Asked, *, detail: bool) -> list[Metric]:
+  """The ratio of (the mean of) accuracies to the clean one, as it is and chance-corrected."""
+  right, guessing = _mean(asked), float(np.mean([of.chance for of in asked]))
+  flags = [f"clean accuracy {clean.flag}" if clean.flag else "", _flag(asked)]
+  n, flag = len(right), "; ".join(filter(None, flags))
+  # Of what lies above chance the interval says itself whether there is anything.
+  corrected = ratio_of_means(right, clean.right, chance=(guessing, clean.chance))
+  return [
+    Metric(name, *ratio_of_means(right, clean.right), n, detail=detail, flag=flag),
+    Metric(f"{name}/chance-corrected", *corrected, n, detail=True, flag=flags[0]),
+  ]
+
+
+def _accuracy(name: str, of: Asked) -> Metric:
+  n, hits = len(of.right), int(of.right.sum())
+  low, high = wilson(hits, n)
+  numbers = 100 * hits / n, 100 * low, 100 * high, n
+  return Metric(name, *numbers, detail=True, chance=100 * of.chance, flag=of.flag)
 
 
 def make(size: int = 224, *, mask: str = "half-open", keep_mean: str = "no") -> Probe:

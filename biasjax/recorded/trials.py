@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from biasjax.data.classes import conflict_categories, cues
-from biasjax.statistics import error_consistency, ratio_of_totals, wilson
+from biasjax.errors import BiasjaxError
+from biasjax.statistics import difference_of_ratios, error_consistency, ratio_of_totals, wilson
 
 COLUMNS = ["file", "n_conflict", "n_shape", "n_texture", "shape_bias", "low", "high"]
 PAIRS = ["first", "second", "n", "kappa", "low", "high", "first_n", "second_n"]
 PEOPLE = "people"
+IMAGES = r"(?:^|_)([a-z]+\d+)-([a-z]+\d+)(?:\.[A-Za-z]+)?$"  # which a stimulus is made of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,33 +31,81 @@ class CueConflict:
   Attributes:
     n_conflict: trials whose shape and texture differ.
     n_shape, n_texture: of these, decisions for the shape and for the texture.
+    shape_bias: (share, low, high): shape decisions among those for either, with a 95 % interval; NaN without
+      any.
+    cue_accuracy: likewise decisions for either cue among all: how much the bias is about.
   """
 
   n_conflict: int
   n_shape: int
   n_texture: int
-
-  @property
-  def shape_bias(self) -> tuple[float, float, float]:
-    """Shape decisions among those for either, with Wilson's interval (95 %); NaN without any."""
-    decided = self.n_shape + self.n_texture
-    return (self.n_shape / decided if decided else math.nan, *wilson(self.n_shape, decided))
-
-  @property
-  def cue_accuracy(self) -> tuple[float, float, float]:
-    """Decisions for either cue among all, with Wilson's interval: how much the bias is about."""
-    decided = self.n_shape + self.n_texture
-    return (decided / self.n_conflict if self.n_conflict else math.nan, *wilson(decided, self.n_conflict))
+  shape_bias: tuple[float, float, float]
+  cue_accuracy: tuple[float, float, float]
 
 
-def count(decisions: pd.DataFrame) -> CueConflict:
-  """Counts decisions; trials whose shape is their texture (80 of the 1,280 stimuli) are left out."""
+def count(decisions: pd.DataFrame, *, crossed: bool = True) -> CueConflict:
+  """Counts decisions; trials whose shape is their texture (80 of the 1,280 stimuli) are left out.
+
+  Stimuli are shape images crossed with texture images (160 with 48, of Geirhos et al.), and decisions about
+  one image go together: intervals are clustered both ways (`statistics.ratio_of_totals`) where the names of
+  the stimuli say which images they are made of, and Wilson's where they do not.
+
+  Args:
+    decisions: as above.
+    crossed: False where stimuli of one name share no image.
+  """
   conflict = decisions[decisions["shape"] != decisions["texture"]]
+  shape, texture, images = _cues_of(conflict)
+  images = images if crossed else ()
   return CueConflict(
-    n_conflict=len(conflict),
-    n_shape=int((conflict["response"] == conflict["shape"]).sum()),
-    n_texture=int((conflict["response"] == conflict["texture"]).sum()),
+    len(conflict),
+    int(shape.sum()),
+    int(texture.sum()),
+    _share(shape, shape + texture, images),
+    _share(shape + texture, np.ones(len(conflict)), images),
   )
+
+
+def difference(
+  first: pd.DataFrame, second: pd.DataFrame, *, crossed: bool = True
+) -> tuple[float, float, float, int]:
+  """Shape bias of one observer less that of another, on the stimuli that both have decided about.
+
+  Args:
+    first, second: decisions, a row for each stimulus.
+    crossed: as for `count`.
+
+  Returns:
+    (difference, low, high, stimuli), the interval paired (`statistics.difference_of_ratios`).
+
+  Raises:
+    BiasjaxError: a stimulus is there twice.
+  """
+  tables = [table[table["shape"] != table["texture"]].set_index("image") for table in (first, second)]
+  if not all(table.index.is_unique for table in tables):
+    raise BiasjaxError(
+      "shape biases are compared stimulus by stimulus, but one is there twice: keep one decision"
+    )
+  both = tables[0].index.intersection(tables[1].index)
+  counts = [_cues_of(table.loc[both].reset_index()) for table in tables]
+  (shape, texture, images), (other_shape, other_texture, _) = counts
+  pair = (shape, shape + texture), (other_shape, other_shape + other_texture)
+  return *difference_of_ratios(*pair, images if crossed else ()), len(both)
+
+
+def _cues_of(conflict: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+  """Decided for the shape, for the texture (0 or 1 each), and the names of the images of either, if known."""
+  shape, texture = ((conflict["response"] == conflict[cue]).to_numpy(float) for cue in ("shape", "texture"))
+  names = conflict["image"].astype(str).str.extract(IMAGES)
+  known = len(names) and names.notna().all(axis=None)
+  return shape, texture, tuple(names[cue].to_numpy(str) for cue in names) if known else ()
+
+
+def _share(chosen: np.ndarray, of: np.ndarray, images: Sequence[np.ndarray]) -> tuple[float, float, float]:
+  if images:
+    return ratio_of_totals(chosen, of, images)
+  n = int(of.sum())
+  return (float(chosen.sum() / n) if n else math.nan, *wilson(int(chosen.sum()), n))
 
 
 def category_names(observations: pd.DataFrame) -> tuple[str, ...]:
@@ -109,13 +159,13 @@ def summarise(files: Mapping[str, pd.DataFrame], people: Sequence[pd.DataFrame])
     people: each person's decisions, whatever files they are in.
 
   Returns:
-    Columns `COLUMNS`. Intervals are Wilson's over decisions; that of the people together is over people, who
+    Columns `COLUMNS`. Intervals are those of `count`; that of the people together is over people, who
     differ more among each other than their decisions do.
   """
   rows = []
   for name, decisions in files.items():
     counts = count(decisions)
-    rows.append((name, *dataclasses.astuple(counts), *counts.shape_bias))
+    rows.append((name, counts.n_conflict, counts.n_shape, counts.n_texture, *counts.shape_bias))
   if len(people) > 1:
     counted = [count(decisions) for decisions in people]
     shape = np.array([float(p.n_shape) for p in counted])

@@ -201,6 +201,8 @@ def test_accuracy_after_each_attack_follows_from_what_broke_what():
     {
       "condition": "eps=4",
       "rank": [0, 3, 1, 2, 5],
+      "label": range(5),
+      "prediction": [0, 9, 9, 9, 9],
       "broken_by": ["", "clean", "apgd-ce", "square", "apgd-t"],
     }
   )

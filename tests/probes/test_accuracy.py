@@ -7,19 +7,23 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 
 from biasjax.data import datasets, layouts
+from biasjax.data.classes import class_index
 from biasjax.probes import accuracy
 
 
 def observed(ids, right, kind="imagenet", label=None, confidence=None) -> dict[str, pd.DataFrame]:
   """Observations of one condition; `right` is 0 or 1 for each id."""
   n, right = len(ids), np.asarray(right, bool)
+  label = np.zeros(n, int) if label is None else np.asarray(label)
   table = pd.DataFrame(
     {
       "example_id": ids,
-      "label": np.zeros(n, int) if label is None else label,
+      "label": label,
+      "prediction": np.where(right, label, (label + 1) % 16),
       "rank": np.where(right, 0, 7),
       "confidence": np.full(n, 0.5, np.float32) if confidence is None else confidence,
       "nll": np.linspace(0.1, 2, n, dtype=np.float32),
@@ -98,8 +102,37 @@ def test_an_interval_of_c_knows_that_conditions_share_their_images():
   ids = [f"{condition}/n01440764/{i}.JPEG" for condition in conditions for i in range(200)]
   low, value, high = intervals(observed(ids, np.tile(right, 95), "imagenet_c"))["top1_acc/{dataset}"]
   assert value == pytest.approx(60)
-  half = 1.972 * math.sqrt(0.6 * 0.4 / 199)  # Student's t with 199 degrees of freedom
-  assert (low, high) == pytest.approx((60 - 100 * half, 60 + 100 * half), abs=0.01)
+  of_images = scipy.stats.binomtest(120, 200).proportion_ci(method="wilson")
+  assert (low, high) == pytest.approx((100 * of_images.low, 100 * of_images.high), abs=0.01)
+
+
+@pytest.mark.parametrize("right", [0, 1, 3])
+def test_no_interval_of_an_accuracy_leaves_0_to_100(right):
+  """Of one to three images, all right, some, or none."""
+  conditions = datasets.get("imagenet_c").conditions
+  ids = [f"{condition}/n01440764/{i}.JPEG" for condition in conditions for i in range(3)]
+  of_c = observed(ids, np.tile(np.arange(3) < right, len(conditions)), "imagenet_c")
+  plain = observed(["a", "b", "c"], np.arange(3) < right, label=[0, 1, 2])
+  people = observed(stimuli(), np.arange(len(stimuli())) % 40 < 13 * right, "model_vs_human")
+  for observations in (of_c, plain, people):
+    found = intervals(observations)
+    for name in (n for n in found if n.startswith("top1_acc") or n.endswith("/mean")):
+      low, value, high = found[name]
+      assert 0 <= low <= value <= high <= 100, name
+      assert high - low > 0.3, name
+
+
+def test_the_mean_over_classes_is_about_these_classes():
+  """Other images of the same classes: as wide as top-1 itself, however much classes differ."""
+  rng = np.random.default_rng(0)
+  label = np.repeat(np.arange(300), 50)
+  right = rng.uniform(size=len(label)) < np.repeat(rng.beta(2.5, 1, 300), 50)
+  found = intervals(observed(range(len(label)), right, label=label))
+  (low, value, high), (top_low, top, top_high) = (
+    found[name] for name in ("class_acc/{dataset}/mean", "top1_acc/{dataset}")
+  )
+  assert value == pytest.approx(top)
+  assert 0.8 < (high - low) / (top_high - top_low) < 1.0  # classes that are known explain some of it
 
 
 def test_an_undecodable_image_of_c_does_not_move_the_other_conditions():
@@ -182,6 +215,86 @@ def test_conditions_left_out_are_undistorted_or_beyond_people(reference):
   assert undistorted | beyond == layouts.NOT_OUT_OF_DISTRIBUTION
 
 
+# Chance
+
+
+def metrics(observations):
+  return {metric.name: metric for metric in accuracy.summarise(observations)}
+
+
+def answered(label, answers, kind="imagenet"):
+  """Observations of a network that gives `answers`."""
+  label, answers = np.asarray(label), np.asarray(answers)
+  observations = observed(range(len(label)), label == answers, kind, label)
+  observations["accuracy"]["prediction"] = answers
+  return observations
+
+
+@pytest.mark.parametrize(
+  ("kind", "classes", "chance"), [("imagenet", 1000, 0.1), ("synthetic", 16, 6.25), ("imagenette", 10, 10.0)]
+)
+def test_chance_is_one_in_the_classes_that_compete_where_all_have_equally_many_images(kind, classes, chance):
+  label = np.repeat(np.arange(classes), 4)
+  rng = np.random.default_rng(0)
+  for answers in (label, rng.integers(classes, size=len(label)), np.zeros(len(label), int)):
+    found = metrics(answered(label, answers, kind))
+    assert found["top1_acc/{dataset}"].chance == pytest.approx(chance)
+    assert found["top5_acc/{dataset}"].chance == pytest.approx(5 * chance)
+    assert found["class_acc/{dataset}/mean"].chance == pytest.approx(chance)
+
+
+def test_a_network_that_only_ten_classes_can_win_has_a_chance_of_a_tenth_on_these():
+  rng = np.random.default_rng(0)
+  ten = rng.choice(1000, 10, replace=False)
+  label = np.repeat(ten, 50)
+  found = metrics(answered(label, rng.choice(ten, len(label))))
+  guess = found["top1_acc/{dataset}"]
+  assert guess.chance == pytest.approx(10)
+  assert guess.flag == "cannot be told from chance"
+  # So has one that always says the same of them, and one that guesses among all 1,000 has not.
+  assert metrics(answered(label, np.full(500, ten[3])))["top1_acc/{dataset}"].chance == pytest.approx(10)
+  assert metrics(answered(label, rng.integers(1000, size=500)))["top1_acc/{dataset}"].chance < 0.3
+
+
+def test_chance_is_what_answers_get_when_they_are_dealt_out():
+  """Of classes and answers of unequal frequency, against shuffling them."""
+  rng = np.random.default_rng(1)
+  label = rng.choice(16, 800, p=np.arange(1, 17) / 136)
+  answers = np.where(rng.uniform(size=800) < 0.4, label, rng.integers(8, 16, size=800))
+  dealt = np.mean([(rng.permutation(answers) == label).mean() for _ in range(2000)])
+  found = metrics(answered(label, answers, "synthetic"))["top1_acc/{dataset}"]
+  assert found.chance == pytest.approx(100 * dealt, abs=0.1)
+  assert found.flag == ""
+
+
+def test_accuracy_below_chance_is_said_to_be_below():
+  label = np.repeat(np.arange(16), 50)
+  found = metrics(answered(label, (label + 1) % 16, "synthetic"))["top1_acc/{dataset}"]
+  assert (found.value, found.flag) == (0, "below chance")
+
+
+def test_an_answer_of_any_right_class_counts_for_chance():
+  """A network that calls every stimulus an elephant of Africa, or of Asia, says one thing."""
+  wnids = [wnids[0] for wnids in layouts.REFINED_BIAS["texture"].values() for _ in range(20)]
+  label = np.array([class_index()[wnid] for wnid in wnids])
+  elephants = np.resize([class_index()[wnid] for wnid in layouts.REFINED_BIAS["texture"]["elephant"]], 200)
+  observations = answered(label, elephants, "refined_bias_texture")
+  observations["accuracy"]["example_id"] = ["elephant/1.png"] * 200
+  assert metrics(observations)["top1_acc/{dataset}"].chance == pytest.approx(10)
+
+
+def test_each_condition_and_mean_of_a_benchmark_has_its_chance():
+  errors = dict.fromkeys((*layouts.FIFTEEN, *layouts.EXTRA), 0.4) | {"fog": 1.0}
+  found = metrics(corrupted(errors))
+  assert found["top1_acc/contrast_2"].chance >= 0.1
+  assert found["top1_acc/{dataset}"].chance >= 0.1
+  assert math.isnan(found["mCE/{dataset}"].chance)  # no accuracy
+  assert found["top1_acc/fog_2"].flag == found["CE/fog"].flag == "cannot be told from chance"
+  ids = stimuli()
+  found = metrics(observed(ids, np.arange(len(ids)) % 16 == 0, "model_vs_human"))
+  assert found["top1_acc/edge"].chance >= 6.25
+
+
 # Calibration and classes
 
 
@@ -242,6 +355,10 @@ def test_refined_bias_is_the_mean_reciprocal_rank():
   assert found["refined-bias/shape/clock"].value == pytest.approx(5 / 8)
   assert found["refined-bias/shape/clock"].n == 2
   assert all(0 <= m.low <= m.value <= m.high <= 1 for m in found.values())
-  names = values(observed(ids, [1, 0, 0, 1], "refined_bias_texture"))
+  # In a random order: the harmonic mean for one right class, drawn for the three clocks.
+  orders = np.argsort(np.random.default_rng(0).random((20_000, 1000)), axis=1)[:, :3].min(axis=1)
+  assert found["refined-bias/shape/ipod"].chance == pytest.approx((1 / np.arange(1, 1001)).sum() / 1000)
+  assert found["refined-bias/shape/clock"].chance == pytest.approx((1 / (1 + orders)).mean(), rel=0.1)
+  names = values(observed(["zebra/1.png", "tiger/2.png"] * 2, [1, 0, 0, 1], "refined_bias_texture"))
   assert {"refined-bias/texture", "top1_acc/{dataset}"} <= set(names)
   assert not any("class_acc" in name for name in names)

@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,6 @@ from PIL import Image
 from biasjax import probes
 from biasjax.errors import BiasjaxError
 from biasjax.probes import critical_band
-from biasjax.probes.base import DECISIONS
 from made_images import pixels as made_pixels
 from oracles import perturbed, published_repair
 
@@ -82,7 +80,9 @@ def test_noise_differs_between_images_and_conditions(pictures):
   np.testing.assert_array_equal(one[..., 0], one[..., 2])
 
 
-def table(accuracy: np.ndarray, n: int, sds=SDS, *, labels="imagenet") -> dict[str, pd.DataFrame]:
+def table(
+  accuracy: np.ndarray, n: int, sds=SDS, *, labels="imagenet", classes=1000
+) -> dict[str, pd.DataFrame]:
   """Observations of n images with the accuracies [1 + SDs, 7], rows from SD 0."""
   rng = np.random.default_rng(0)
   columns = {"clean": accuracy[0, 0]}
@@ -93,8 +93,10 @@ def table(accuracy: np.ndarray, n: int, sds=SDS, *, labels="imagenet") -> dict[s
     frames.append(
       pd.DataFrame({"condition": condition, "example_id": np.arange(n).astype(str), "rank": 1 - right})
     )
+    frames[-1]["label"] = np.arange(n) % classes
+    frames[-1]["prediction"] = (frames[-1]["label"] + 1 - right) % classes
   observed = pd.concat(frames, ignore_index=True)
-  observed.attrs["labels"] = labels
+  observed.attrs["labels"] = "imagenet"
   return observed
 
 
@@ -171,10 +173,3 @@ def test_senseless_noise_levels_are_refused(sds):
 def test_images_too_small_for_a_channel_are_refused():
   with pytest.raises(BiasjaxError, match="too few for a channel"):
     critical_band.make(16)
-
-
-@pytest.mark.parametrize("kind", DECISIONS)
-def test_chance_is_one_among_the_classes_that_compete(kind):
-  outputs = 16 if kind == "synthetic" else 1000
-  scores = np.asarray(DECISIONS[kind](jnp.zeros((1, outputs))))
-  assert critical_band.competing({"labels": kind, "classes": outputs}) == np.isfinite(scores).sum()

@@ -64,7 +64,15 @@ def observations(
 
   def table(rows):
     frames = [
-      pd.DataFrame({"condition": c, "example_id": [f"{i}" for i in range(len(r))], "rank": 1 - np.array(r)})
+      pd.DataFrame(
+        {
+          "condition": c,
+          "example_id": [f"{i}" for i in range(len(r))],
+          "rank": 1 - np.array(r),
+          "label": np.arange(len(r)) % 16,
+          "prediction": (np.arange(len(r)) + 1 - np.array(r)) % 16,
+        }
+      )
       for c, r in rows.items()
     ]
     return pd.concat(frames, ignore_index=True)
@@ -89,7 +97,10 @@ def test_metrics_are_ratios_of_clean_accuracy():
 def test_order_of_the_observations_does_not_matter():
   tables = observations({"low/0.1": [1, 0, 0, 1, 0], "high/0.5": [0, 0, 1, 1, 1]}, clean=[1, 1, 0, 1, 0])
   shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
-  assert spectral.summarise(shuffled) == spectral.summarise(tables)
+  for found, expected in zip(spectral.summarise(shuffled), spectral.summarise(tables), strict=True):
+    assert (found.name, found.flag) == (expected.name, expected.flag)
+    numbers = [(m.value, m.low, m.high, m.chance) for m in (found, expected)]
+    np.testing.assert_allclose(*numbers, rtol=1e-12)
 
 
 def test_accuracies_stand_beside_the_ratios():
@@ -101,6 +112,61 @@ def test_accuracies_stand_beside_the_ratios():
   # Means over .1 to .5: LPP 2/4/5, HPP 2/4/5.
   assert found["spectral-bias"].value == pytest.approx(0.5)
   assert found["spectral-bias"].low < 0.5 < found["spectral-bias"].high
+
+
+def guessed(known: dict[str, float], n: int = 1600, seed: int = 0):
+  """Right where an image is known (the same ones first), else by guessing; `known` are shares."""
+  rng, label = np.random.default_rng(seed), np.arange(n) % 16
+  order = rng.permutation(n)
+
+  def answers(share):
+    said = rng.integers(16, size=n)
+    said[order[: round(share * n)]] = label[order[: round(share * n)]]
+    return said
+
+  def table(of):
+    frames = []
+    for condition, share in of.items():
+      said = answers(share)
+      frames.append(
+        pd.DataFrame({"condition": condition, "example_id": np.arange(n).astype(str), "label": label})
+      )
+      frames[-1]["prediction"], frames[-1]["rank"] = said, np.where(said == label, 0, 5)
+    joined = pd.concat(frames, ignore_index=True)
+    joined.attrs["labels"] = "synthetic"
+    return joined
+
+  conditions = {c: known.get(c, 0.0) for c in probes.get("spectral").conditions}
+  return {"accuracy": table({"clean": known["clean"]}), "spectral": table(conditions)}
+
+
+def test_chance_makes_a_ratio_but_no_corrected_one():
+  """Nothing is known of what is high-passed: HPP is chance over clean accuracy, and says so."""
+  known = {"clean": 0.4, **dict.fromkeys(("low/0.1", "low/0.2", "low/0.3", "low/0.4", "low/0.5"), 0.2)}
+  found = {metric.name: metric for metric in spectral.summarise(guessed(known))}
+  clean = 0.4 + 0.6 / 16
+  assert found["HPP"].value == pytest.approx(1 / 16 / clean, abs=0.03)
+  assert found["HPP"].flag == "accuracy not above chance in 5 of 5 conditions"
+  corrected = found["HPP/chance-corrected"]
+  assert corrected.low < 0 < corrected.high
+  assert corrected.high < 0.1
+  assert found["metric/bandpass/HFC/0.3"].flag == "accuracy cannot be told from chance"
+  assert found["LPP"].flag == found["LPP/chance-corrected"].flag == ""
+  assert found["LPP"].value > 0.51
+  of_known = found["LPP/chance-corrected"]
+  assert of_known.low < 0.5 < of_known.high
+  assert of_known.value == pytest.approx((found["LPP"].value * clean - 1 / 16) / (clean - 1 / 16), abs=0.02)
+  assert found["top1_acc/bandpass/LFC/0.1"].chance == pytest.approx(6.25)
+  assert found["spectral-bias"].flag == "accuracy not above chance in 5 of 10 conditions"
+
+
+def test_a_network_at_chance_has_no_corrected_ratios_and_flagged_ones():
+  found = {metric.name: metric for metric in spectral.summarise(guessed({"clean": 0.0}))}
+  for name in ("LPP", "HPP", "metric/bandpass/HFC/0.3"):
+    assert found[name].value > 0.5
+    assert found[name].flag.startswith("clean accuracy cannot be told from chance; accuracy")
+    assert np.isnan(found[f"{name}/chance-corrected"].value)
+    assert found[f"{name}/chance-corrected"].flag == "clean accuracy cannot be told from chance"
 
 
 VARIANTS = ("spectral:mask=symmetric", "spectral:mask=radial", "spectral:keep_mean=yes")
