@@ -272,9 +272,9 @@ def sensitivities(log2_sd: np.ndarray) -> np.ndarray:
   return math.log2(STRONGEST) + 0.5 - log2_sd
 
 
-def no_fit(fitted: Psychometric) -> ContinuousFit:
+def no_fit(bands: int) -> ContinuousFit:
   """What is known of an observer that has no thresholds: nothing."""
-  missing = np.full(fitted.bands, math.nan)
+  missing = np.full(bands, math.nan)
   return ContinuousFit(missing, missing, missing, UNDETERMINED, UNDETERMINED, UNDETERMINED, math.nan)
 
 
@@ -298,7 +298,7 @@ def fit_channel(
     lambda theta: log_thresholds(theta, chance, criterion), fitted.theta, fitted.covariance
   )
   if not np.isfinite(covariance).all():
-    return no_fit(fitted)
+    return no_fit(bands)
   error = np.sqrt(np.diag(covariance))
   sd, sd_low, sd_high = (2.0**edge for edge in (x, x - Z * error, x + Z * error))
 

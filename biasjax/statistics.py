@@ -207,7 +207,8 @@ def ratio_of_totals(
     confidence: of the interval.
 
   Returns:
-    (ratio, low, high) within [0, 1]; NaN where the denominator is zero, no interval for a single cluster.
+    (ratio, low, high) within [0, 1]; NaN where the denominator is zero. A single cluster is worth one
+    decision; of a single row that is no cluster's there is no interval.
   """
   total = float(denominator.sum())
   if total == 0:
@@ -217,7 +218,7 @@ def ratio_of_totals(
   ways = [of[counted] for of in clusters] or [np.arange(int(counted.sum()))]
   variance, df = _clustered((numerator - ratio * denominator)[counted] / total, ways)
   if df < 1:
-    return ratio, math.nan, math.nan
+    return ratio, *(_wilson(ratio, 1, _normal(confidence)) if clusters else (math.nan, math.nan))
   return ratio, *interval_of_share(ratio, variance, df + 1, confidence, df)
 
 

@@ -6,6 +6,7 @@ near SD. From the accuracies follow a threshold for each band and a channel thro
 published, in whole steps of the noise levels, and once continuously (biasjax/channels.py).
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,9 @@ def summarise(
   """Accuracies, thresholds and channels, raw (threshold at 50 % right) and `_norm` (at half of "clean").
 
   95 % intervals: of the published estimate by bootstrap over images, coarse as its thresholds jump in whole
-  steps; of the continuous one by the covariance of its fit, over images too.
+  steps; of the continuous one by the covariance of its fit, over images too. Where "clean" cannot be told
+  from chance there is nothing for noise to disturb: the continuous estimate is undetermined, the published
+  one flagged.
   """
   bands = pyramid.levels(size)
   columns = [CLEAN, *(condition_name(band, sd) for band in range(bands) for sd in sds)]
@@ -77,15 +80,18 @@ def summarise(
   metrics = [
     _accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i], float(chances[i])) for i, c in enumerate(columns)
   ]
-  guessing = float(chances[1:].mean())  # what noise leaves
-  fitted = channels.fit_psychometric(
-    outcomes.sum(0), np.full(len(columns), len(outcomes)), np.array(sds), guessing, outcomes
-  )
+  flag = f"accuracy without noise {metrics[0].flag}" if metrics[0].flag else ""
+  fitted = None
+  if not flag:
+    counts, n = outcomes.sum(0), np.full(len(columns), len(outcomes))
+    fitted = channels.fit_psychometric(counts, n, np.array(sds), float(chances[1:].min()), outcomes)
   lowest = size / 2.0**bands
   for suffix, criterion in (("", 0.5), ("_norm", None)):
+    fit = channels.fit_channel(fitted, criterion, lowest) if fitted else channels.no_fit(bands)
+    found = _continuous(f"{prefix}/continuous", suffix, fit, len(outcomes))
     if set(channels.PUBLISHED_SDS) <= set(sds):
-      metrics += _published(f"metric/{prefix}", suffix, outcomes, columns, bands, lowest)
-    metrics += _continuous(f"{prefix}/continuous", suffix, fitted, criterion, lowest, outcomes)
+      found = _published(f"metric/{prefix}", suffix, outcomes, columns, bands, lowest) + found
+    metrics += [dataclasses.replace(metric, flag=metric.flag or flag) for metric in found]
   return metrics
 
 
@@ -131,17 +137,8 @@ def _published(
   return metrics
 
 
-def _continuous(
-  prefix: str,
-  suffix: str,
-  fitted: channels.Psychometric,
-  criterion: float | None,
-  lowest: float,
-  outcomes: np.ndarray,
-) -> list[Metric]:
+def _continuous(prefix: str, suffix: str, fit: channels.ContinuousFit, n: int) -> list[Metric]:
   """The channel through continuous thresholds, its goodness of fit, and the thresholds as noise SDs."""
-  n = len(outcomes)
-  fit = channels.fit_channel(fitted, criterion, lowest) if outcomes[:, 0].any() else channels.no_fit(fitted)
   metrics = [
     Metric(
       f"{prefix}/{name}{suffix}",

@@ -146,6 +146,16 @@ def test_a_network_that_knows_nothing_has_no_channel():
   assert found["top1_acc/criticalband/f=2/sd=0.04"].value == 0
 
 
+def test_a_network_at_chance_has_no_channel_and_says_why():
+  """Right on a sixteenth of 16 classes, with noise and without."""
+  found = metrics_of(table(np.full((5, 7), 1 / 16), 800, classes=16))
+  assert found["top1_acc/criticalband/clean"].chance == pytest.approx(6.25, abs=0.5)
+  for name in ("criticalband/continuous/pns_norm", "criticalband/continuous/threshold/f=3_norm"):
+    assert math.isnan(found[name].value)
+  for name in ("criticalband/continuous/pns_norm", "metric/criticalband/pns_norm"):
+    assert found[name].flag == "accuracy without noise cannot be told from chance"
+
+
 def test_more_noise_levels_can_be_asked_for():
   name = "critical_band:sds=0.01+0.02+0.04+0.08+0.16+0.32"
   probe = probes.get(name)
