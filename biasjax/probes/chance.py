@@ -64,7 +64,7 @@ def of_answers(
 
 def of_reciprocal_rank(classes: int, right: int) -> float:
   """The mean of 1 / rank of the best of `right` classes in a random order of all `classes`."""
-  # The chance that none of the first r is right falls by the factor (classes - right - r + 1) / (classes - r + 1).
+  # How likely it is that none of the first r is right.
   r = np.arange(1, classes - right + 1)
   none = np.concatenate([[1.0], np.cumprod((classes - right - r + 1) / (classes - r + 1)), [0.0]])
   return float((-np.diff(none) / np.arange(1, len(none))).sum())
