@@ -86,11 +86,13 @@ def calibration(table: pd.DataFrame) -> list[Metric]:
   """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood."""
   right = table["rank"].to_numpy() == 0
   error = calibration_error(table["confidence"].to_numpy(), right)
-  brier, nll = (mean(table[name].to_numpy()) for name in ("brier", "nll"))
+  scores = [mean(table[name].to_numpy()) for name in ("brier", "nll")]
+  # Student's interval does not know that neither is below 0.
+  brier, nll = ((value, max(low, 0.0), high) for value, low, high in scores)
   return [
     Metric("ece/{dataset}", *error, len(right), detail=True),
-    Metric("brier/{dataset}", *np.clip(brier, 0.0, 2.0).tolist(), len(right), detail=True),
-    Metric("nll/{dataset}", *np.maximum(nll, 0.0).tolist(), len(right), detail=True),
+    Metric("brier/{dataset}", *brier, len(right), detail=True),
+    Metric("nll/{dataset}", *nll, len(right), detail=True),
   ]
 
 
@@ -236,10 +238,8 @@ def refined_bias(table: pd.DataFrame, cue: str) -> list[Metric]:
   guessing = {of: chance.of_reciprocal_rank(1000, len(layouts.REFINED_BIAS[cue][of])) for of in set(of_class)}
 
   def metric(name: str, which: np.ndarray, detail: bool) -> Metric:
-    edges, by_chance = (
-      mean_of_shares(reciprocal[which]),
-      float(np.mean([guessing[of] for of in of_class[which]])),
-    )
+    edges = mean_of_shares(reciprocal[which])
+    by_chance = float(np.mean([guessing[of] for of in of_class[which]]))
     flag = chance.flag(*edges[1:], by_chance)
     return Metric(name, *edges, int(which.sum()), detail=detail, chance=by_chance, flag=flag)
 
