@@ -21,7 +21,7 @@ from biasjax import numerics
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import contents, environment, programs, schedule
+from biasjax.engine import contents, digest, environment, programs, schedule
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
@@ -126,6 +126,11 @@ def units(
   models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings
 ) -> list[list[Unit]]:
   """The unit of work for each probe and, within it, each model."""
+  computed = {
+    (probe.name, classes): digest.of_probe(probe, source.labels, source.crop, classes)
+    for probe in probes
+    for classes in {model.classes for model in models}
+  }
   return [
     [
       Unit(
@@ -141,6 +146,7 @@ def units(
           "probe": probe.name,
           "conditions": list(probe.conditions),
           "parameters": dict(probe.parameters),
+          "computes": computed[probe.name, model.classes],
           "precision": settings.precision,
           "seed": settings.seed,
         },
