@@ -107,7 +107,7 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
   if (store.workdir / "adversarial").exists():
     from biasjax.report import adversarial  # only here: matplotlib takes its time
 
-    for path in adversarial.draw_all(store.workdir):
+    for path in adversarial.draw_all(store):
       print(path)
   for sentence in (*summary.notes, *summary.incomplete):
     warn(sentence)

@@ -1,50 +1,39 @@
 """Adversarial images that were kept, as a figure: clean, perturbed, and their difference."""
 
-import os
-import pathlib
-import urllib.parse
+import io
 
 import numpy as np
+from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biasjax.errors import BiasjaxError
+from biasjax.results.store import Store, write_file
 
 MOST_ROWS = 8
 PREFIX = "adversarial/"
 
 
-def draw_all(workdir: str | os.PathLike) -> list[pathlib.Path]:
-  """A PNG for each (dataset, probe, model) of `workdir`/adversarial, beside its folder; returns their paths.
+def draw_all(store: Store) -> list[epath.Path]:
+  """A PNG for each unit of a run that has kept images, beside their folder; returns their paths.
 
   Raises:
     BiasjaxError: images that were kept are damaged, or a figure cannot be written.
   """
-  folders = sorted({path.parent for path in pathlib.Path(workdir, "adversarial").rglob("*.npz")})
   drawn = []
-  for folder in folders:
-    dataset, probe, model = (urllib.parse.unquote(part) for part in folder.parts[-4:-1])
-    path = folder.with_suffix(".png")
+  for unit in store.units():
+    kept = store.read_adversarial(unit, MOST_ROWS)
+    if not kept:
+      continue
+    folder, picture = store.adversarial_folder(unit), io.BytesIO()
     try:
-      kept = first(folder)
-      figure = draw(kept, f"{model}, {probe} on {dataset}")
-      figure.savefig(path, dpi=120)
-    except (OSError, ValueError, KeyError) as error:
-      raise BiasjaxError(f"{path}: adversarial images cannot be drawn ({error}): delete {folder}") from error
-    drawn.append(path)
+      figure = draw(kept, f"{unit.model}, {unit.probe} on {unit.dataset}")
+      figure.savefig(picture, format="png", dpi=120)
+    except (ValueError, KeyError, TypeError) as error:
+      raise BiasjaxError(f"{folder}: the images cannot be drawn ({error}): delete it") from error
+    drawn.append(folder.parent / f"{folder.name}.png")
+    write_file(drawn[-1], picture.getvalue())
   return drawn
-
-
-def first(folder: pathlib.Path, count: int = MOST_ROWS) -> dict[str, np.ndarray]:
-  """The arrays of the first `count` examples in a folder of kept images."""
-  parts, rows = [], 0
-  for path in sorted(folder.glob("*.npz")):
-    with np.load(path) as arrays:
-      parts.append({name: arrays[name][: count - rows] for name in arrays.files})
-    rows += len(parts[-1]["example_id"])
-    if rows >= count:
-      break
-  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def difference(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray, float]:

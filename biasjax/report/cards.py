@@ -14,8 +14,10 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.report.cells import Cell, Grid, number_cell, text_cell
+from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
-from biasjax.study.table import Z
+from biasjax.study.stored import Observations
+from biasjax.study.verdict import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,26 +26,25 @@ class Provenance:
 
   Attributes:
     certificates: {model: certificate of conversion}.
-    units: of the run.json beside the table: dictionaries with model, dataset, probe and key.
+    units: of the run beside the table.
   """
 
   certificates: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-  units: Sequence[Mapping[str, Any]] = ()
+  units: Sequence[Unit] = ()
 
 
-def provenance(table: str, checkpoints: str | None, names: Sequence[str]) -> Provenance:
-  """Reads the run.json beside a table, and the certificates of converted checkpoints.
+def provenance(observed: Observations | None, checkpoints: str | None, names: Sequence[str]) -> Provenance:
+  """What the run beside a table says, and the certificates of converted checkpoints.
 
   Args:
-    table: path of the table.
+    observed: what the run has stored.
     checkpoints: a folder that holds <model>/certificate.json; need not exist.
     names: the models.
 
   Raises:
     BiasjaxError: a file is there but cannot be read.
   """
-  run = pathlib.Path(table).parent / "run.json"
-  units = _json(run).get("units", []) if run.is_file() else []
+  units = list(observed.units.values()) if observed else []
   found = {}
   for name in names if checkpoints else ():
     path = pathlib.Path(str(checkpoints)) / name / "certificate.json"
@@ -72,7 +73,7 @@ def card(study: Study, model: str, known: Provenance) -> dict[str, Any]:
   agreement = study.tables.get("agreement", pd.DataFrame())
   mine = agreement[agreement["model"] == model] if len(agreement) else agreement
   certificate = known.certificates.get(model)
-  units = [unit for unit in known.units if unit.get("model") == model]
+  units = [unit for unit in known.units if unit.model == model]
   return {
     "model": model,
     "category": study.table.category[model].replace("_", " "),
@@ -97,14 +98,15 @@ def _series(study: Study, model: str) -> list[str]:
 
 def _standing(study: Study, model: str) -> Grid:
   table = models(study).drop(columns="category")
-  errors = pd.concat([study.bias_errors, study.axis_errors], axis=1)
   kin = study.table.category == study.table.category[model]
   rows = []
   for name in table:
     values, value = table[name].dropna(), float(table.at[model, name])
-    half = Z * float(errors.at[model, name])
-    row = [text_cell(study.labels[name]), number_cell(value, 3)]
-    row.append(text_cell(f"[{value - half:.3f}, {value + half:.3f}]" if math.isfinite(half + value) else ""))
+    row = [
+      text_cell(study.labels[name]),
+      number_cell(value, 3),
+      _interval(*study.intervals.of(model, name), 3),
+    ]
     if math.isfinite(value):
       place = int((values > value).sum()) + 1
       row += [Cell(f"{place} of {len(values)}", sort=place, kind="n")]
@@ -131,28 +133,24 @@ def _strip(values: np.ndarray, value: float) -> markupsafe.Markup:
 
 
 def _results(study: Study, model: str) -> Grid:
-  intervals = study.table.intervals
-  mine = intervals[intervals["model"] == model].set_index("column") if len(intervals) else None
   values = study.table.frame.loc[model].dropna()
   defined = [*study.definitions.biases.values(), *study.definitions.axes.values()]
   first = [c for measure in defined for c in measure.mean if c in values.index]
   names = list(dict.fromkeys([*first, *values.index]))
-  errors = study.column_errors.loc[model]
+  names = [name for name in names if name not in study.labels]  # these are where the network stands
+  known = study.column_intervals
   rows = []
   for name in names:
-    row = [text_cell(name), number_cell(float(values[name]), 4)]
-    if mine is not None and name in mine.index:
-      of = mine.loc[name]
-      known = math.isfinite(of["low"])
-      row += [text_cell(f"[{of['low']:.4g}, {of['high']:.4g}]" if known else ""), number_cell(of["n"], 0)]
-    elif name in study.definitions.sizes:
-      half = Z * float(errors[name])
-      row.append(text_cell(f"[{values[name] - half:.4g}, {values[name] + half:.4g}]"))
-      row.append(number_cell(study.definitions.sizes[name], 0))
-    else:
-      row += [text_cell(""), text_cell("")]
-    rows.append(row)
+    n = float(known.n.at[model, name]) if name in known.n else math.nan
+    row = [text_cell(name), number_cell(float(values[name]), 3)]
+    rows.append([*row, _interval(*known.of(model, name), 3), number_cell(n, 0)])
   return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n"], rows)
+
+
+def _interval(low: float, high: float, digits: int) -> Cell:
+  if not math.isfinite(low + high):
+    return text_cell("")
+  return text_cell(f"[{number(low, digits)}, {number(high, digits)}]")
 
 
 def _certificate(certificate: Mapping[str, Any]) -> Grid:
@@ -167,13 +165,11 @@ def _certificate(certificate: Mapping[str, Any]) -> Grid:
   return Grid("Certificate", ["what", "value"], rows)
 
 
-def _units(units: Sequence[Mapping[str, Any]]) -> Grid:
+def _units(units: Sequence[Unit]) -> Grid:
   rows = []
   for unit in units:
-    key = "; ".join(f"{k} = {_short(v, 80)}" for k, v in unit.get("key", {}).items())
-    rows.append(
-      [text_cell(str(unit.get("dataset"))), text_cell(str(unit.get("probe"))), Cell(key, kind="long")]
-    )
+    key = "; ".join(f"{k} = {_short(v, 80)}" for k, v in unit.key.items())
+    rows.append([text_cell(unit.dataset), text_cell(unit.probe), Cell(key, kind="long")])
   return Grid("Keys of the stored observations", ["dataset", "probe", "depends on"], rows)
 
 

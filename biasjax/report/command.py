@@ -9,6 +9,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.study import agreement, analysis, definitions, forgetting, output, stored, table, verdict
 from biasjax.study.analysis import Study
+from biasjax.study.stored import Observations
 
 
 def run(asked: Mapping[str, Any]) -> int:
@@ -25,10 +26,11 @@ def run(asked: Mapping[str, Any]) -> int:
     raise BiasjaxError("--table is needed: a CSV with a column named model, such as a run's results.csv")
   defined = definitions.parse(asked["study"])
   read = table.read(asked["table"], asked["categories"], defined.used_columns())
-  study = analysis.analyse(read, defined, asked["seed"])
-  study = _forgotten(study, asked["table"])
+  observed = stored.beside(asked["table"])
+  study = analysis.analyse(read, defined, asked["seed"], observed)
+  study = _forgotten(study, asked["table"], observed)
   if asked["compare"]:
-    study = _compared(study, asked["table"], asked["compare"])
+    study = _compared(study, asked["table"], observed, asked["compare"])
   folder = pathlib.Path(asked["output"])
   source = {name: asked[name] for name in ("table", "categories", "compare")}
   output.write(study, folder, asked["seed"], source)
@@ -39,7 +41,7 @@ def run(asked: Mapping[str, Any]) -> int:
     drawn = draw.draw(study, folder / "figures")
   except OSError as error:
     raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
-  known = cards.provenance(asked["table"], defined.certificates, list(study.biases.index))
+  known = cards.provenance(observed, defined.certificates, list(study.biases.index))
   page.write(study, drawn, folder, source, asked["seed"], known)
   print(output.text_summary(study))
   for note in study.notes:
@@ -48,13 +50,12 @@ def run(asked: Mapping[str, Any]) -> int:
   return 0
 
 
-def _forgotten(study: Study, path: str) -> Study:
+def _forgotten(study: Study, path: str, observed: Observations | None) -> Study:
   """Adds what training forgot, where the models are checkpoints of a run whose decisions are stored."""
   pattern = study.definitions.checkpoints
   runs = forgetting.runs(pattern, list(study.biases.index)) if pattern else {}
   if not runs:
     return study
-  observed = stored.beside(path)
   if observed is None:
     note = f"What training forgets was not computed: no stored decisions (run.json) beside {path}."
     return dataclasses.replace(study, notes=(*study.notes, note))
@@ -63,16 +64,15 @@ def _forgotten(study: Study, path: str) -> Study:
   return dataclasses.replace(study, sentences=(*study.sentences, *sentences))
 
 
-def _compared(study: Study, path: str, published: str) -> Study:
+def _compared(study: Study, path: str, ours: Observations | None, published: str) -> Study:
   """Adds how far the table is from a published one.
 
   Raises:
     BiasjaxError: they share no model or no column.
   """
-  theirs = table.read(published, None, (), flag="--compare").frame
-  ours, other = stored.beside(path), stored.beside(published)
+  theirs, other = table.read(published, None, (), flag="--compare"), stored.beside(published)
   main = study.definitions.axes[study.definitions.reference_axis].mean[0]
-  paired = agreement.paired_errors(ours, other, list(theirs.columns)) if ours and other else {}
+  paired = agreement.paired_errors(ours, other, list(theirs.frame.columns)) if ours and other else {}
   cells, models = agreement.compare(study.table, theirs, study.definitions.sizes, paired, main)
   if not len(cells):
     raise BiasjaxError(f"--compare: {published} shares no model and column that have numbers with {path}")

@@ -222,20 +222,27 @@ def shape_bias(study: Study) -> Drawing | None:
   else:
     for i, (name, (colour, marker)) in enumerate(marks.items()):
       mine = study.table.category.eq(name).to_numpy() & study.biases["shape_bias"].notna().to_numpy()
-      values, errors = (t.loc[mine, "shape_bias"] for t in (study.biases, study.bias_errors))
+      values, low, high = (
+        t.loc[mine, "shape_bias"] for t in (study.biases, study.intervals.low, study.intervals.high)
+      )
       spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(len(values))
       y = -i - spread[np.argsort(np.argsort(values.to_numpy()))]
       panel.errorbar(
-        values, y, xerr=1.96 * errors.fillna(0), fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.6
+        values,
+        y,
+        xerr=[(values - low).fillna(0), (high - values).fillna(0)],
+        fmt="none",
+        ecolor=colour,
+        elinewidth=0.7,
+        alpha=0.6,
       )
       gid = f"points-shape-{name}".replace(" ", "_")
       panel.scatter(values, y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
       points[gid] = [f"{m}: {v:.3f}" for m, v in values.items()]
     panel.set_yticks([-i for i in range(len(names))], [words(n) for n in names])
     what = "A point for each model, with 95 % intervals where their counts are known"
-    data = pd.concat(
-      [study.table.category.rename("category"), study.biases["shape_bias"]], axis=1
-    ).reset_index()
+    known = {"low": study.intervals.low["shape_bias"], "high": study.intervals.high["shape_bias"]}
+    data = study.biases[["shape_bias"]].assign(**known, category=study.table.category).reset_index()
   if human is not None:
     panel.axvline(human, color="#d55e00", linestyle="--", linewidth=1.2)
     panel.annotate(

@@ -4,6 +4,7 @@ From a table of metrics (`summary.Summary.metrics`) to further rows of it; neith
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,10 @@ AXES = {
   "Concepts": ("top1_acc/imagenet-sketch", "top1_acc/imagenet-r", "top1_acc/stylized"),
   "Adversarial": ("top1_acc/PGD-40/low",),
 }
-# Made of ImageNet's validation images: what chance adds to one of them it adds to the others.
-SAME_IMAGES = frozenset(
-  (CLEAN, "top1_acc/imagenet-real", "top1_acc/imagenet-c", "top1_acc/imagenet-cbar", "top1_acc/PGD-40/low")
+# Benchmarks that have images of their own. All others may be made of the same ones, as ReaL, ImageNet-C and
+# attacks are of ImageNet's validation images: what chance adds to one of them it adds to the others.
+OWN_IMAGES = frozenset(
+  (*AXES["ID"][1:2], *AXES["Robustness"][:1], *AXES["Concepts"], "top1_acc/cue-conflict", "shape-bias")
 )
 SHIFTED = (*AXES["ID"][1:], *AXES["Robustness"], *AXES["Concepts"], "top1_acc/ood_mean")
 FEWEST_OTHERS = 4  # models that a line of effective robustness is drawn through
@@ -48,7 +50,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   }
   value, half = tables["value"], (tables["high"] - tables["low"]) / 2
   rows = [
-    *axes(value, half, tables["n"]),
+    *axes(*tables.values()),
     *relative_mce(value, half, tables["n"]),
     *effective_robustness(value, half),
   ]
@@ -58,10 +60,34 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   return pd.DataFrame(named, columns=list(metrics.columns)) if named else metrics.iloc[:0]
 
 
-def axes(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
+def alike(columns: Sequence[str]) -> np.ndarray:
+  """How far the errors of columns are taken to move together where nothing tells. float [k, k].
+
+  1 for those that may be made of the same images, which is the most that their mean can err; 0 where one of
+  them has images of its own.
+  """
+  own = np.array([column in OWN_IMAGES for column in columns])
+  return np.where(np.eye(len(columns), dtype=bool), 1.0, np.outer(~own, ~own).astype(float))
+
+
+def combined(widths: np.ndarray, together: np.ndarray) -> np.ndarray:
+  """The half width of a mean's interval, from its columns' (Zou & Donner 2008, "MOVER").
+
+  Args:
+    widths: float [..., k], from each column's value to one end of its interval.
+    together: float [..., k, k], the correlations of their errors.
+
+  Returns:
+    float [...]; no more than the mean of `widths`, so that the end is within what the columns can reach.
+  """
+  squares = np.einsum("...i,...ij,...j->...", widths, together, widths)
+  return np.sqrt(np.maximum(squares, 0)) / widths.shape[-1]
+
+
+def axes(value: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
   """The plain mean of each axis' accuracies, and the mean of their z-scores over the models ("<axis>/z").
 
-  Intervals add the errors of benchmarks that are made of the same images, as if they moved together, and
+  Intervals add the errors of benchmarks that may be made of the same images, as if they moved together, and
   those of others as independent.
   """
   rows = []
@@ -70,22 +96,19 @@ def axes(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> list[dict]
       continue
     wanted = list(columns)
     complete = value[wanted].dropna()
-    for model, accuracies in complete.iterrows():
-      error = _combined(half.loc[model, wanted]) / len(wanted)
+    together = alike(wanted)
+    widths = [edge.loc[complete.index, wanted] - complete for edge in (low, high)]
+    ends = (combined(of.to_numpy(float), together).tolist() for of in widths)
+    for model, accuracy, down, up in zip(complete.index, complete.mean(axis=1), *ends, strict=True):
       count = int(n.loc[model, wanted].sum())
-      rows.append(_row(str(model), axis, float(accuracies.mean()), error, count))
+      rows.append(_row(str(model), axis, float(accuracy), down, up, n=count))
     spread = complete.std()
     if len(complete) > 2 and (spread > 0).all():
       scores = ((complete - complete.mean()) / spread).mean(axis=1)
-      for model, score in scores.items():
-        error = _combined(half.loc[model, wanted] / spread) / len(wanted)
-        rows.append(_row(str(model), f"{axis}/z", float(score), error, len(complete), detail=True))
+      ends = (combined((of / spread).to_numpy(float), together).tolist() for of in widths)
+      for model, score, down, up in zip(scores.index, scores, *ends, strict=True):
+        rows.append(_row(str(model), f"{axis}/z", float(score), down, up, n=len(complete), detail=True))
   return rows
-
-
-def _combined(half: pd.Series) -> float:
-  together = sum(width for name, width in half.items() if name in SAME_IMAGES)
-  return math.sqrt(together**2 + sum(w**2 for name, w in half.items() if name not in SAME_IMAGES))
 
 
 def relative_mce(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
@@ -108,7 +131,7 @@ def relative_mce(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> li
       width += weight * half.loc[model, columns].mean()
     error = math.hypot(width, weights * half.loc[model, CLEAN])
     count = int(n.loc[model, CLEAN])
-    rows.append(_row(str(model), "relative_mCE", 100 * float(total), 100 * error, count))
+    rows.append(_row(str(model), "relative_mCE", 100 * float(total), 100 * error, n=count))
   return rows
 
 
@@ -138,7 +161,7 @@ def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
       width = math.sqrt(half.loc[model, column] ** 2 + (steep * slope * own) ** 2 + (steep * error) ** 2)
       name = f"effective_robustness/{column.removeprefix('top1_acc/')}"
       gain = float(both[column].iloc[i]) - 100 * predicted
-      rows.append(_row(str(model), name, gain, width, int(others.sum()), detail=True))
+      rows.append(_row(str(model), name, gain, width, n=int(others.sum()), detail=True))
   return rows
 
 
@@ -160,14 +183,22 @@ def _logit(percent: np.ndarray) -> np.ndarray:
 
 
 def _row(
-  model: str, metric: str, value: float, half: float, n: int, *, detail: bool = False
+  model: str,
+  metric: str,
+  value: float,
+  down: float,
+  up: float | None = None,
+  *,
+  n: int,
+  detail: bool = False,
 ) -> dict[str, object]:
+  """A row whose interval reaches `down` below the value and `up` above it (None: as far)."""
   return {
     "model": model,
     "metric": metric,
     "value": value,
-    "low": value - half,
-    "high": value + half,
+    "low": value - down,
+    "high": value + (down if up is None else up),
     "n": n,
     "chance": math.nan,
     "flag": "",

@@ -34,6 +34,10 @@ METADATA = b"biasjax"
 CONTENT = np.dtype("<u4")  # of `Footer.contents`
 
 
+# What the library raises over bytes that are not a file of it, by what it takes them for.
+UNREADABLE = (pa.ArrowException, ValueError, KeyError, OverflowError, EOFError)
+
+
 class Damaged(ValueError):
   """A file is not what was written."""
 
@@ -125,13 +129,24 @@ def decode(content: bytes, chunk: Chunk) -> tuple[pa.Table, Footer]:
     table = pq.read_table(
       pa.BufferReader(content), page_checksum_verification=True, read_dictionary=list(REPEATED)
     )
-  except (pa.ArrowInvalid, OSError, ValueError) as error:
+    footer = _checked(table, chunk)
+    return table.replace_schema_metadata(None).unify_dictionaries().combine_chunks(), footer
+  except (*UNREADABLE, OSError) as error:
     raise Damaged(str(error)) from error
+
+
+def _checked(table: pa.Table, chunk: Chunk) -> Footer:
+  """The footer, where the columns and the number of examples are right."""
+  table.validate(full=True)  # checksums are of pages, not of what says where they are
+  for field in SCHEMA:
+    kind = table.schema.field(field.name).type
+    if field.type != (kind.value_type if pa.types.is_dictionary(kind) else kind):
+      raise Damaged(f"its column {field.name} is of another type ({kind})")
   footer = _footer(table.schema, chunk)
   expected = chunk[1] - chunk[0] - len(footer.excluded)
   if not _each_once(table, expected):
     raise Damaged(f"it has not each of its {expected} examples once")
-  return table.replace_schema_metadata(None).unify_dictionaries().combine_chunks(), footer
+  return footer
 
 
 def _each_once(table: pa.Table, expected: int) -> bool:
@@ -163,6 +178,6 @@ def read_footer(path: epath.Path, chunk: Chunk) -> Footer:
   try:
     with path.open("rb") as file:
       schema = pq.read_schema(file)
-  except pa.ArrowInvalid as error:
+  except UNREADABLE as error:
     raise Damaged(str(error)) from error
   return _footer(schema, chunk)

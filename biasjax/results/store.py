@@ -26,6 +26,8 @@ import logging
 import os
 import urllib.parse
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -403,8 +405,30 @@ class Store:
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
-    folder = self.workdir / "adversarial" / self.folder(unit).relative_to(self.workdir / "observations")
-    write_file(folder / files.file_name(chunk).replace(".parquet", ".npz"), buffer.getvalue())
+    path = self.adversarial_folder(unit) / files.file_name(chunk).replace(".parquet", ".npz")
+    write_file(path, buffer.getvalue())
+
+  def adversarial_folder(self, unit: Unit) -> epath.Path:
+    """Where adversarial images of `unit` are, where they are kept."""
+    return self.workdir / "adversarial" / self.folder(unit).relative_to(self.workdir / "observations")
+
+  def read_adversarial(self, unit: Unit, count: int) -> dict[str, np.ndarray]:
+    """The arrays that `write_adversarial` kept of the first `count` examples; {} where none are.
+
+    Raises:
+      BiasjaxError: a file is damaged.
+    """
+    folder, parts, rows = self.adversarial_folder(unit), [], 0
+    for path in sorted(folder.glob("*.npz")) if folder.is_dir() else ():
+      try:
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
+          parts.append({name: arrays[name][: count - rows] for name in arrays.files})
+        rows += len(parts[-1]["example_id"])
+      except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise BiasjaxError(f"{path} is damaged ({error}): delete {folder} and start the run again") from error
+      if rows >= count:
+        break
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
   def load(self, unit: Unit) -> Loaded:
     """All observations of `unit`, and what their files say of them.

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from biasjax.study import sampling
+from biasjax.study.definitions import Sizes
 from biasjax.study.stored import Observations, right
-from biasjax.study.table import Table, standard_errors
+from biasjax.study.table import Table
 
 AGREES = 3.0  # sampling errors
 # Below this many points of accuracy (hundredths for shares) nobody would call two numbers different.
@@ -62,8 +64,8 @@ def known_cause(column: str) -> Cause | None:
 
 def compare(
   ours: Table,
-  theirs: pd.DataFrame,
-  sizes: Mapping[str, int],
+  theirs: Table,
+  sizes: Sequence[Sizes],
   paired: Mapping[tuple[str, str], float],
   main: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -71,8 +73,8 @@ def compare(
 
   Args:
     ours: our table.
-    theirs: float, a row for each model.
-    sizes: {column: images}, for sampling error.
+    theirs: the other one, which gives the sampling error where ours does not.
+    sizes: what numbers of known sources rest on.
     paired: {(model, column): standard error of the paired difference}, where per-example results are known.
     main: the column of clean accuracy, which tells networks apart.
 
@@ -80,12 +82,13 @@ def compare(
     `model, column, ours, theirs, corrected, difference, error, z, agrees, cause`, difference being ours
     minus the corrected; and `model, verdict, columns, within, reason`.
   """
-  errors = standard_errors(ours, sizes)
-  models = [m for m in ours.frame.index if m in theirs.index]
-  columns = [c for c in ours.frame.columns if c in theirs.columns]
+  models = [m for m in ours.frame.index if m in theirs.frame.index]
+  columns = [c for c in ours.frame.columns if c in theirs.frame.columns]
+  of_ours, of_theirs = (sampling.columns(t, sizes).errors.loc[models, columns] for t in (ours, theirs))
+  errors = of_ours.fillna(of_theirs)
   rows = []
   causes = [known_cause(column) for column in columns]
-  numbers = (t.loc[models, columns].to_numpy(float).tolist() for t in (ours.frame, theirs, errors))
+  numbers = (t.loc[models, columns].to_numpy(float).tolist() for t in (ours.frame, theirs.frame, errors))
   for model, *lists in zip(models, *numbers, strict=True):
     for column, cause, a, b, e in zip(columns, causes, *lists, strict=True):
       if math.isfinite(a) and math.isfinite(b):
@@ -158,10 +161,9 @@ def paired_errors(
     BiasjaxError: stored decisions are damaged.
   """
   found = {}
-  for unit in ours.units:
-    model, dataset = unit["model"], unit["dataset"]
+  for model, dataset, probe in ours.units:
     column = f"top1_acc/{dataset}"
-    if unit["probe"] != "accuracy" or column not in columns:
+    if probe != "accuracy" or column not in columns:
       continue
     tables = [run.read(model, dataset, "accuracy") for run in (ours, theirs)]
     if any(t is None for t in tables):

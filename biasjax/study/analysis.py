@@ -7,11 +7,22 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.study import correlation, definitions, fragility, prediction, series, sign_error, verdict
+from biasjax.study import (
+  correlation,
+  definitions,
+  fragility,
+  prediction,
+  sampling,
+  series,
+  sign_error,
+  verdict,
+)
 from biasjax.study.definitions import Definitions
 from biasjax.study.resampling import Resampling
+from biasjax.study.sampling import Intervals
 from biasjax.study.significance import ALPHA, MIN_MODELS, smallest_significant
-from biasjax.study.table import Table, standard_errors
+from biasjax.study.stored import Observations
+from biasjax.study.table import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +33,8 @@ class Study:
     definitions: what was asked.
     table: what it was asked of; `frame` with derived columns.
     biases, axes: float, a row for each model; only those that could be computed.
-    bias_errors, axis_errors: their sampling errors; NaN where not known.
-    column_errors: the sampling errors of the table's columns.
+    intervals: of biases and axes, from sampling of images.
+    column_intervals: of the table's columns.
     groups: {name: bool [models]}.
     series: {name: {model: factor}}.
     tables: name -> statistics, each as its function documents it.
@@ -35,9 +46,8 @@ class Study:
   table: Table
   biases: pd.DataFrame
   axes: pd.DataFrame
-  bias_errors: pd.DataFrame
-  axis_errors: pd.DataFrame
-  column_errors: pd.DataFrame
+  intervals: Intervals
+  column_intervals: Intervals
   groups: dict[str, np.ndarray]
   series: dict[str, dict[str, float]]
   tables: dict[str, pd.DataFrame]
@@ -56,13 +66,14 @@ class Study:
     return self.definitions.biases[bias].human
 
 
-def analyse(table: Table, asked: Definitions, seed: int) -> Study:
+def analyse(table: Table, asked: Definitions, seed: int, observed: Observations | None = None) -> Study:
   """Every statistic of a study.
 
   Args:
     table: of `table.read`.
     asked: the definitions.
     seed: of all resampling.
+    observed: the decisions that the run beside the table has stored.
 
   Raises:
     BiasjaxError: no bias, or no axis, can be computed.
@@ -116,17 +127,17 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
   )
   notes += more
 
-  errors = standard_errors(table, asked.sizes)
-  bias_errors = definitions.errors({k: asked.biases[k] for k in biases}, errors)
-  axis_errors = definitions.errors({k: asked.axes[k] for k in axes}, errors)
+  known, intervals, more = _intervals(asked, table, derived, biases, axes, observed)
+  notes += more
+  tables["intervals"] = _long(intervals, pd.concat([biases, axes], axis=1))
   factors = series.members(asked.series, biases.index)
   found = sign_error.environments(category, factors, biases.index)
   measures = pd.concat([biases, axes[[a for a in axes if a == asked.reference_axis]]], axis=1)
-  tables["sign_error"] = sign_error.table(measures, axes, axis_errors, found)
+  tables["sign_error"] = sign_error.table(measures, axes, intervals.errors, found)
   tables["sign_error_summary"] = sign_error.summary(tables["sign_error"])
   if not len(tables["sign_error"]):
     notes.append("The robust sign-error was not computed: no category or series has enough pairs of models.")
-  _along(tables, factors, biases, axes, pd.concat([bias_errors, axis_errors], axis=1), resampling)
+  _along(tables, factors, biases, axes, intervals, resampling)
   if asked.series and not factors:
     notes.append("No series was found: fewer than three values of a swept factor in the models' names.")
   sentences = verdict.sentences(
@@ -143,15 +154,49 @@ def analyse(table: Table, asked: Definitions, seed: int) -> Study:
     table=dataclasses.replace(table, frame=frame),
     biases=biases,
     axes=axes,
-    bias_errors=bias_errors,
-    axis_errors=axis_errors,
-    column_errors=errors,
+    intervals=intervals,
+    column_intervals=known,
     groups=groups,
     series=factors,
     tables=tables,
     notes=tuple(notes),
     sentences=tuple(sentences),
   )
+
+
+def _intervals(
+  asked: Definitions,
+  table: Table,
+  derived: pd.DataFrame,
+  biases: pd.DataFrame,
+  axes: pd.DataFrame,
+  observed: Observations | None,
+) -> tuple[Intervals, Intervals, list[str]]:
+  """The intervals of columns, those of biases and axes, and notes."""
+  of_columns = sampling.columns(table, asked.sizes)
+  of_derived, _ = sampling.measures(asked.columns, derived, table, of_columns)
+  low, high = (
+    pd.concat([first, second], axis=1)
+    for first, second in ((of_columns.low, of_derived.low), (of_columns.high, of_derived.high))
+  )
+  complete = dataclasses.replace(table, frame=pd.concat([table.frame, derived], axis=1))
+  known = dataclasses.replace(of_columns, low=low, high=high)
+  measures = pd.concat([biases, axes], axis=1)
+  wanted = {name: measure for name, measure in {**asked.biases, **asked.axes}.items() if name in measures}
+  found, notes = sampling.measures(wanted, measures, complete, known, observed)
+  return known, found, notes
+
+
+def _long(intervals: Intervals, values: pd.DataFrame) -> pd.DataFrame:
+  """`model, measure, value, low, high, from`, of the biases and axes that have an interval."""
+  rows = [
+    (model, name, values.at[model, name], *intervals.of(model, name), intervals.origin[name])
+    for name in values
+    for model in values.index
+    if intervals.origin[name]
+  ]
+  table = pd.DataFrame(rows, columns=["model", "measure", "value", "low", "high", "from"])
+  return table[np.isfinite(table["low"])].reset_index(drop=True)
 
 
 def _incomplete(biases: pd.DataFrame, axes: pd.DataFrame) -> list[str]:
@@ -234,12 +279,12 @@ def _along(
   factors: dict[str, dict[str, float]],
   biases: pd.DataFrame,
   axes: pd.DataFrame,
-  errors: pd.DataFrame,
+  known: Intervals,
   resampling: Resampling,
 ) -> None:
   """Adds the tables "series" and "series_trends"."""
   measures = pd.concat([biases, axes], axis=1)
-  points = {name: series.points(of, measures, errors) for name, of in factors.items()}
+  points = {name: series.points(of, measures, known) for name, of in factors.items()}
   trends = {name: series.trends(of, biases, axes, resampling) for name, of in factors.items()}
   tables["series"] = _joined(points, "series")
   tables["series_trends"] = _joined(trends, "series")

@@ -88,6 +88,21 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What the numbers of one source rest on, for their sampling error.
+
+  Attributes:
+    name: of the source.
+    models: whose numbers are from it; of no others.
+    columns: {column: images (or decisions)}.
+  """
+
+  name: str
+  models: tuple[str, ...]
+  columns: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class Definitions:
   """A whole study.
 
@@ -98,7 +113,7 @@ class Definitions:
     benchmarks: single columns that biases are also held against, beside those of the axes.
     variations: other definitions that each claim is tried with.
     series: swept factors.
-    sizes: {column: images (or decisions) it rests on}, for sampling error where no interval is at hand.
+    sizes: what numbers rest on, where no metrics.csv says it.
     checkpoints: a regular expression with groups `run` and `epoch` over model names; None: no forgetting.
     certificates: a folder that holds <model>/certificate.json of converted checkpoints; need not exist.
     draws: bootstrap resamples, and permutations.
@@ -111,7 +126,7 @@ class Definitions:
   benchmarks: tuple[str, ...] = ()
   variations: tuple[Variation, ...] = ()
   series: tuple[Series, ...] = ()
-  sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  sizes: tuple[Sizes, ...] = ()
   checkpoints: str | None = None
   certificates: str | None = None
   draws: int = DRAWS
@@ -159,7 +174,7 @@ def parse(config: Mapping[str, Any]) -> Definitions:
     benchmarks=tuple(config.get("benchmarks") or ()),
     variations=tuple(_named(Variation, "study.variations", variations).values()),
     series=tuple(_named(Series, "study.series", config.get("series") or ()).values()),
-    sizes=dict(config.get("sizes") or ()),
+    sizes=tuple(_named(Sizes, "study.sizes", _with_counts(config.get("sizes") or ())).values()),
     checkpoints=config.get("checkpoints"),
     certificates=config.get("certificates"),
     draws=draws,
@@ -177,10 +192,26 @@ def _named(kind: type, where: str, rows: Any) -> dict[str, Any]:
   return {row["name"]: _build(kind, f"{where}.{row['name']}", row) for row in rows}
 
 
+def _with_counts(rows: Any) -> Any:
+  """`study.sizes` with the pairs [column, images] of each source as a mapping."""
+  if isinstance(rows, (str, Mapping)):
+    return rows  # which `_named` refuses
+  found = []
+  for row in rows:
+    if isinstance(row, Mapping) and "columns" in row:
+      pairs = row["columns"]
+      listed = isinstance(pairs, (list, tuple)) and all(isinstance(p, (list, tuple)) for p in pairs)
+      if not listed or not all(len(p) == 2 and isinstance(p[1], int) for p in pairs):
+        raise BiasjaxError(f"study.sizes.{row.get('name')}.columns should be a list of [column, images]")
+      row = {**row, "columns": {str(column): images for column, images in pairs}}
+    found.append(row)
+  return found
+
+
 def _build(kind: type, where: str, row: Mapping[str, Any]) -> Any:
   _check_keys(where, row, kind)
   values = dict(row)
-  for key in set(row) & {"mean", "only", "without", "extra", "move"}:
+  for key in set(row) & {"mean", "only", "without", "extra", "move", "models"}:
     if not isinstance(row[key], (list, tuple)):
       raise BiasjaxError(f"{where}.{key} is {row[key]!r}: a list is needed")
     values[key] = tuple(tuple(v) if isinstance(v, (list, tuple)) else v for v in row[key])
@@ -230,21 +261,3 @@ def compute(measures: Mapping[str, Measure], frame: pd.DataFrame) -> tuple[pd.Da
       value = value * clean if chance is None else (value * clean - chance) / (clean - chance)
     values[name] = value
   return pd.DataFrame(values, index=frame.index), missing
-
-
-def errors(measures: Mapping[str, Measure], of_columns: pd.DataFrame) -> pd.DataFrame:
-  """The sampling error of each measure, from those of its columns.
-
-  Columns count as independent, unless the table has a column of the measure's own name, whose error is then
-  taken. NaN where an error is not known, or the measure is no plain mean.
-  """
-  values = {}
-  for name, measure in measures.items():
-    plain = not (measure.times or measure.standardized) and set(measure.mean) <= set(of_columns.columns)
-    squares = (of_columns[list(measure.mean)] ** 2).sum(axis=1, skipna=False) if plain else None
-    own = of_columns[name] if name in of_columns.columns else None
-    if own is not None and own.notna().any():
-      values[name] = own
-    else:
-      values[name] = np.nan if squares is None else np.sqrt(squares) / len(measure.mean)
-  return pd.DataFrame(values, index=of_columns.index)

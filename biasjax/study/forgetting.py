@@ -115,7 +115,7 @@ def tables(observed: Observations, found: dict[str, dict[int, str]]) -> tuple[pd
   """
   rows, points = [], []
   for run, models in found.items():
-    asked = dict.fromkeys((u["dataset"], u["probe"]) for u in observed.units if u["model"] in models.values())
+    asked = dict.fromkeys((u.dataset, u.probe) for u in observed.units.values() if u.model in models.values())
     for dataset, probe in asked:
       read = [observed.read(model, dataset, probe) for model in models.values()]
       if any(table is None for table in read):

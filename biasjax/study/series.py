@@ -13,7 +13,7 @@ from biasjax.statistics import CONFIDENCE
 from biasjax.study import correlation
 from biasjax.study.definitions import Series
 from biasjax.study.resampling import Resampling
-from biasjax.study.table import Z
+from biasjax.study.sampling import Intervals
 
 MIN_POINTS = 3
 
@@ -40,13 +40,13 @@ def members(series: Sequence[Series], models: pd.Index) -> dict[str, dict[str, f
   return found
 
 
-def points(factors: Mapping[str, float], measures: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
+def points(factors: Mapping[str, float], measures: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
   """Each measure at each value of the factor.
 
   Args:
     factors: {model: factor}; models of one value are seeds of one setting.
     measures: float, a row for each model.
-    errors: the standard error of each, from its images; NaN where it is not known.
+    intervals: of each, from its images.
 
   Returns:
     `measure, x, n, value, low, high, effect, effect_low, effect_high`. With several seeds the interval is
@@ -56,7 +56,9 @@ def points(factors: Mapping[str, float], measures: pd.DataFrame, errors: pd.Data
   rows = []
   x = np.array(list(factors.values()))
   for measure in measures:
-    values, se = (t.loc[list(factors), measure].to_numpy() for t in (measures, errors))
+    values, lows, highs = (
+      t.loc[list(factors), measure].to_numpy() for t in (measures, intervals.low, intervals.high)
+    )
     known = np.isfinite(values)
     if not known.any():
       continue
@@ -64,13 +66,14 @@ def points(factors: Mapping[str, float], measures: pd.DataFrame, errors: pd.Data
     for at in np.unique(x[known]):
       here = known & (x == at)
       value, n = values[here].mean(), int(here.sum())
-      half = _half_width(values[here]) if n > 1 else Z * float(se[here][0])
+      half = _half_width(values[here]) if n > 1 else math.nan
+      low, high = (value - half, value + half) if n > 1 else (lows[here][0], highs[here][0])
       effect, half_effect = math.nan, math.nan
       if at > x[known].min():
         effect, half_effect = value - start.mean(), _welch(values[here], start)
       rows.append(
         (
-          *(measure, at, n, value, value - half, value + half),
+          *(measure, at, n, value, low, high),
           *(effect, effect - half_effect, effect + half_effect),
         )
       )

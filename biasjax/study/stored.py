@@ -1,55 +1,74 @@
-"""Decisions that a run stored beside its table, read without a model and without JAX."""
+"""Decisions that a run stored beside its table, read through the store, which verifies them."""
 
 import dataclasses
-import hashlib
-import json
 import pathlib
-import urllib.parse
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from biasjax.errors import BiasjaxError
+from biasjax.results.store import Store, Unit
 
-OBSERVED = ["condition", "example_id", "label", "prediction", "rank", "confidence"]
+# Kinds of labels whose conditions are the first two parts of the ids: one image has an id in each.
+CONDITION_IN_ID = ("imagenet_c", "imagenet_cbar")
 
 
 @dataclasses.dataclass(frozen=True)
 class Observations:
-  """What is in run.json and observations/ beside a table.
+  """What a run holds.
 
   Attributes:
-    folder: of the run.
-    units: dictionaries with model, dataset, probe and key.
+    store: where it is.
+    units: {(model, dataset, probe): unit}.
   """
 
-  folder: pathlib.Path
-  units: Sequence[Mapping[str, Any]]
+  store: Store
+  units: Mapping[tuple[str, str, str], Unit]
 
   def read(self, model: str, dataset: str, probe: str) -> pd.DataFrame | None:
-    """`condition, example_id, label, prediction, rank, confidence` of one unit; None if there is none.
+    """Every observation of one unit, names and ids as text; None if there is none, or it is not complete.
 
     Raises:
       BiasjaxError: a file is damaged.
     """
-    unit = next(
-      (u for u in self.units if (u["model"], u["dataset"], u["probe"]) == (model, dataset, probe)), None
-    )
-    if unit is None:
+    unit = self.units.get((model, dataset, probe))
+    if unit is None or self.store.missing(unit):
       return None
-    # The layout of biasjax.results, which cannot be imported without JAX.
-    digest = hashlib.sha256(json.dumps(unit["key"], sort_keys=True).encode()).hexdigest()[:16]
-    names = (urllib.parse.quote(name, safe="") for name in (dataset, probe, model))
-    parts = []
-    for path in sorted(self.folder.joinpath("observations", *names, digest).glob("*.parquet")):
-      try:
-        parts.append(pq.read_table(path, columns=OBSERVED))
-      except (pa.ArrowInvalid, OSError, KeyError) as error:
-        raise BiasjaxError(f"{path} is damaged ({error}): delete it and start the run again") from error
-    return pa.concat_tables(parts).to_pandas() if parts else None
+    return self.store.read(unit)[0]
+
+  def images(self, model: str, dataset: str, probe: str) -> int:
+    """How many images a unit has; 0 if there is none."""
+    known = (model, dataset, probe) in self.units
+    return self.store.manifest["datasets"][dataset]["length"] if known else 0
+
+  def accuracy(self, model: str, dataset: str, probe: str, column: str) -> pd.Series | None:
+    """The share of decisions that are right for each image, of the conditions that a column is about.
+
+    Args:
+      model, dataset, probe: the unit.
+      column: of the table; where it ends in the name of a condition only that one counts.
+
+    Returns:
+      float in [0, 1], indexed by the image's id; None as `read`.
+
+    Raises:
+      BiasjaxError: a file is damaged.
+    """
+    table = self.read(model, dataset, probe)
+    if table is None:
+      return None
+    image, condition = table["example_id"], table["condition"]
+    if self.units[model, dataset, probe].key.get("labels") in CONDITION_IN_ID:
+      parts = image.str.split("/", n=2)
+      image, condition = parts.str[2], parts.str[0] + "_" + parts.str[1]
+    named = [name for name in condition.unique() if column.endswith(name)]
+    mine = condition.eq(max(named, key=len)).to_numpy() if named else np.ones(len(table), bool)
+    right = (table["rank"].to_numpy() == 0)[mine].astype(float)
+    image = image.to_numpy()[mine]
+    if len(set(image)) == len(image):
+      return pd.Series(right, index=image)
+    return pd.Series(right).groupby(image).mean()
 
 
 def beside(table: str) -> Observations | None:
@@ -58,15 +77,16 @@ def beside(table: str) -> Observations | None:
   Raises:
     BiasjaxError: it is there and cannot be read.
   """
-  path = pathlib.Path(table).parent / "run.json"
-  if not path.is_file():
+  folder = pathlib.Path(table).parent
+  if not (folder / "run.json").is_file():
     return None
+  store = Store(folder)
   try:
-    units = json.loads(path.read_text(encoding="utf-8"))["units"]
-    [(u["model"], u["dataset"], u["probe"], u["key"]) for u in units]
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or move it away") from error
-  return Observations(path.parent, units)
+    units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
+    {name: store.manifest["datasets"][name]["length"] for _, name, _ in units}
+  except (KeyError, TypeError) as error:
+    raise BiasjaxError(f"{folder / 'run.json'} cannot be read ({error}): mend it, or move it away") from error
+  return Observations(store, units)
 
 
 def right(observed: pd.DataFrame) -> pd.DataFrame:

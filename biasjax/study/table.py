@@ -16,8 +16,6 @@ from biasjax.errors import BiasjaxError
 
 ABSENT = ("", "na", "nan", "n/a", "null", "none", "-")
 UNCATEGORISED = "all"
-# Half a 95 % interval in standard errors.
-Z = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Table:
     frame: float [models, columns], indexed by model; NaN where a number is missing.
     category: each model's category, in the order of `frame`; `UNCATEGORISED` where none were given.
     notes: what was left out, and why; one sentence each.
-    intervals: columns `model, column, low, high, n` of the metrics.csv beside the table; empty without one.
+    intervals: columns `INTERVALS`, what the metrics.csv beside the table says of its numbers; empty without
+      one. chance is what guessing gives, where it says so, and flag what a number should not be read without.
   """
 
   frame: pd.DataFrame
@@ -42,7 +41,7 @@ class Table:
     return list(dict.fromkeys(self.category))
 
 
-INTERVALS = ["model", "column", "low", "high", "n"]
+INTERVALS = ["model", "column", "low", "high", "n", "dataset", "probe", "chance", "flag"]
 
 
 def read(path: str, categories: str | None, used: Iterable[str], flag: str = "--table") -> Table:
@@ -66,7 +65,8 @@ def read(path: str, categories: str | None, used: Iterable[str], flag: str = "--
     category, more = _select(read_categories(categories), frame.index, path)
     notes += more
     frame = frame.loc[category.index]
-  return Table(frame, category, tuple(notes), _read_intervals(path, frame))
+  intervals, more = _read_intervals(path, frame)
+  return Table(frame, category, (*notes, *more), intervals)
 
 
 def read_categories(path: str) -> dict[str, list[str]]:
@@ -82,10 +82,11 @@ def read_categories(path: str) -> dict[str, list[str]]:
   except ValueError as error:
     raise BiasjaxError(f"--categories: {path} is no JSON: {error}") from error
   fine = isinstance(content, dict) and all(
-    isinstance(models, list) and all(isinstance(m, str) for m in models) for models in content.values()
+    isinstance(models, list) and all(isinstance(m, (str, int)) for m in models) for models in content.values()
   )
   if not fine:
     raise BiasjaxError(f'--categories: {path} should hold {{"category": ["model", ...], ...}}')
+  content = {category: [str(model) for model in models] for category, models in content.items()}
   seen: dict[str, str] = {}
   for category, models in content.items():
     for model in models:
@@ -125,7 +126,7 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
   columns = {}
   for name in text.columns.drop("model"):
     cells = text[name]
-    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    numbers = _number(cells)
     infinite = np.isinf(numbers)
     if name in used and not np.isfinite(numbers).all():
       wrong = numbers.isna() & ~cells.str.strip().str.lower().isin(ABSENT)
@@ -180,44 +181,54 @@ def _drop_duplicates(
   return text[keep], lines[keep]
 
 
-def _read_intervals(path: str, frame: pd.DataFrame) -> pd.DataFrame:
-  """Intervals and counts of the metrics.csv beside the table, under the table's column names."""
+def _read_intervals(path: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+  """What the metrics.csv beside the table says of its numbers, under the table's names; and notes."""
   beside = pathlib.Path(path).parent / "metrics.csv"
   if not beside.is_file():
-    return pd.DataFrame(columns=INTERVALS)
+    return pd.DataFrame(columns=INTERVALS), []
   try:
-    metrics = pd.read_csv(beside)
-    metrics = metrics[["model", "dataset", "metric", "low", "high", "n"]]
-  except (ValueError, KeyError) as error:
-    raise BiasjaxError(f"{beside} is not a metrics.csv ({error}): mend it, or move it away") from error
-  long_name = metrics["metric"] + "@" + metrics["dataset"].astype(str)
+    # Names are text, also where they look like numbers or like nothing.
+    text = pd.read_csv(beside, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    metrics = text[["model", "dataset", "metric"]].apply(lambda names: names.str.strip())
+    metrics = metrics.assign(**{name: text.get(name, "") for name in ("probe", "flag")})
+    for name in ("low", "high", "n"):
+      metrics[name] = _number(text[name])
+    for name in ("value", "chance"):
+      metrics[name] = _number(text[name]) if name in text else np.nan
+  except (OSError, ValueError, KeyError) as error:
+    reason = " ".join(str(error).split())
+    raise BiasjaxError(f"{beside} is not a metrics.csv ({reason}): mend it, or move it away") from error
+  long_name = metrics["metric"] + "@" + metrics["dataset"]
   metrics["column"] = long_name.where(long_name.isin(frame.columns), metrics["metric"])
+  known = set(metrics["model"])
+  unknown = [model for model in frame.index if model not in known]
+  notes = []
+  if len(unknown) == len(frame):
+    first = next(iter(known), "nothing")
+    notes.append(f"{beside} knows none of the models ({first} is its first): no interval is taken from it.")
+  elif unknown:
+    notes.append(f"{_list(unknown)} not in {beside}: no interval is taken from it for them.")
   metrics = metrics[metrics["column"].isin(frame.columns) & metrics["model"].isin(frame.index)]
   # Without the "@dataset" ones each (model, column) is one dataset's; a leftover would be another dataset's.
-  return metrics.drop_duplicates(["model", "column"])[INTERVALS].reset_index(drop=True)
+  metrics = metrics.drop_duplicates(["model", "column"])
+  other = _another_number(metrics, frame)
+  if other.any():
+    row, more = metrics[other].iloc[0], int(other.sum()) - 1
+    also = f" (and {more} more)" if more else ""
+    notes.append(
+      f"{row['column']} of {row['model']} is another number than in {beside}{also}: no interval is taken "
+      "from it."
+    )
+  return metrics.loc[~other, INTERVALS].reset_index(drop=True), notes
 
 
-def standard_errors(table: Table, sizes: Mapping[str, int]) -> pd.DataFrame:
-  """The sampling error of each number: from its interval, else binomial from the count, else NaN.
+def _number(text: pd.Series) -> pd.Series:
+  return pd.to_numeric(text, errors="coerce").astype(float)
 
-  Args:
-    table: the table.
-    sizes: {column: images}; such a column is an accuracy in per cent, or a share in [0, 1] where its name
-      begins neither with top1_acc nor top5_acc.
 
-  Returns:
-    float, as `table.frame`, in each column's own units.
-  """
-  errors = pd.DataFrame(np.nan, index=table.frame.index, columns=table.frame.columns)
-  for column, n in sizes.items():
-    if column in errors.columns:
-      scale = 100.0 if column.startswith(("top1_acc", "top5_acc")) else 1.0
-      share = (table.frame[column] / scale).clip(0, 1)
-      # Agresti and Coull's centre, so that 0 of n right is not taken for certain.
-      share = (share * n + 2) / (n + 4)
-      errors[column] = scale * np.sqrt(share * (1 - share) / (n + 4))
-  if len(table.intervals):
-    wide = table.intervals.assign(error=(table.intervals["high"] - table.intervals["low"]) / (2 * Z))
-    wide = wide.pivot(index="model", columns="column", values="error")
-    errors.update(wide)
-  return errors
+def _another_number(metrics: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
+  """bool [metrics]: whether the table has another number than the metric, or none."""
+  rows, columns = frame.index.get_indexer(metrics["model"]), frame.columns.get_indexer(metrics["column"])
+  ours, theirs = frame.to_numpy()[rows, columns], metrics["value"].to_numpy()
+  same = np.isclose(ours, theirs, rtol=1e-6, atol=1e-9, equal_nan=True)
+  return pd.Series(~same & ~np.isnan(theirs), index=metrics.index)

@@ -1,7 +1,5 @@
 """Attacks in the pass: observations, tables, kept images, and the same again after an interruption."""
 
-import pathlib
-
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -103,7 +101,7 @@ def test_another_batch_size_gives_the_same_observations(model, source, stored, t
 def test_kept_images_are_those_that_were_observed(model, source, stored):
   files = sorted((stored.workdir / "adversarial").glob("made/*/made/*/*.npz"))
   assert [file.name for file in files] == ["00000000-00000004.npz", "00000004-00000007.npz"]
-  kept = adversarial.first(pathlib.Path(files[0].parent))
+  (kept,) = filter(None, (stored.read_adversarial(unit, 8) for unit in stored.units()))
   assert list(kept["example_id"]) == [f"{i}.png" for i in range(5)]
   table = observations(stored)
   for condition in ("eps=1", "eps=8"):
@@ -116,7 +114,7 @@ def test_kept_images_are_those_that_were_observed(model, source, stored):
 
 
 def test_kept_images_are_drawn_clean_perturbed_and_their_difference(stored):
-  (path,) = adversarial.draw_all(stored.workdir)
+  (path,) = adversarial.draw_all(stored)
   assert path.read_bytes().startswith(b"\x89PNG")
   clean = np.full((4, 4, 3), 51, np.uint8)
   moved = np.full((4, 4, 3), 0.2, np.float32)

@@ -15,20 +15,20 @@ class Images:
     self.notes = ()
 
 
-def write(folder, decisions, dataset="drawn", probe="accuracy"):
+def write(folder, decisions, dataset="drawn", probe="accuracy", ids=None, labels="imagenet", chunk=3):
   """Writes {model: {condition: (label, prediction, confidence)}}, arrays of one length, and a results.csv."""
   n = len(next(iter(next(iter(decisions.values())).values()))[0])
-  store = Store(folder, chunk_size=3)
-  units = [Unit(model, dataset, probe, {"model": model, "seed": 0}) for model in decisions]
+  store = Store(folder, chunk_size=chunk)
+  units = [Unit(model, dataset, probe, {"model": model, "seed": 0, "labels": labels}) for model in decisions]
   store.register(Images(dataset, n), units)
   for unit in units:
-    for start, stop in chunks(n, 3):
+    for start, stop in chunks(n, chunk):
       rows = {name: [] for name in ("condition", "example_id", "label", "prediction", "rank", "confidence")}
       for condition, (label, prediction, confidence) in decisions[unit.model].items():
         for i in range(start, stop):
           values = (
             condition,
-            f"image{i}",
+            ids[i] if ids else f"image{i}",
             label[i],
             prediction[i],
             int(label[i] != prediction[i]),

@@ -8,17 +8,25 @@ import pytest
 import stored_runs
 
 from biasjax.study import agreement, stored
+from biasjax.study.definitions import Sizes
 from biasjax.study.table import Table
 
 CLEAN, R = "top1_acc/imagenet", "top1_acc/imagenet-r"
 REAL, PGD = "top1_acc/imagenet-real", "top1_acc/PGD-40/low"
-SIZES = {CLEAN: 50_000, R: 30_000, REAL: 50_000, PGD: 50_000}
+IMAGES = {CLEAN: 50_000, R: 30_000, REAL: 50_000, PGD: 50_000}
 
 
-def compare(ours, theirs, paired=None, sizes=SIZES):
-  frames = [pd.DataFrame([values], index=["net"], dtype=float) for values in (ours, theirs)]
-  table = Table(frames[0], pd.Series("all", index=frames[0].index))
-  return agreement.compare(table, frames[1], sizes, paired or {}, CLEAN)
+def table(frame):
+  return Table(frame, pd.Series("all", index=frame.index))
+
+
+def sizes(*models):
+  return [Sizes("published", models, IMAGES)]
+
+
+def compare(ours, theirs):
+  both = (table(pd.DataFrame([values], index=["net"], dtype=float)) for values in (ours, theirs))
+  return agreement.compare(*both, sizes("net"), {}, CLEAN)
 
 
 def test_equal_numbers_are_the_same_network_and_protocol():
@@ -97,7 +105,7 @@ def test_the_published_table_agrees_with_itself(reference):
   theirs = pd.read_csv(reference / "data" / "paper" / "benchmark.csv", index_col="model")
   columns = [CLEAN, R, REAL, "shape-bias"]
   ours = theirs[columns]
-  _, models = agreement.compare(Table(ours, pd.Series("all", index=ours.index)), theirs, SIZES, {}, CLEAN)
+  _, models = agreement.compare(table(ours), table(theirs), sizes(*theirs.index), {}, CLEAN)
   assert set(models["verdict"]) == {"same network, same protocol"}
   assert len(models) == 70
 
@@ -106,5 +114,5 @@ def test_the_published_table_agrees_with_itself(reference):
 def test_networks_mixed_up_are_found_out(reference):
   theirs = pd.read_csv(reference / "data" / "paper" / "benchmark.csv", index_col="model")
   ours = theirs.loc[["resnet50.a1_in1k"], [CLEAN, R]].rename(index=lambda _: "tv_resnet50")
-  _, models = agreement.compare(Table(ours, pd.Series("all", index=ours.index)), theirs, SIZES, {}, CLEAN)
+  _, models = agreement.compare(table(ours), table(theirs), sizes("tv_resnet50"), {}, CLEAN)
   assert models["verdict"].tolist() == ["not the same network, or not the same images"]

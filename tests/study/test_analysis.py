@@ -131,6 +131,12 @@ def test_any_columns_can_be_studied(tmp_path):
     ({"axes": []}, "defines no axes"),
     ({"axes": [{"name": "b", "mean": ["a"]}, {"name": "b", "mean": ["a"]}]}, "study.axes names 'b' twice"),
     ({"draws": 5}, "study.draws is 5"),
+    ({"sizes": [["a", 5]]}, "study.sizes should be a list of"),
+    (
+      {"sizes": [{"name": "p", "models": ["m"], "columns": ["a", 5]}]},
+      "study.sizes.p.columns should be a list",
+    ),
+    ({"sizes": [{"name": "p", "columns": [["a", 5]]}]}, "study.sizes.p has no models"),
     ({"grups": []}, "study.grups is unknown: did you mean groups?"),
     ({"series": [{"name": "s", "pattern": "(model.)"}]}, r"study.series.s: '\(model.\)' needs a group"),
     ({"series": [{"name": "s", "pattern": "("}]}, "study.series.s: '\\(' needs a group"),

@@ -1,6 +1,7 @@
 """What training forgets, by hand and from stored decisions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import stored_runs
 
@@ -101,8 +102,41 @@ def test_damaged_decisions_are_named(tmp_path):
     observed.read("net@epoch1", "drawn", "accuracy")
 
 
-def test_a_run_file_that_is_none_is_refused(tmp_path):
-  (tmp_path / "run.json").write_text('{"units": [1]}')
+def test_a_flipped_bit_of_stored_decisions_is_never_read_as_other_numbers(tmp_path):
+  rng = np.random.default_rng(0)
+  decided = stored_runs.decisions(rng.integers(0, 9, 40), rng.integers(0, 9, 40), rng.random(40))
+  stored_runs.write(tmp_path, {"net@epoch1": {"clean": decided}}, chunk=40)
+  (path,) = tmp_path.rglob("*.parquet")
+  whole = path.read_bytes()
+  expected = stored.beside(str(tmp_path / "results.csv")).read("net@epoch1", "drawn", "accuracy")
+  refused = 0
+  for bit in rng.choice(8 * len(whole), 150, replace=False).tolist():
+    content = bytearray(whole)
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    try:
+      found = stored.beside(str(tmp_path / "results.csv")).read("net@epoch1", "drawn", "accuracy")
+    except BiasjaxError:
+      refused += 1
+    else:  # bits that nothing reads, such as the library's name
+      pd.testing.assert_frame_equal(found, expected)
+  assert refused > 50
+
+
+def test_decisions_of_a_run_that_is_not_done_are_none(tmp_path):
+  stored_runs.write(tmp_path, {"net@epoch1": {"clean": stored_runs.decisions(range(9), range(9))}})
+  sorted(tmp_path.rglob("*.parquet"))[1].unlink()
+  observed = stored.beside(str(tmp_path / "results.csv"))
+  assert observed.read("net@epoch1", "drawn", "accuracy") is None
+  assert observed.read("net@epoch2", "drawn", "accuracy") is None
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["", '{"units": [1]}', '{"format": 3, "datasets": {}, "units": [1]}', '{"format": 3, "datasets": {}}'],
+)
+def test_a_run_file_that_is_none_is_refused(tmp_path, text):
+  (tmp_path / "run.json").write_text(text)
   with pytest.raises(BiasjaxError, match=r"run\.json cannot be read"):
     stored.beside(str(tmp_path / "results.csv"))
   assert stored.beside(str(tmp_path / "elsewhere" / "results.csv")) is None

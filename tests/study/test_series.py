@@ -8,6 +8,7 @@ import scipy.stats
 from biasjax.study import series
 from biasjax.study.definitions import Series
 from biasjax.study.resampling import Resampling
+from biasjax.study.sampling import Intervals
 
 MODELS = pd.Index(["net_s0_a", "net_s0_b", "net_s0.5_a", "net_s0.5_b", "net_s1_a", "net_s1_b", "other"])
 SWEPT = Series("strength", r"net_s(?P<x>[\d.]+)_\w")
@@ -30,8 +31,8 @@ def test_two_values_are_no_series():
 
 
 def frames():
-  values = np.array([1.0, 1.2, 2.0, 2.4, 4.0, 4.2, 9.0])
-  return pd.DataFrame({"bias": values}, MODELS), pd.DataFrame({"bias": np.full(7, 0.1)}, MODELS)
+  measures = pd.DataFrame({"bias": [1.0, 1.2, 2.0, 2.4, 4.0, 4.2, 9.0]}, MODELS)
+  return measures, Intervals(measures - 0.2, measures + 0.3)
 
 
 def test_seeds_of_one_setting_give_students_interval_and_welchs_effect():
@@ -50,7 +51,7 @@ def test_one_model_has_the_interval_of_its_images():
   measures, errors = frames()
   factors = {"net_s0_a": 0.0, "net_s0.5_a": 0.5, "net_s1_a": 1.0}
   first = series.points(factors, measures, errors).iloc[0]
-  assert first["high"] - first["low"] == pytest.approx(2 * 1.96 * 0.1, rel=1e-4)
+  assert (first["low"], first["high"]) == pytest.approx((0.8, 1.3))
   assert np.isnan(first["effect"])
 
 

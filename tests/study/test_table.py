@@ -4,7 +4,6 @@ import json
 import math
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -116,23 +115,103 @@ def test_categories_that_cannot_be_used_are_refused_in_one_line(tmp_path, conten
   assert "\n" not in str(caught.value)
 
 
-def test_a_metrics_file_beside_the_table_gives_sampling_errors(tmp_path):
-  path = write(tmp_path, "model,top1_acc/d,bias,bias@e\nx,50,0.5,0.6\n")
-  metrics = pd.DataFrame(
-    [
-      ("x", "d", "accuracy", "top1_acc/d", 50, 45, 55, 400),
-      ("x", "d", "p", "bias", 0.5, 0.4, 0.6, 400),
-      ("x", "e", "p", "bias", 0.6, 0.2, 1.0, 400),
-    ],
-    columns=["model", "dataset", "probe", "metric", "value", "low", "high", "n"],
-  )
-  metrics.to_csv(tmp_path / "metrics.csv", index=False)
-  read = table.read(path, None, [])
-  errors = table.standard_errors(read, {}).loc["x"]
-  np.testing.assert_allclose(errors * 2 * 1.96, [10, 0.2, 0.8], rtol=1e-4)
+METRICS = ["model", "dataset", "probe", "metric", "value", "low", "high", "n"]
 
 
-def test_counts_give_binomial_sampling_errors(tmp_path):
-  read = table.read(write(tmp_path, "model,top1_acc/d,share\nx,36,0.36\n"), None, [])
-  errors = table.standard_errors(read, {"top1_acc/d": 10_000, "share": 10_000}).loc["x"]
-  np.testing.assert_allclose(errors, [0.48, 0.0048], rtol=1e-3)
+def with_metrics(folder, text, rows, columns=METRICS):
+  path = write(folder, text)
+  pd.DataFrame(rows, columns=columns).to_csv(folder / "metrics.csv", index=False)
+  return path
+
+
+def test_a_metrics_file_beside_the_table_gives_intervals_under_the_tables_names(tmp_path):
+  rows = [
+    ("x", "d", "accuracy", "top1_acc/d", 50, 45, 55, 400),
+    ("x", "d", "p", "bias", 0.5, 0.4, 0.6, 400),
+    ("x", "e", "p", "bias", 0.6, 0.2, 1.0, 400),
+  ]
+  read = table.read(with_metrics(tmp_path, "model,top1_acc/d,bias,bias@e\nx,50,0.5,0.6\n", rows), None, [])
+  found = read.intervals.set_index("column")
+  assert found.loc[["top1_acc/d", "bias", "bias@e"], ["low", "high"]].to_numpy().tolist() == [
+    [45, 55],
+    [0.4, 0.6],
+    [0.2, 1.0],
+  ]
+  assert found.loc["bias@e", "dataset"] == "e"
+  assert found["flag"].tolist() == [""] * 3
+  assert found["chance"].isna().all()
+
+
+# Epochs, depths, seeds; what CSV readers take for missing; what they take for true, dates, or infinity.
+NAMES = [
+  *(["1", "2", "10"], ["18", "34", "50"], ["1e3", "1E3", "1000"], ["001", "01", "1"], ["0.5", "0.50", ".5"]),
+  *(["NA", "None", "nan"], ["null", "NaN", "N/A"], ["True", "False", "true"], ["inf", "-inf", "2024-01-01"]),
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=" ".join)
+def test_names_are_text_whatever_they_look_like(tmp_path, names):
+  text = "model,top1_acc/1,NA\n" + "".join(f"{name},{70 + i},0.{i + 1}\n" for i, name in enumerate(names))
+  rows = [
+    row
+    for i, name in enumerate(names)
+    for row in (
+      (name, "1", "accuracy", "top1_acc/1", 70 + i, 69 + i, 71 + i, 100),
+      (name, "None", "nan", "NA", (i + 1) / 10, i / 10, (i + 2) / 10, 100),
+    )
+  ]
+  read = table.read(with_metrics(tmp_path, text, rows), None, [])
+  assert read.frame.index.tolist() == names
+  assert list(zip(read.intervals["model"], read.intervals["low"], strict=True))[::2] == [
+    (name, 69 + i) for i, name in enumerate(names)
+  ]
+  assert len(read.intervals) == 6
+  assert set(read.intervals["dataset"]) == {"1", "None"}
+  assert len(read.notes) == 1  # that there are no categories
+
+
+@pytest.mark.parametrize("listed", [["18", "34"], [18, 34]])
+def test_categories_may_name_models_by_numbers(tmp_path, listed):
+  path = write(tmp_path, "model,a\n18,1\n34,2\n")
+  read = table.read(path, write(tmp_path, json.dumps({"depth": listed}), "c.json"), ["a"])
+  assert read.category.to_dict() == {"18": "depth", "34": "depth"}
+
+
+def test_a_metrics_file_of_other_models_is_said(tmp_path):
+  rows = [("y", "d", "accuracy", "top1_acc/d", 50, 45, 55, 400)]
+  read = table.read(with_metrics(tmp_path, "model,top1_acc/d\nx,50\n", rows), None, [])
+  assert not len(read.intervals)
+  assert any("metrics.csv knows none of the models (y is its first)" in note for note in read.notes)
+
+
+def test_models_that_the_metrics_file_lacks_are_said(tmp_path):
+  rows = [("x", "d", "accuracy", "top1_acc/d", 50, 45, 55, 400)]
+  read = table.read(with_metrics(tmp_path, "model,top1_acc/d\nx,50\nmine,60\n", rows), None, [])
+  assert read.intervals["model"].tolist() == ["x"]
+  assert any(note.startswith("1 model (mine) not in ") and "metrics.csv" in note for note in read.notes)
+
+
+def test_a_number_that_is_not_the_metrics_has_not_its_interval(tmp_path):
+  rows = [
+    ("x", "d", "accuracy", "top1_acc/d", 50, 45, 55, 400),
+    ("y", "d", "accuracy", "top1_acc/d", 60, 55, 65, 400),
+  ]
+  read = table.read(with_metrics(tmp_path, "model,top1_acc/d\nx,50\ny,76.13\n", rows), None, [])
+  assert read.intervals["model"].tolist() == ["x"]
+  assert any(note.startswith("top1_acc/d of y is another number than in ") for note in read.notes)
+
+
+def test_chance_and_flags_of_the_metrics_file_are_kept(tmp_path):
+  rows = [("x", "d", "accuracy", "top1_acc/d", 7, 5, 9, 400, 6.25, "cannot be told from chance")]
+  path = with_metrics(tmp_path, "model,top1_acc/d\nx,7\n", rows, [*METRICS, "chance", "flag"])
+  row = table.read(path, None, []).intervals.iloc[0]
+  assert (row["chance"], row["flag"]) == (6.25, "cannot be told from chance")
+
+
+@pytest.mark.parametrize("text", ["", "model,low\nx,1\n", "\x00"])
+def test_a_metrics_file_that_is_none_is_refused_in_one_line(tmp_path, text):
+  path = write(tmp_path, "model,a\nx,1\n")
+  write(tmp_path, text, "metrics.csv")
+  with pytest.raises(BiasjaxError, match=r"metrics\.csv is not a metrics\.csv") as caught:
+    table.read(path, None, [])
+  assert "\n" not in str(caught.value)
