@@ -72,7 +72,8 @@ def measure(asked: Mapping[str, Any]) -> int:
         left = [model for model in members if model.name not in stopped]
         if not left:
           continue
-        outcome = evaluate.evaluate(left, opened.planned[source.name], source, opened.store, opened.settings)
+        planned = probes.sized(opened.planned[source.name], source)
+        outcome = evaluate.evaluate(left, planned, source, opened.store, opened.settings)
         stopped |= outcome.stopped
         interrupted = outcome.interrupted
         if interrupted:
@@ -147,7 +148,9 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   rows = [
     row
     for members, source in _passes(asked, models, found)
-    for row in plan.rows(members, planned, [source], store, settings)
+    for row in plan.rows(
+      members, {source.name: probes.sized(planned[source.name], source)}, [source], store, settings
+    )
   ]
   print()
   print(plan.text(rows, models, found, settings, worker.count))
@@ -170,7 +173,9 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked)
   with store.lock(f"{worker.rank}-of-{worker.count}"):
-    report = benchmark.measure(models, planned, found, settings)
+    members, source = _passes(asked, models, found)[0]
+    asked_of = {source.name: probes.sized(planned[source.name], source)}
+    report = benchmark.measure(members, asked_of, [source], settings)
     name = "benchmark.json" if worker.count == 1 else f"benchmark-{worker.rank}-of-{worker.count}.json"
     print(benchmark.write(report | {"xla_flags": asked.get("xla_flags", "")}, store.workdir / name))
   return 0
@@ -255,7 +260,8 @@ def _settings(
   )
   if size != AUTO:
     return settings
-  chosen = rates.batch_size(models, planned[found[0].name], found[0], settings)
+  members, source = _passes(asked, models, found)[0]
+  chosen = rates.batch_size(members, probes.sized(planned[source.name], source), source, settings)
   logger.info("--batch_size=auto is %d", chosen)
   return dataclasses.replace(settings, batch_size=chosen)
 
@@ -272,7 +278,9 @@ def _units(opened: Asked) -> list[tuple[list[Model], Source, list[Unit]]]:
       source,
       [
         unit
-        for of_probe in evaluate.units(members, opened.planned[source.name], source, opened.settings)
+        for of_probe in evaluate.units(
+          members, probes.sized(opened.planned[source.name], source), source, opened.settings
+        )
         for unit in of_probe
       ],
     )

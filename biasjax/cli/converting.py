@@ -4,6 +4,7 @@ python -m convert --list
 python -m convert --model=robust_resnet50_l2_eps3
 python -m convert --checkpoint=resnet50.pth --output=checkpoints/mine
 python -m convert --checkpoint=my.pth.tar --name=mine --mean=0.5,0.5,0.5 --std=0.5,0.5,0.5
+python -m convert --timm=vit_small_patch16_224.augreg_in1k
 python -m convert --inspect=my.ckpt
 python -m convert --verify=mine
 python -m convert --export=mine --output=mine.safetensors
@@ -24,6 +25,9 @@ TEXTS = {
   "checkpoint": "A file: .safetensors, or .pth, .pt, .ckpt, .pth.tar as PyTorch writes them.",
   "head": "The file of the classifier, where it is one of its own.",
   "output": "The folder to write, whose name is the network's; with --export, the file.",
+  "timm": "A network of timm, traced; needs torch and timm.",
+  "torchvision": "A network of torchvision, traced; needs torch and torchvision.",
+  "module": "PACKAGE.MODULE:FUNCTION of your own, traced: it is imported and called. Needs torch.",
   "name": "Writes into the cache under this name, which run.py --models then knows.",
   "family": "How the file is laid out; recognised if not given.",
   "reading": "Which state dict, where a file holds several.",
@@ -42,13 +46,14 @@ LISTS = {
   "std": "Of the channels R,G,B; if not given, the zoo's, else ImageNet's.",
 }
 HELP = {
-  "One of": ("list", "model", "checkpoint", "inspect", "verify", "export"),
+  "One of": ("list", "model", "checkpoint", "timm", "torchvision", "module", "inspect", "verify", "export"),
   "Beside --model and --checkpoint": (
-    *("output", "name", "head", "family", "reading", "mean std", "parity", "offline", "overwrite"),
+    *("output", "name", "head", "family", "reading", "mean std", "size", "parity", "offline", "overwrite"),
   ),
   "Other": ("help",),
 }
-ACTIONS = ("list", "inspect", "verify", "export", "model", "checkpoint")
+TRACED = ("timm", "torchvision", "module")
+ACTIONS = ("list", "inspect", "verify", "export", *TRACED, "model", "checkpoint")
 ALONE = {"list": (), "inspect": (), "verify": (), "export": ("output",)}  # and what may stand beside them
 
 
@@ -61,6 +66,7 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_list(name, None, text, flag_values=values)
   for name, text in SWITCHES.items():
     flags.DEFINE_bool(name, False, text, flag_values=values)
+  flags.DEFINE_integer("size", None, "Pixels of a side, of a traced network.", 1, flag_values=values)
   flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=values)
   return values
 
@@ -72,7 +78,8 @@ def run(asked: flags.FlagValues) -> None:
     BiasjaxError: a mistake in what was asked, or in a file.
   """
   actions = [name for name in ACTIONS if asked[name].value]
-  if actions not in ([name] for name in ACTIONS) and actions != ["model", "checkpoint"]:
+  pairs = [["model", "checkpoint"], *([name, "checkpoint"] for name in TRACED)]
+  if actions not in ([name] for name in ACTIONS) and actions not in pairs:
     given = ", not " + " and ".join(f"--{name}" for name in actions) if actions else ""
     wanted = ", ".join(f"--{name}" for name in ACTIONS)
     raise BiasjaxError(f"one of {wanted} is needed{given}: see python -m convert --help")
@@ -99,6 +106,8 @@ def run(asked: flags.FlagValues) -> None:
         raise BiasjaxError("--export needs --output=FILE.safetensors")
       model = load.load(_folder(asked.export))
       print(f"{asked.output}: {export.write(model, asked.output)} tensors written, with torchvision's names")
+    case "timm" | "torchvision" | "module":
+      _convert_module(asked, actions[0])
     case "model" if not asked.checkpoint:
       _convert_models(asked)
     case _:
@@ -137,6 +146,40 @@ def _convert_models(asked: flags.FlagValues) -> None:
       checkpoint, head=head, row=row, normalization=_normalization(asked), reading=asked.reading
     )
     _finish(asked, converted, name, _output(asked, default=name))
+
+
+def _convert_module(asked: flags.FlagValues, kind: str) -> None:
+  """Traces a PyTorch network; it is compared with PyTorch before it is written."""
+  from biasjax.convert import conversion, modules
+
+  spec = str(asked[kind].value)
+  name = re.sub(r"[^A-Za-z0-9_.+-]", "_", spec)
+  output = _output(asked, default=name)
+  size = asked["size"].value
+  if kind == "module":
+    print(f"{spec} is imported and called: it runs with your rights", file=sys.stderr)
+  converted = modules.convert(
+    kind,
+    spec,
+    checkpoint=asked.checkpoint,
+    size=size,
+    normalization=_normalization(asked),
+    reading=asked.reading,
+    offline=asked.offline,
+  )
+  found = converted.certificate
+  written = conversion.write(converted, output, overwrite=asked.overwrite)
+  print(f"{spec}: {found['description']}, {found['parameters']:,} parameters")
+  normalization = found["normalization"]
+  mean, std = _text(normalization["mean"]), _text(normalization["std"])
+  print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
+  parity = found["parity"]
+  print(
+    f"from PyTorch in float64: logits {parity['logits']:.1g} of the largest, gradients "
+    f"{parity['gradients']:.1g} (PyTorch's float32: {parity['torch_logits']:.1g}, "
+    f"{parity['torch_gradients']:.1g})"
+  )
+  print(f"{output}: {'written' if written else 'holds this conversion already'}")
 
 
 def _convert_file(asked: flags.FlagValues) -> None:

@@ -15,7 +15,7 @@ from biasjax.convert import certificate, families, readers, torchvision
 from biasjax.convert.certificate import Normalization
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
-from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
 
@@ -29,13 +29,13 @@ class Conversion:
   """A converted network in memory.
 
   Attributes:
-    architecture: found in the tensors' shapes.
+    architecture: found in the tensors' shapes; of a traced network its program.
     variables: NumPy arrays, float32.
     tensors: what it was converted from, by torchvision's name; read when asked for.
     certificate: what is recorded of it.
   """
 
-  architecture: Architecture
+  architecture: load.Structure
   variables: Variables
   tensors: dict[str, readers.Tensor]
   certificate: dict[str, Any]

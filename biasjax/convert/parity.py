@@ -24,6 +24,8 @@ def measure(conversion: Conversion) -> dict[str, object]:
     import torch
   except ImportError as error:
     raise BiasjaxError("--parity needs torch: pip install torch, or leave it out") from error
+  if not isinstance(conversion.architecture, Architecture):
+    raise BiasjaxError("--parity is about ResNets: a traced network is compared whenever it is converted")
   normalization = conversion.certificate["normalization"]
   expected = torch_logits(
     conversion.tensors,

@@ -103,6 +103,8 @@ def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
     short_side=source.resize,
     crop=source.crop,
     interpolation=source.interpolation,
+    squash=source.squash,
+    stimulus=source.stimulus,
   )
 
 

@@ -77,22 +77,35 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def preprocess(
-  encoded: bytes, *, short_side: int | None = RESIZE, crop: int = CROP, interpolation: str = "bilinear"
+  encoded: bytes,
+  *,
+  short_side: int | None = RESIZE,
+  crop: int = CROP,
+  interpolation: str = "bilinear",
+  squash: bool = False,
+  stimulus: int | None = None,
 ) -> np.ndarray:
   """Pixels, uint8 [crop, crop, 3] in 0..255: decode, resize, crop; by default as the paper for every model.
 
   Args:
     encoded: the file's bytes.
-    short_side: pixels; None for stimuli that are shown as they are, which must be crop x crop.
+    short_side: pixels; None for stimuli that are shown whole.
     crop: pixels of a side.
     interpolation: one of `INTERPOLATIONS`.
+    squash: whether both sides are brought to `short_side`, whatever their ratio.
+    stimulus: pixels of a side that a stimulus must have, which is then brought to crop x crop; None if it
+      must have these and is shown as it is.
 
   Raises:
     ValueError: the bytes cannot be decoded, or a stimulus is of another size.
   """
   image = decode(encoded)
   if short_side is None:
-    if image.size != (crop, crop):
-      raise ValueError(f"{image.width}x{image.height} pixels, but these stimuli are {crop}x{crop}")
-    return np.asarray(image)
+    side = stimulus or crop
+    if image.size != (side, side):
+      raise ValueError(f"{image.width}x{image.height} pixels, but these stimuli are {side}x{side}")
+    return np.asarray(resize(image, crop, interpolation))
+  if squash:
+    square = image.resize((short_side, short_side), INTERPOLATIONS[interpolation])
+    return np.asarray(center_crop(square, crop))
   return np.asarray(center_crop(resize(image, short_side, interpolation), crop))

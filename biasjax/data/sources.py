@@ -54,6 +54,8 @@ class Source:
       are shown as they are.
     crop: pixels of a side, as networks see them.
     interpolation: of the resizing, "bilinear" or "bicubic".
+    squash: whether both sides are brought to `resize`, whatever their ratio.
+    stimulus: pixels of a side of stimuli as they are stored, where networks see them at another size.
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
     places: what is known of each example without reading it; () where nothing is.
@@ -68,6 +70,8 @@ class Source:
   resize: int | None = RESIZE
   crop: int = CROP
   interpolation: str = "bilinear"
+  squash: bool = False
+  stimulus: int | None = None
   most_labels: int = 1
   notes: tuple[str, ...] = ()
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
+# What of a source says how images are brought to size.
+PREPROCESS = ("resize", "crop", "interpolation", "squash", "stimulus")
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
 
 
@@ -141,7 +143,7 @@ def units(
           "biasjax": __version__,
           "model": model.fingerprint,
           "dataset": source.fingerprint,
-          "preprocess": {"resize": source.resize, "crop": source.crop, "interpolation": source.interpolation},
+          "preprocess": {name: getattr(source, name) for name in PREPROCESS},
           "labels": source.labels,
           "probe": probe.name,
           "conditions": list(probe.conditions),

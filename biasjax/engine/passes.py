@@ -1,36 +1,73 @@
 """Which models look at which images together: those whose images are brought to size in the same way."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from biasjax.data.preprocess import INTERPOLATIONS
 from biasjax.data.sources import Source
+from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
 from biasjax.models.zoo import ZOO
 
 RECIPES = ("paper", "native")
+LARGEST = 2**14  # pixels that a certificate may ask for
 
 
 def split(models: Sequence[Model], source: Source, recipe: str = "paper") -> list[tuple[list[Model], Source]]:
   """The passes over one dataset: models, and the source as they see it.
 
+  Networks that see one size only (traced ones) get images of that size. In "paper" the short side is then in
+  the proportion of the dataset's row, 256 to 224; stimuli that are shown as they are are brought to that size
+  as a whole, bilinearly, in both recipes.
+
   Args:
     models: in order.
     source: the images.
-    recipe: "paper", one pass in which all models see images as the dataset's row says; or "native", in which
-      a network of the zoo sees them as its authors did (`Checkpoint.native`), and others as in "paper".
-      Images that are shown as they are stay so.
+    recipe: "paper", in which models see images as the dataset's row says; or "native", in which a network of
+      the zoo sees them as its authors did (`Checkpoint.native`), a traced one as its certificate says
+      ("preprocessing"), and others as in "paper".
 
   Returns:
-    A pass for each way of resizing, in the order of the models.
+    A pass for each way of bringing images to size, in the order of the models.
+
+  Raises:
+    BiasjaxError: a certificate's preprocessing is none.
   """
-  if recipe == "paper" or source.resize is None:
-    return [(list(models), source)]
-  groups: dict[tuple[int, str], list[Model]] = {}
+  groups: dict[tuple, list[Model]] = {}
   for model in models:
-    known = ZOO.get(model.name)
-    wanted = known.native if known else (source.resize, source.interpolation)
-    groups.setdefault(wanted, []).append(model)
-  return [
-    (members, dataclasses.replace(source, resize=resize, interpolation=interpolation))
-    for (resize, interpolation), members in groups.items()
-  ]
+    groups.setdefault(tuple(_recipe(model, source, recipe).items()), []).append(model)
+  return [(members, dataclasses.replace(source, **dict(seen))) for seen, members in groups.items()]
+
+
+def _recipe(model: Model, source: Source, recipe: str) -> Mapping[str, Any]:
+  """What of a source a model sees in another way."""
+  size = model.size or source.crop
+  if source.resize is None:
+    other = size != source.crop
+    return {"crop": size, "stimulus": source.crop, "interpolation": "bilinear"} if other else {}
+  as_given = {name: getattr(source, name) for name in ("resize", "crop", "interpolation", "squash")}
+  if recipe == "native" and model.name in ZOO:
+    resize, interpolation = ZOO[model.name].native
+    return as_given | {"resize": resize, "interpolation": interpolation}
+  stated = model.certificate.get("preprocessing")
+  if recipe == "native" and stated is not None:
+    return _checked(stated, model)
+  return as_given | {"crop": size, "resize": round(source.resize * size / source.crop)}
+
+
+def _checked(stated: Any, model: Model) -> Mapping[str, Any]:
+  try:
+    resize, crop = stated["resize"], stated["crop"]
+    interpolation, squash = stated["interpolation"], stated["squash"]
+    numbers = all(type(n) is int and 0 < n <= LARGEST for n in (resize, crop))
+    sound = numbers and crop <= resize and type(squash) is bool and interpolation in INTERPOLATIONS
+  except (TypeError, KeyError):
+    sound = False
+  if not sound:
+    raise BiasjaxError(
+      f"{model.name}: the preprocessing in its certificate is not supported: use --preprocess=paper"
+    )
+  if model.size not in (None, crop):
+    raise BiasjaxError(f"{model.name}: its certificate asks for {crop} pixels, its program for {model.size}")
+  return {"resize": resize, "crop": crop, "interpolation": interpolation, "squash": squash}

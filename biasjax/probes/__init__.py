@@ -69,6 +69,11 @@ def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
   return {known[name.replace("_", "-")] for name in where.split("+")}
 
 
+def sized(planned: Sequence[Probe], source: Source) -> list[Probe]:
+  """Probes as they are asked of images of the source's size, which some networks see at another."""
+  return [get(probe.name, source.crop) for probe in planned]
+
+
 def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Probe]]:
   """Which probes each dataset is asked, those that others need included: all whose decision fits its labels.
 

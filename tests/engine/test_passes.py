@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import made_programs
 from biasjax import probes
-from biasjax.data import preprocess
+from biasjax.data import pipeline, preprocess
 from biasjax.data.sources import Example, Source
 from biasjax.engine import passes
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
 from biasjax.models.load import Model
 from biasjax.models.resnet import Architecture
+from biasjax.traced.program import parse
 from made_images import encoded, pixels
 
 SOURCE = Source("imagenet", 1, lambda i: Example(b"", 0, "x"), "f", "/somewhere")
@@ -44,6 +46,65 @@ def test_stimuli_stay_as_they_are():
   given = models("resnet50.a1_in1k")
   source = dataclasses.replace(SOURCE, resize=None)
   assert passes.split(given, source, "native") == [(given, source)]
+
+
+STATED = {"resize": 251, "crop": 240, "interpolation": "bicubic", "squash": True, "origin": "somebody"}
+
+
+def traced(name: str, size: int, stated: dict | None = None) -> Model:
+  program = parse(made_programs.written(size=size), name)
+  return Model(name, program, {}, lambda v, x: x, name, {"preprocessing": stated})
+
+
+def seen(found) -> list:
+  return [([m.name for m in members], s.resize, s.crop, s.interpolation, s.squash) for members, s in found]
+
+
+def test_networks_of_other_sizes_have_passes_of_their_own():
+  given = [*models("mine"), traced("of240", 240, STATED), traced("of224", 224), traced("also240", 240)]
+  assert seen(passes.split(given, SOURCE)) == [
+    (["mine", "of224"], 256, 224, "bilinear", False),
+    (["of240", "also240"], 274, 240, "bilinear", False),
+  ]
+  assert seen(passes.split(given, SOURCE, "native")) == [
+    (["mine", "of224"], 256, 224, "bilinear", False),
+    (["of240"], 251, 240, "bicubic", True),
+    (["also240"], 274, 240, "bilinear", False),
+  ]
+
+
+@pytest.mark.parametrize("recipe", passes.RECIPES)
+def test_stimuli_are_brought_whole_to_the_size_of_a_network(recipe):
+  source = dataclasses.replace(SOURCE, resize=None)
+  found = passes.split([*models("mine"), traced("of240", 240, STATED)], source, recipe)
+  assert [(s.resize, s.crop, s.stimulus) for _, s in found] == [(None, 224, None), (None, 240, 224)]
+  given = pixels(224, 224)
+  expected = Image.fromarray(given).resize((240, 240), Image.Resampling.BILINEAR)
+  content = io.BytesIO()
+  Image.fromarray(given).save(content, "PNG")
+  shown = pipeline.preprocessing(found[1][1])(content.getvalue())
+  np.testing.assert_array_equal(shown, np.asarray(expected))
+  with pytest.raises(ValueError, match="these stimuli are 224x224"):
+    pipeline.preprocessing(found[1][1])(encoded(pixels(240, 240)))
+
+
+@pytest.mark.parametrize("wrong", [{"crop": 224}, {"resize": 10**9}, {"interpolation": "x"}, {"squash": 1}])
+def test_a_certificate_that_asks_for_what_cannot_be_is_refused(wrong):
+  with pytest.raises(BiasjaxError, match=r"^of240: "):
+    passes.split([traced("of240", 240, STATED | wrong)], SOURCE, "native")
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_recipe_is_timms_transform(torchvision, squash):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  content = encoded(pixels(300, 420))
+  mode = "squash" if squash else "center"
+  transform = timm.data.create_transform(
+    (3, 240, 240), interpolation="bicubic", crop_pct=0.955, crop_mode=mode, normalize=False
+  )
+  expected = transform(Image.open(io.BytesIO(content)).convert("RGB")).numpy().transpose(1, 2, 0)
+  found = preprocess.preprocess(content, short_side=251, crop=240, interpolation="bicubic", squash=squash)
+  np.testing.assert_array_equal(found, expected)
 
 
 def test_native_recipes_are_timms(torchvision):

@@ -1,0 +1,88 @@
+"""python -m convert of PyTorch networks: timm's with weights in a file, and a module of one's own."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import torch_networks
+from biasjax.cli import converting
+from biasjax.models import load
+
+NAME = "test_vit"  # timm's smallest
+
+
+class Small(nn.Module):
+  def __init__(self):
+    super().__init__()
+    self.conv, self.fc = nn.Conv2d(3, 6, 3, stride=4), nn.Linear(6, 5)
+
+  def forward(self, images):
+    return self.fc(nn.functional.hardswish(self.conv(images)).mean((2, 3)))
+
+
+def small() -> nn.Module:
+  torch.manual_seed(0)
+  return Small()
+
+
+def run(*flags: str) -> int:
+  return converting.main(["convert", *flags])
+
+
+def images(size: int) -> np.ndarray:
+  return np.random.default_rng(0).random((2, size, size, 3), np.float32)
+
+
+def of_torch(module: nn.Module, x: np.ndarray, mean, std) -> np.ndarray:
+  normalised = (x.astype(np.float64) - np.array(mean)) / np.array(std)
+  with torch.no_grad():
+    return module.double().eval()(torch.tensor(normalised).permute(0, 3, 1, 2)).numpy()
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_network_of_timm_with_weights_of_a_file(torchvision, tmp_path, capsys, prefix):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  module = torch_networks.randomise(timm.create_model(NAME, pretrained=False))
+  path = tmp_path / "mine.pth"
+  torch.save({"state_dict": {prefix + k: v for k, v in module.state_dict().items()}, "epoch": 3}, path)
+  assert run(f"--timm={NAME}", f"--checkpoint={path}", f"--output={tmp_path / 'vit'}") == 0
+  assert "from PyTorch in float64: logits" in capsys.readouterr().out
+  model = load.load(tmp_path / "vit")
+  stated = module.pretrained_cfg
+  assert model.size == stated["input_size"][-1]
+  found = np.asarray(model.apply(model.variables, images(model.size)))
+  expected = of_torch(module, images(model.size), stated["mean"], stated["std"])
+  assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+  assert model.certificate["preprocessing"]["crop"] == model.size
+  assert model.certificate["parity"]["logits"] < 1e-5
+  assert run(f"--verify={tmp_path / 'vit'}") == 0
+
+
+def test_weights_of_another_network_are_refused(torchvision, tmp_path, capsys):
+  pytest.importorskip("timm", reason="needs timm")
+  path = tmp_path / "other.pth"
+  torch.save(small().state_dict(), path)
+  assert run(f"--timm={NAME}", f"--checkpoint={path}", f"--output={tmp_path / 'vit'}") == 1
+  assert "does not fit the network: lacks " in capsys.readouterr().err
+  assert not (tmp_path / "vit").exists()
+
+
+def test_a_module_of_ones_own_is_said_to_be_run_and_is_converted(tmp_path, capsys):
+  weights = small().state_dict()
+  torch.save({k: 2 * v for k, v in weights.items()}, tmp_path / "w.pth")
+  flags = (f"--module={__name__}:small", f"--checkpoint={tmp_path / 'w.pth'}", "--size=32")
+  assert run(*flags, f"--output={tmp_path / 'mine'}") == 0
+  assert "is imported and called" in capsys.readouterr().err
+  model = load.load(tmp_path / "mine")
+  module = small()
+  module.load_state_dict({k: 2 * v for k, v in weights.items()})
+  normalization = model.certificate["normalization"]
+  expected = of_torch(module, images(32), normalization["mean"], normalization["std"])
+  np.testing.assert_allclose(model.apply(model.variables, images(32)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_module_that_is_not_there_is_one_line(tmp_path, capsys):
+  assert run("--module=nowhere.at.all:build", f"--output={tmp_path / 'x'}") == 1
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert "--module=nowhere.at.all:build: ModuleNotFoundError" in error
