@@ -138,13 +138,15 @@ def _results(study: Study, model: str) -> Grid:
   first = [c for measure in defined for c in measure.mean if c in values.index]
   names = list(dict.fromkeys([*first, *values.index]))
   names = [name for name in names if name not in study.labels]  # these are where the network stands
-  known = study.column_intervals
+  known, flags = study.column_intervals, study.table.intervals
+  of_model = flags[flags["model"] == model].set_index("column")["flag"]
   rows = []
   for name in names:
     n = float(known.n.at[model, name]) if name in known.n else math.nan
     row = [text_cell(name), number_cell(float(values[name]), 3)]
-    rows.append([*row, _interval(*known.of(model, name), 3), number_cell(n, 0)])
-  return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n"], rows)
+    row += [_interval(*known.of(model, name), 3), number_cell(n, 0)]
+    rows.append([*row, Cell(str(of_model.get(name, "")), kind="long")])
+  return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n", "read with"], rows)
 
 
 def _interval(low: float, high: float, digits: int) -> Cell:

@@ -15,7 +15,8 @@ from biasjax.study.verdict import RHO, number
 
 # People's critical band (Subramanian et al. 2023): one octave about 39.6 cycles an image.
 HUMAN_CHANNEL = {"bw": 1.0, "cf": 39.6, "pns": 1.0}
-BANDS, LOWEST = 7, 1.75  # octaves, from 1.75 cycles an image
+HUMAN_ROW = " The last row and the dotted line are people's, one octave wide about 39.6 cycles an image."
+PUBLISHED_PIXELS, PUBLISHED_BANDS = 224, 7  # of a side, where a table does not say; octaves of noise in them
 FULL = 4.0  # the highest threshold index
 MANY_MODELS = 60  # beyond, single models are not labelled
 
@@ -33,6 +34,10 @@ def pass_curves(study: Study) -> Drawing | None:
     if cutoffs:
       x, names = zip(*cutoffs, strict=True)
       _lines(study, panel, np.array(x), study.table.frame[list(names)])
+      share = _chance(study, [f"top1_acc/bandpass/{band}/{c:g}" for c in x])
+      clean = _clean(study)
+      if share is not None and clean is not None:
+        _chance_line(panel, float((share.max(axis=1) / clean).median()))
     panel.set_title(title)
     panel.set_xlabel("share of the frequency axis kept")
     panel.set_ylabel("share of clean accuracy")
@@ -40,7 +45,8 @@ def pass_curves(study: Study) -> Drawing | None:
   return Drawing(
     "pass_curves",
     "What is left of accuracy with low, or high, frequencies only",
-    "A thin line for each model, a thick one for each category's median.",
+    "A thin line for each model, a thick one for each category's median. Dashed, where known: what guessing "
+    "leaves of the median model's clean accuracy.",
     figure,
     _table(study, list(found.values())),
     "Measurements",
@@ -61,6 +67,9 @@ def severity_curves(study: Study) -> Drawing | None:
   figure = Figure(figsize=(4.6, 3.3))
   panel = figure.subplots()
   _lines(study, panel, np.arange(1.0, 6.0), table)
+  guessing = _chance(study, list(found.values()))
+  if guessing is not None:
+    _chance_line(panel, float(guessing.max(axis=1).median()))
   panel.set_xticks(range(1, 6))
   panel.set_xlabel("severity")
   panel.set_ylabel("top-1 accuracy, %")
@@ -69,7 +78,8 @@ def severity_curves(study: Study) -> Drawing | None:
   return Drawing(
     "severity_curves",
     "Accuracy under corruptions of rising severity",
-    f"Mean over {len(names)} corruptions. Thin lines: models; thick ones: the categories' medians.",
+    f"Mean over {len(names)} corruptions. Thin lines: models; thick ones: the categories' medians; "
+    "dashed, where known: guessing.",
     figure,
     data.reset_index(names="model"),
     "Measurements",
@@ -92,62 +102,108 @@ def _lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
     panel.plot(x, mine.median(axis=0), color=colour, linewidth=1.8, marker=marker, markersize=3.5)
 
 
+def _chance(study: Study, names: list[str]) -> pd.DataFrame | None:
+  """What guessing gives in these columns, float [models, columns], as far as metrics.csv says; else None."""
+  known = study.table.intervals[study.table.intervals["column"].isin(names)].dropna(subset=["chance"])
+  if not len(known):
+    return None
+  return known.pivot(index="model", columns="column", values="chance").reindex(study.table.frame.index)
+
+
+def _clean(study: Study) -> pd.Series | None:
+  """Clean accuracy: the first column of the first axis."""
+  axis = study.definitions.axes[study.definitions.reference_axis]
+  return study.table.frame.get(axis.mean[0])
+
+
+def _chance_line(panel, height: float) -> None:
+  if math.isfinite(height):
+    panel.axhline(height, color=INK, linewidth=0.9, linestyle="--", zorder=1)
+
+
 def _table(study: Study, names: list[str]) -> pd.DataFrame:
   return study.table.frame[names].assign(category=study.table.category).reset_index(names="model")
 
 
 def channels(study: Study) -> Drawing | None:
-  """The fitted critical band of each model, and of people."""
-  found = _columns(study, r"metric/criticalband/(bw|cf|pns)_norm")
+  """The fitted critical band of each model, and of people where they are comparable."""
+  estimate = _estimate(study)
+  found = _columns(study, rf"{re.escape(estimate)}/(bw|cf|pns)_norm")
   if len(found) < 3:
     return None
   fits = pd.DataFrame({key: study.table.frame[found[key,]] for key in ("bw", "cf", "pns")}).dropna()
   if not len(fits):
     return None
-  x = np.linspace(0, BANDS - 1, 97)
+  bands, lowest = _octaves(study)
+  x = np.linspace(0, bands - 1, 97)
   order = fits.index
-  values = np.stack([_channel(x, fits.loc[m]) for m in order] + [_channel(x, pd.Series(HUMAN_CHANNEL))])
+  values = [_channel(x, fits.loc[m], lowest) for m in order]
+  people = study.pixels in (None, PUBLISHED_PIXELS)  # cycles an image mean something else at another size
+  if people:
+    values.append(_channel(x, pd.Series(HUMAN_CHANNEL), lowest))
   height = min(1.4 + 0.14 * len(values), 9.5)
   figure = Figure(figsize=(7.2, height))
   panel = figure.subplots()
   image = panel.imshow(
-    values, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=FULL, extent=(0, BANDS - 1, len(values) - 0.5, -0.5)
+    np.stack(values),
+    aspect="auto",
+    cmap=SEQUENTIAL,
+    vmin=0,
+    vmax=FULL,
+    extent=(0, bands - 1, len(values) - 0.5, -0.5),
   )
-  centre = np.log2(fits["cf"].to_numpy() / LOWEST)
-  inside = (centre >= 0) & (centre <= BANDS - 1)
+  centre = np.log2(fits["cf"].to_numpy() / lowest)
+  inside = (centre >= 0) & (centre <= bands - 1)
   panel.plot(centre[inside], np.flatnonzero(inside), "o", color="#ffffff", markeredgecolor=INK, markersize=3)
-  human = math.log2(HUMAN_CHANNEL["cf"] / LOWEST)
-  panel.plot(human, len(values) - 1, "*", color="#ffffff", markeredgecolor=INK, markersize=8)
-  panel.axvline(human, color="#ffffff", linewidth=0.8, linestyle=":")
-  if len(order) <= MANY_MODELS:
-    panel.set_yticks(range(len(values)), [*order, "people"], fontsize=5.6)
-  else:
-    panel.set_yticks([len(values) - 1], ["people"])
-  panel.set_xticks(range(BANDS), [f"{LOWEST * 2**f:g}" for f in range(BANDS)])
+  if people:
+    human = math.log2(HUMAN_CHANNEL["cf"] / lowest)
+    panel.plot(human, len(values) - 1, "*", color="#ffffff", markeredgecolor=INK, markersize=8)
+    panel.axvline(human, color="#ffffff", linewidth=0.8, linestyle=":")
+  labels = [*(order if len(order) <= MANY_MODELS else [""] * len(order)), *(["people"] if people else [])]
+  panel.set_yticks(range(len(values)), labels, fontsize=5.6)
+  panel.set_xticks(range(bands), [f"{lowest * 2**f:g}" for f in range(bands)])
   panel.set_xlabel("spatial frequency of the noise, cycles an image")
   panel.grid(False)
-  _category_strip(study, panel, order, len(values))
+  _category_strip(study, panel, order, len(values), bands)
   figure.colorbar(image, ax=panel, label="fitted sensitivity (threshold steps)", shrink=0.6)
   legend(study, figure, columns=4)
+  kind = "continuous" if "continuous" in estimate else "published"
   return Drawing(
     "critical_bands",
-    "Critical bands: where noise hurts each model, and people",
-    "The fitted channel of each model (normalised thresholds), its centre as a dot; the last row and the "
-    "dotted line are people's, one octave wide about 39.6 cycles an image.",
+    f"Critical bands: where noise hurts each model{', and people' if people else ''}",
+    f"The channel fitted to normalised thresholds ({kind} estimate, {estimate}) of each model that has one, "
+    f"its centre as a dot.{HUMAN_ROW if people else ''}",
     figure,
     fits.assign(category=study.table.category).reset_index(names="model"),
     "Measurements",
   )
 
 
-def _channel(x: np.ndarray, fit: pd.Series) -> np.ndarray:
+def _estimate(study: Study) -> str:
+  """What the columns begin with that the study's critical band is made of."""
+  named = [c for measure in study.definitions.biases.values() for c in measure.mean]
+  found = [re.fullmatch(r"(.*criticalband.*)/(?:bw|cf|pns)(?:_norm)?", column) for column in named]
+  return next((match[1] for match in found if match), "metric/criticalband")
+
+
+def _octaves(study: Study) -> tuple[int, float]:
+  """(octave bands of noise, cycles an image of the lowest); the highest is at half the pixels of a side."""
+  probed = {int(f) for f, _ in _columns(study, NOISE)}
+  bands = max(probed) + 1 if probed else PUBLISHED_BANDS
+  return bands, (study.pixels or PUBLISHED_PIXELS) / 2.0**bands
+
+
+NOISE = r"top1_acc/criticalband/f=(\d+)[,/ ]*sd=([\d.]+)"
+
+
+def _channel(x: np.ndarray, fit: pd.Series, lowest: float) -> np.ndarray:
   """The Gaussian over octaves that a bandwidth, centre and peak sensitivity stand for."""
-  height, centre = FULL + math.log2(max(fit["pns"], 1e-6)), math.log2(max(fit["cf"], 1e-6) / LOWEST)
+  height, centre = FULL + math.log2(max(fit["pns"], 1e-6)), math.log2(max(fit["cf"], 1e-6) / lowest)
   sigma = abs(fit["bw"]) / (2 * math.sqrt(math.log(4)))
   return height * np.exp(-((x - centre) ** 2) / (2 * max(sigma, 1e-6) ** 2))
 
 
-def _category_strip(study: Study, panel, order: pd.Index, rows: int) -> None:
+def _category_strip(study: Study, panel, order: pd.Index, rows: int, bands: int) -> None:
   """The categories' colours along the left edge."""
   marks = colours(study.table.categories)
   for i, model in enumerate(order):
@@ -155,18 +211,20 @@ def _category_strip(study: Study, panel, order: pd.Index, rows: int) -> None:
     panel.plot(
       [-0.06] * 2, [i - 0.5, i + 0.5], color=colour, linewidth=4, clip_on=False, solid_capstyle="butt"
     )
-  panel.set_xlim(0, BANDS - 1)
+  panel.set_xlim(0, bands - 1)
   panel.set_ylim(rows - 0.5, -0.5)
   panel.tick_params(axis="y", pad=7, length=0)
 
 
 def noise_maps(study: Study) -> Drawing | None:
   """Accuracy by noise SD and band, a panel for each category, with the categories' median channel."""
-  found = _columns(study, r"top1_acc/criticalband/f=(\d+)[,/ ]*sd=([\d.]+)")
+  found = _columns(study, NOISE)
   if not found:
     return None
+  clean = next(iter(_columns(study, r"top1_acc/criticalband/clean").values()), None)
   bands = sorted({int(f) for f, _ in found})
-  sds = sorted({float(sd) for _, sd in found})
+  # Without noise all bands are one condition: what low contrast alone leaves is no work of noise.
+  sds = sorted({float(sd) for _, sd in found} | ({0.0} if clean else set()))
   names = study.table.categories
   figure = Figure(figsize=(max(2.1 * len(names), 3.4), 2.4))
   panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -176,9 +234,11 @@ def noise_maps(study: Study) -> Drawing | None:
     values = np.full((len(sds), len(bands)), np.nan)
     for (f, sd), column in found.items():
       values[sds.index(float(sd)), bands.index(int(f))] = mine[column].median()
+    if clean:
+      values[0] = mine[clean].median()
     image = panel.imshow(values, aspect="auto", origin="lower", cmap=SEQUENTIAL, vmin=0, vmax=100)
     panel.set_title(words(name))
-    panel.set_xticks(range(len(bands)), [f"{LOWEST * 2**f:g}" for f in bands], fontsize=6)
+    panel.set_xticks(range(len(bands)), [f"{_octaves(study)[1] * 2**f:g}" for f in bands], fontsize=6)
     panel.set_yticks(range(len(sds)), [f"{sd:g}" for sd in sds])
     panel.set_xlabel("cycles an image")
     panel.grid(False)
@@ -188,9 +248,11 @@ def noise_maps(study: Study) -> Drawing | None:
   return Drawing(
     "noise_maps",
     "Accuracy under band-limited noise",
-    "The median model of each category; dark: noise of that strength and frequency hurts.",
+    "The median model of each category. "
+    + ("Lowest row: without noise, at the probe's low contrast; " if clean else "")
+    + "darker above than there: noise of that strength and frequency hurts.",
     figure,
-    _table(study, list(found.values())),
+    _table(study, [*([clean] if clean else []), *found.values()]),
     "Measurements",
   )
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.study import (
+  chance,
   correlation,
   definitions,
   fragility,
@@ -35,6 +36,7 @@ class Study:
     biases, axes: float, a row for each model; only those that could be computed.
     intervals: of biases and axes, from sampling of images.
     column_intervals: of the table's columns.
+    pixels: of a side of the images that noise was added to, where a run says it.
     groups: {name: bool [models]}.
     series: {name: {model: factor}}.
     tables: name -> statistics, each as its function documents it.
@@ -48,6 +50,7 @@ class Study:
   axes: pd.DataFrame
   intervals: Intervals
   column_intervals: Intervals
+  pixels: int | None
   groups: dict[str, np.ndarray]
   series: dict[str, dict[str, float]]
   tables: dict[str, pd.DataFrame]
@@ -118,8 +121,18 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
   varied = {v.name: fragility.under(v, asked, frame, table.category, resampling) for v in asked.variations}
   tables["definitions"] = _joined(varied, "definition")
   labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
+  measures = pd.concat([biases, axes], axis=1)
+  at_chance = chance.flagged({**asked.biases, **asked.axes}, measures, table)
+  notes += chance.notes(at_chance, labels)
+  above = {}
+  if at_chance.to_numpy().any():
+    clear = (chance.without(values, at_chance) for values in (biases, axes))
+    kept_biases, kept_axes = clear
+    for name, members in groups.items():
+      found = correlation.tested(kept_biases, kept_axes, members, resampling)
+      above |= {(*pair, name): of for pair, of in found.items()}
   tables["checks"] = fragility.checks(
-    tables["correlations"], within, without, tables["given_accuracy"], varied, labels
+    tables["correlations"], within, without, tables["given_accuracy"], varied, labels, above
   )
   tables["claims"] = verdict.statuses(tables["correlations"], tables["checks"])
   tables["prediction"], tables["predicted"], more = prediction.predict_axes(
@@ -156,6 +169,7 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     axes=axes,
     intervals=intervals,
     column_intervals=known,
+    pixels=_pixels(observed),
     groups=groups,
     series=factors,
     tables=tables,
@@ -185,6 +199,13 @@ def _intervals(
   wanted = {name: measure for name, measure in {**asked.biases, **asked.axes}.items() if name in measures}
   found, notes = sampling.measures(wanted, measures, complete, known, observed)
   return known, found, notes
+
+
+def _pixels(observed: Observations | None) -> int | None:
+  """Of a side of the images of the critical-band probe; None where units differ, or none says."""
+  units = observed.units.values() if observed else ()
+  sizes = {u.key.get("preprocess", {}).get("crop") for u in units if u.probe.startswith("critical_band")}
+  return sizes.pop() if len(sizes) == 1 else None
 
 
 def _long(intervals: Intervals, values: pd.DataFrame) -> pd.DataFrame:

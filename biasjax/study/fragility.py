@@ -220,6 +220,7 @@ def checks(
   given_accuracy: pd.DataFrame,
   varied: Mapping[str, pd.DataFrame],
   labels: Mapping[str, str],
+  above_chance: Mapping[tuple[str, str, str], tuple[int, float, float]] | None = None,
 ) -> pd.DataFrame:
   """Each claim against each check: a row "claim, holds / weakens / flips".
 
@@ -229,6 +230,7 @@ def checks(
     given_accuracy: of `given`, with a column `group`.
     varied: {variation: table} of `under`.
     labels: {bias or axis: words}.
+    above_chance: {(bias, axis, group): (models, Spearman, p)} without numbers that rest on chance.
 
   Returns:
     `claim, bias, axis, group, spearman, p, kind, check, n, checked, checked_p, verdict, reason`.
@@ -257,6 +259,11 @@ def checks(
       found.append(("family", "within categories", row["n"], row["within"], row["within_p"]))
     for row in without_of.get(group, {}).get(pair, ()):
       found.append(("family", f"without {row['without']}", row["n"], row["spearman"], row["p"]))
+    kept, clear, clear_p = (above_chance or {}).get((*pair, group), (n, math.nan, math.nan))
+    if kept < n:
+      # Where too few are left to tell, it may all have been chance.
+      clear, clear_p = (0.0, 1.0) if math.isnan(clear) else (clear, clear_p)
+      found.append(("chance", "without numbers at chance", kept, clear, clear_p))
     first, *others = groups[pair]
     for other in others if first["group"] == group else ():
       among = (other["n"], other["spearman"], other["p_permutation"])

@@ -18,7 +18,7 @@ ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
 )
 MINUS, DASH, RHO = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{GREEK SMALL LETTER RHO}"
 # Checks of the statistics: a claim that fails one of them is not established, whatever the definitions.
-STATISTICAL = ("multiplicity", "interval", "family")
+STATISTICAL = ("multiplicity", "interval", "family", "chance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,9 @@ def _named(checks: Sequence[Mapping]) -> str:
   said = []
   for check in checks:
     name, outcome = check["check"].replace("_", " "), check["verdict"]
-    if check["kind"] == "interval":
+    if check["kind"] == "chance":
+      said.append(f"{name} ({check['n']} models left): {outcome} ({number(check['checked'])})")
+    elif check["kind"] == "interval":
       said.append(f"the {name} {'excludes' if outcome == fragility.APPEARS else 'includes'} zero")
     else:
       said.append(f"{name}: {outcome} ({number(check['checked'])})")
