@@ -1,0 +1,58 @@
+"""Traced networks in run.py: no torch, beside others of other sizes, the numbers of the network itself."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+import made_programs
+from biasjax.data import preprocess
+from biasjax.models import load
+from biasjax.results.store import Store
+from deadline import DEADLINE_S
+from made_images import class_folder
+
+ROOT = pathlib.Path(__file__).parents[2]
+# torch cannot be imported in the process that measures.
+WITHOUT_TORCH = """
+import importlib.abc, runpy, sys
+
+class Without(importlib.abc.MetaPathFinder):
+  def find_spec(self, name, path, target=None):
+    if name.partition(".")[0] in ("torch", "torchvision", "timm"):
+      raise ImportError(name)
+
+sys.meta_path.insert(0, Without())
+runpy.run_path("run.py", run_name="__main__")
+"""
+
+
+def test_traced_networks_of_two_sizes_are_measured_without_torch(tmp_path):
+  pictures = class_folder(tmp_path / "val", {"n02391049": 3, "n07747607": 4})
+  folders = {
+    size: made_programs.made_checkpoint(tmp_path / f"of{size}", 1, size=size, classes=1000)
+    for size in (32, 48)
+  }
+  flags = [f"--models={','.join(map(str, folders.values()))}", f"--dataset=folder:{pictures}"]
+  flags += ["--probes=accuracy", f"--workdir={tmp_path / 'out'}", "--batch_size=4"]
+  done = subprocess.run(
+    [sys.executable, "-c", WITHOUT_TORCH, *flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=DEADLINE_S,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  store = Store(str(tmp_path / "out"))
+  for size, folder in folders.items():
+    model = load.load(folder)
+    table = next(store.read(unit)[0] for unit in store.units() if unit.model == folder.name)
+    assert len(table) == 7
+    resize = round(256 * size / 224)
+    for row in table.itertuples():
+      given = (pictures / str(row.example_id)).read_bytes()
+      shown = preprocess.preprocess(given, short_side=resize, crop=size)[None].astype(np.float32) / 255
+      logits = np.asarray(model.apply(model.variables, shown))[0]
+      assert row.prediction == logits.argmax()
