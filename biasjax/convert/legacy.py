@@ -5,11 +5,9 @@ import pathlib
 import struct
 from typing import Any
 
-import numpy as np
-
 from biasjax.convert import pickles
 from biasjax.convert.pickles import Global
-from biasjax.convert.tensors import BUILDERS, Storage, find_storage, storage_view
+from biasjax.convert.tensors import BUILDERS, Numbers, Storage, find_storage, storage_view
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -25,11 +23,13 @@ def read_stream(path: pathlib.Path, size: int) -> tuple[Any, set[Global]]:
     stream = io.BytesIO(file.read(min(pickles.LIMIT, size)))
   storages: dict[str, Storage] = {}
 
-  def storage(dtype: np.dtype, key: str, count: int) -> Storage:
-    if count * dtype.itemsize > size:
+  def storage(numbers: Numbers, key: str, count: int) -> Storage:
+    if not numbers.size:
+      raise pickles.PickleError(f"storages of type {numbers} are not known here, nor what follows them")
+    if count * numbers.size > size:
       raise pickles.PickleError(f"storage {key!r} is larger than the file: it was cut short")
-    found = storages.setdefault(key, Storage(path, dtype, count))
-    if (found.dtype, found.count) != (dtype, count):
+    found = storages.setdefault(key, Storage(path, numbers, count))
+    if (found.numbers, found.count) != (numbers, count):
       raise pickles.PickleError(f"storage {key!r} is described in two ways")
     return found
 
@@ -46,7 +46,7 @@ def read_stream(path: pathlib.Path, size: int) -> tuple[Any, set[Global]]:
 
   seen: set[Global] = set()
   if pickles.load(stream) != MAGIC:
-    raise pickles.PickleError("is a pickle, but not one that PyTorch wrote")
+    raise pickles.PickleError("is a pickle, but not one that PyTorch wrote: torch.save a state_dict()")
   if pickles.load(stream) != PROTOCOL:
     raise pickles.PickleError("is of a version of PyTorch's format that is not known")
   system = pickles.load(stream)

@@ -8,36 +8,38 @@ against the file before memory is taken.
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import pathlib
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import safetensors
 
-from biasjax.convert import legacy, pickles
+from biasjax.convert import foreign, legacy, pickles, safe
 from biasjax.convert.pickles import Global, Placeholder
-from biasjax.convert.tensors import BUILDERS, SafeTensor, Storage, Tensor, find_storage, is_tensor, one_line
+from biasjax.convert.tensors import (
+  BUILDERS,
+  BYTES,
+  Numbers,
+  Storage,
+  Tensor,
+  find_storage,
+  is_tensor,
+  one_line,
+)
 from biasjax.errors import BiasjaxError
 
 __all__ = ["File", "Placeholder", "Tensor", "is_tensor", "read"]
 
-SAFETENSORS_DTYPES = {
-  "F64": np.dtype("<f8"),
-  "F32": np.dtype("<f4"),
-  "F16": np.dtype("<f2"),
-  "BF16": np.dtype(ml_dtypes.bfloat16),
-  "I64": np.dtype("<i8"),
-  "I32": np.dtype("<i4"),
-  "I16": np.dtype("<i2"),
-  "I8": np.dtype("i1"),
-  "U8": np.dtype("u1"),
-  "BOOL": np.dtype("u1"),
-}
+# What a Hugging Face folder's checkpoint is called, the better first.
+IN_FOLDERS = (
+  *("model.safetensors", "model.safetensors.index.json", "diffusion_pytorch_model.safetensors"),
+  *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+INDEX = ".index.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +49,11 @@ class File:
   Attributes:
     path: of the file.
     size: bytes.
-    container: "safetensors", "torch zip" or "torch legacy".
+    container: "safetensors", "torch zip", "torch legacy", or "3 shards (safetensors)", say.
     tree: dict, list, tuple, str, numbers, `Tensor` and `Placeholder`.
     globals: the names that its pickle refers to, sorted; none was imported.
+    metadata: text that was saved beside the tensors of a .safetensors file.
+    shards: the files that hold the tensors of an index.
   """
 
   path: pathlib.Path
@@ -57,15 +61,17 @@ class File:
   container: str
   tree: Any
   globals: tuple[str, ...] = ()
+  metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  shards: tuple["File", ...] = ()
 
   def sha256(self) -> str:
-    """Of the whole file."""
+    """Of the whole file; of an index, without its shards."""
     with open(self.path, "rb") as file:
       return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: str | os.PathLike) -> File:
-  """Opens a checkpoint of any known container.
+  """Opens a checkpoint of any known container, also one that is sharded, or in a Hugging Face folder.
 
   Raises:
     BiasjaxError: it is not there, is no checkpoint, is damaged or cut short, or tries to run something.
@@ -73,14 +79,65 @@ def read(path: str | os.PathLike) -> File:
   path = pathlib.Path(path)
   try:
     if path.is_dir():
-      raise BiasjaxError(f"{path}: is a folder; a checkpoint file is needed")
+      path = in_folder(path)
+    return _read_index(path) if path.name.endswith(INDEX) else _read_file(path)
+  except OSError as error:
+    raise BiasjaxError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def in_folder(folder: pathlib.Path) -> pathlib.Path:
+  """The checkpoint in a folder as Hugging Face's libraries write it.
+
+  Raises:
+    BiasjaxError: there is none.
+  """
+  found = [folder / name for name in IN_FOLDERS if (folder / name).exists()]
+  if not found:
+    raise BiasjaxError(
+      f"{folder}: is a folder without {' or '.join(IN_FOLDERS[:2])}; name the checkpoint file"
+    )
+  return found[0]
+
+
+def _read_index(path: pathlib.Path) -> File:
+  """The shards of a checkpoint, by the index that says which tensor is in which."""
+  try:
+    with open(path, "rb") as file:
+      content = json.loads(file.read(pickles.LIMIT))
+    shard_of = content["weight_map"]
+    names = sorted(set(shard_of.values()))
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise BiasjaxError(f"{path}: is no index of a sharded checkpoint ({one_line(error)})") from error
+  # They lie beside the index, whatever it says.
+  if not all(isinstance(n, str) and n == pathlib.PurePath(n).name and not n.endswith(INDEX) for n in names):
+    raise BiasjaxError(f"{path}: names a shard that is no file beside it")
+  if absent := [name for name in names if not (path.parent / name).exists()]:
+    raise BiasjaxError(
+      f"{path}: {len(absent)} of its {len(names)} shards are not beside it, e.g. {absent[0]!r}"
+    )
+  shards = {name: _read_file(path.parent / name) for name in names}
+  tree = {}
+  for name, shard in shard_of.items():
+    content = shards[shard].tree
+    if not isinstance(content, dict) or name not in content:
+      raise BiasjaxError(f"{path}: {name[:100]!r} should be in {shard!r} and is not: fetch both again")
+    tree[name] = content[name]
+  return File(
+    path,
+    path.stat().st_size + sum(shard.size for shard in shards.values()),
+    f"{len(shards)} shards ({', '.join(sorted({shard.container for shard in shards.values()}))})",
+    tree,
+    tuple(sorted({name for shard in shards.values() for name in shard.globals})),
+    shards=tuple(shards.values()),
+  )
+
+
+def _read_file(path: pathlib.Path) -> File:
+  try:
     size = path.stat().st_size
     with open(path, "rb") as file:
       start = file.read(512)
-    read_container = _container(path, start)
-    return read_container(path, size)
-  except OSError as error:
-    raise BiasjaxError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return _container(path, start)(path, size)
   except (pickles.PickleError, zipfile.BadZipFile, EOFError) as error:
     raise BiasjaxError(f"{path}: {one_line(error)}") from error
 
@@ -94,26 +151,15 @@ def _container(path: pathlib.Path, start: bytes) -> Callable[[pathlib.Path, int]
     return _read_safetensors
   if start[:1] == b"\x80":
     return _read_legacy
-  if start.lstrip()[:1] == b"<":
-    raise BiasjaxError(f"{path}: is a web page, not a checkpoint (a download that asked for something?)")
-  if start.startswith(b"version https://git-lfs"):
-    raise BiasjaxError(f"{path}: is a Git LFS pointer, not the checkpoint: run git lfs pull")
-  raise BiasjaxError(f"{path}: is no checkpoint known here (.safetensors, or .pth as PyTorch writes it)")
+  known = foreign.beginning(start, path.name)
+  raise BiasjaxError(
+    f"{path}: {known or 'is no checkpoint known here (.safetensors, or .pth as PyTorch writes it)'}"
+  )
 
 
 def _read_safetensors(path: pathlib.Path, size: int) -> File:
-  try:
-    with safetensors.safe_open(path, framework="np") as file:
-      tensors = {}
-      for name in file.keys():  # noqa: SIM118 (not a mapping)
-        view = file.get_slice(name)
-        dtype = SAFETENSORS_DTYPES.get(view.get_dtype())
-        if dtype is None:
-          raise BiasjaxError(f"{path}: {name[:100]!r} has dtype {view.get_dtype()}, which is not known here")
-        tensors[name] = SafeTensor(path, name, tuple(view.get_shape()), dtype)
-  except safetensors.SafetensorError as error:
-    raise BiasjaxError(f"{path}: is damaged or cut short ({one_line(error)})") from error
-  return File(path, size, "safetensors", tensors)
+  tensors, metadata = safe.read(path, size)
+  return File(path, size, "safetensors", tensors, metadata=metadata)
 
 
 def _read_zip(path: pathlib.Path, size: int) -> File:
@@ -129,15 +175,15 @@ def _read_zip(path: pathlib.Path, size: int) -> File:
     raise BiasjaxError(f"{path}: was written on a big-endian machine; save it again on another")
   storages: dict[str, Storage] = {}
 
-  def storage(dtype: np.dtype, key: str, count: int) -> Storage:
+  def storage(numbers: Numbers, key: str, count: int) -> Storage:
     if key not in storages:
       entry = entries.get(f"{root}data/{key}")
       if entry is None:
         raise pickles.PickleError(f"storage {key!r} is not in the file")
-      if entry.count != count * dtype.itemsize:
-        raise pickles.PickleError(f"storage {key!r} has {entry.count} bytes, not {count} x {dtype.itemsize}")
-      storages[key] = Storage(path, dtype, count, entry.position, entry.crc)
-    if (storages[key].dtype, storages[key].count) != (dtype, count):
+      if numbers.size and entry.count != count * numbers.size:
+        raise pickles.PickleError(f"storage {key!r} has {entry.count} bytes, not {count} x {numbers.size}")
+      storages[key] = Storage(path, numbers, count, entry.position, entry.crc)
+    if (storages[key].numbers, storages[key].count) != (numbers, count):
       raise pickles.PickleError(f"storage {key!r} is described in two ways")
     return storages[key]
 
@@ -163,6 +209,8 @@ def _entries(path: pathlib.Path, size: int) -> dict[str, Storage]:
     raise BiasjaxError(f"{path}: is damaged or cut short ({reason}): fetch it again") from error
   except (ValueError, struct.error, NotImplementedError) as error:
     raise BiasjaxError(f"{path}: is a damaged zip file ({one_line(error)}): fetch it again") from error
+  if what := foreign.archive([info.filename for info in infos], path.name):
+    raise BiasjaxError(f"{path}: {what}")
   with open(path, "rb") as file:
     for info in infos:
       if info.filename in entries:
@@ -181,14 +229,14 @@ def _entries(path: pathlib.Path, size: int) -> dict[str, Storage]:
       position = info.header_offset + 30 + name + extra
       if position + info.file_size > size:
         raise BiasjaxError(f"{path}: {info.filename!r} goes beyond the end of the file: fetch it again")
-      entries[info.filename] = Storage(path, np.dtype("u1"), info.file_size, position, info.CRC)
+      entries[info.filename] = Storage(path, BYTES, info.file_size, position, info.CRC)
   return entries
 
 
 def _bytes(entry: Storage) -> bytes:
   if entry.count > pickles.LIMIT:
     raise BiasjaxError(f"{entry.path}: its pickle has {entry.count} bytes, more than any checkpoint's")
-  return entry.read(0, entry.count).tobytes()
+  return entry.read(0, entry.count, np.dtype("u1")).tobytes()
 
 
 def _read_legacy(path: pathlib.Path, size: int) -> File:

@@ -19,6 +19,7 @@ from biasjax import partition, probes
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import apgd, loop, square, threat
 from biasjax.probes import adversary
+from deadline import DEADLINE_S
 
 WEIGHTS = weights()
 IMAGES = pictures(64, 7)
@@ -251,7 +252,6 @@ import numpy as np
 from biasjax import partition, probes
 from made_victims import attacked, victim
 from small_scores import pictures, predictions, weights
-from deadline import DEADLINE_S
 images = pictures(64, 7)[:16]
 labels = predictions(weights(), images)
 probe = probes.get("autoattack:eps=1:steps=6:queries=12:attacks=apgd-t+square")

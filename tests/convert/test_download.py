@@ -20,6 +20,7 @@ from biasjax.cli import converting as command
 from biasjax.convert import download, resolving
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
+from deadline import DEADLINE_S
 from torch_networks import network, save
 
 CONTENT = bytes(range(256)) * 4000
@@ -215,7 +216,6 @@ def test_full_disk_is_one_line_and_keeps_the_part(server, monkeypatch):
 PROGRAM = """
 import sys
 from biasjax.convert import download
-from deadline import DEADLINE_S
 print(download.fetch(sys.argv[1], sha256=sys.argv[2]))
 """
 
