@@ -6,6 +6,7 @@ each of them what is left (`schedule.py`).
 
 import collections
 import dataclasses
+import functools
 import itertools
 import logging
 import sys
@@ -239,6 +240,7 @@ class _Pass:
     self.rows = min(settings.batch_size, fullest) * devices  # padding costs as much as images do
     self.environment = environment.describe(self.partition)
     self.longest = 0.0  # seconds that a chunk took
+    self.looked: dict[int, Any] = {}  # model -> whether its first batch of logits are probabilities
 
   def run(self) -> None:
     """Computes this process' chunks, then those that the others leave undone."""
@@ -337,7 +339,7 @@ class _Pass:
             key, condition, ids, prepared
           )
           for m in wanted:
-            yield p, m, name, programs.observe(self.victim(m, probe), perturbed, labels), {}
+            yield p, m, name, programs.observe(self.victim(m, probe), perturbed, labels, self.look(m)), {}
         continue
 
       def keys(name, conditions=conditions):
@@ -348,7 +350,15 @@ class _Pass:
         for name, attacked in probe.attack(victim, keys, prepared, labels):
           if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
             observed.keep((p, m), name, split.get(attacked.images))
-          yield p, m, name, programs.observe(victim, attacked.images, labels), attacked.columns
+          yield p, m, name, programs.observe(victim, attacked.images, labels, self.look(m)), attacked.columns
+
+  def look(self, m: int) -> Callable[[Any], None] | None:
+    """What the first logits of model `m` are shown to: probabilities would pass every later step."""
+
+    def keep(logits: Any) -> None:
+      self.looked[m] = self.partition.compile(programs.are_probabilities)(logits)
+
+    return None if m in self.looked else keep
 
   def victim(self, m: int, probe: Probe) -> Victim:
     """Model `m`, as `probe` asks it."""
@@ -362,6 +372,10 @@ class _Pass:
       BiasjaxError: its images are not those that stored observations were computed from, or storage failed.
     """
     contents.refuse_other(self.source, self.store, chunk, observed.example_ids, observed.contents)
+    for m, rows in self.looked.items():
+      if rows is not None and np.all(self.partition.get(rows)):
+        _say_probabilities(self.models[m].name, self.models[m].fingerprint)
+    self.looked = dict.fromkeys(self.looked)
     for p, of_probe in enumerate(self.work):
       for m, unit in enumerate(of_probe):
         if not missing[p][m] or unit.model in self.outcome.stopped:
@@ -465,6 +479,16 @@ class _Observed:
         for name, values in of_batch.items():
           columns[name].append(np.asarray(values)[batch.valid])
     return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+@functools.cache  # once for each network, however many passes there are
+def _say_probabilities(model: str, fingerprint: str) -> None:
+  del fingerprint
+  logger.warning(
+    "model %s: its scores are probabilities (they add up to 1), not logits: another softmax is taken of "
+    "them, so confidence, nll, brier and calibration are wrong and attacks are weak; leave its own out",
+    model,
+  )
 
 
 def _nonfinite(columns: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -256,3 +257,34 @@ def test_any_of_several_right_classes_counts():
   best = np.array([1, 1, 3, 2])
   np.testing.assert_allclose(nll, -np.log(softmax[range(4), best]), rtol=1e-5)
   np.testing.assert_allclose(brier, ((softmax - np.eye(4)[best]) ** 2).sum(1), rtol=1e-5)
+
+
+def said_of_probabilities(caplog):
+  return [r.getMessage() for r in caplog.records if "are probabilities" in r.getMessage()]
+
+
+@pytest.mark.parametrize("power", [1, 100], ids=["soft", "nearly one-hot"])
+def test_scores_that_are_probabilities_are_noticed_once(source, tmp_path, caplog, power):
+  def apply(variables, images):
+    return jax.nn.softmax(power * network().apply(variables, images))
+
+  made = made_model("soft", 1)
+  soft = dataclasses.replace(made, apply=apply, fingerprint=f"probabilities, {power}")
+  run([soft, made_model("plain", 2)], ["accuracy"], source, tmp_path / "a")
+  run([soft], ["accuracy"], source, tmp_path / "b")
+  assert len(said_of_probabilities(caplog)) == 1
+  assert "model soft: its scores are probabilities (they add up to 1)" in said_of_probabilities(caplog)[0]
+
+
+@pytest.mark.parametrize(
+  "other",
+  [jax.nn.sigmoid, jax.nn.log_softmax, lambda x: x / jnp.sum(x, axis=1, keepdims=True)],
+  ids=["sigmoid", "logarithms", "sum 1 with negatives"],
+)
+def test_other_scores_are_not_taken_for_probabilities(source, tmp_path, caplog, other):
+  def apply(variables, images):
+    return other(network().apply(variables, images))
+
+  made = dataclasses.replace(made_model("other", 1), apply=apply, fingerprint=f"other {other}")
+  run([made], ["accuracy"], source, tmp_path / "a")
+  assert not said_of_probabilities(caplog)
