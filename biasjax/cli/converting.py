@@ -22,8 +22,8 @@ from biasjax.messages import warn
 
 TEXTS = {
   "model": "A network of the zoo, or a pattern such as 'robust_*': fetched, verified, converted, cached.",
-  "checkpoint": "A file: .safetensors, or .pth, .pt, .ckpt, .pth.tar as PyTorch writes them.",
-  "head": "The file of the classifier, where it is one of its own.",
+  "checkpoint": "A .safetensors, a .pth, .pt or .ckpt of PyTorch, an index of shards, a Hugging Face folder.",
+  "head": "The classifier, if it is not called fc: its file, or its name, such as last_linear.",
   "output": "The folder to write, whose name is the network's; with --export, the file.",
   "timm": "A network of timm, traced; needs torch and timm.",
   "torchvision": "A network of torchvision, traced; needs torch and torchvision.",
@@ -37,7 +37,8 @@ TEXTS = {
 }
 SWITCHES = {
   "list": "Lists the zoo, as python run.py --list=models does.",
-  "parity": "Also compares with PyTorch, which must be installed.",
+  "parity": "Also compares with a plain ResNet in PyTorch, which must be installed.",
+  "plain": "It is a plain ResNet, whatever its name, configuration or arguments say.",
   "offline": "Never uses the network.",
   "overwrite": "Replaces another conversion that is there.",
 }
@@ -48,7 +49,8 @@ LISTS = {
 HELP = {
   "One of": ("list", "model", "checkpoint", "timm", "torchvision", "module", "inspect", "verify", "export"),
   "Beside --model and --checkpoint": (
-    *("output", "name", "head", "family", "reading", "mean std", "size", "parity", "offline", "overwrite"),
+    *("output", "name", "head", "family", "reading", "mean std", "plain", "size", "parity", "offline"),
+    "overwrite",
   ),
   "Other": ("help",),
 }
@@ -143,7 +145,12 @@ def _convert_models(asked: flags.FlagValues) -> None:
     checkpoint = download.fetch(row.source, sha256=row.sha256, offline=asked.offline)
     head = download.fetch(row.head, offline=asked.offline) if row.head else None
     converted = conversion.convert(
-      checkpoint, head=head, row=row, normalization=_normalization(asked), reading=asked.reading
+      checkpoint,
+      head=head,
+      row=row,
+      normalization=_normalization(asked),
+      reading=asked.reading,
+      plain=asked.plain,
     )
     _finish(asked, converted, name, _output(asked, default=name))
 
@@ -200,6 +207,7 @@ def _convert_file(asked: flags.FlagValues) -> None:
     normalization=_normalization(asked),
     family=asked.family,
     reading=asked.reading,
+    plain=asked.plain,
     row=row,
   )
   if row and row.sha256 and converted.certificate["source"]["sha256"] != row.sha256:
@@ -226,7 +234,7 @@ def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
 
 
 def _normalization(asked: flags.FlagValues):
-  from biasjax.convert.certificate import Normalization
+  from biasjax.convert.normalization import Normalization
 
   if asked.mean is None:
     return None
@@ -243,7 +251,7 @@ def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
 
 def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Path) -> None:
   """Measures parity if asked, writes, and says what was found and where it is."""
-  from biasjax.convert import conversion, parity
+  from biasjax.convert import conversion, parity, stated
   from biasjax.convert.pickles import printable
   from biasjax.convert.torchvision import COUNTER
 
@@ -254,7 +262,14 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
   if asked.parity and not written:
     conversion.write_certificate(output, found)
   origin = f"{found['source']['container']}, {found['source']['layout']}"
-  print(f"{source}: {found['description']}, {found['parameters']:,} parameters ({origin})")
+  says = [
+    f"{where} {value!r}" for where, value in found["function"]["stated"].items() if isinstance(value, str)
+  ]
+  known = f"; said of it: {printable(', '.join(says[:3]))}" if says else ""
+  print(
+    f"{source}: {found['description']}, {found['parameters']:,} parameters ({origin}); "
+    f"taken for a plain ResNet: {stated.IN_SHORT}{known}"
+  )
   normalization = found["normalization"]
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
@@ -264,7 +279,10 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
   if found["rounding"]:
     print(f"{len(found['rounding'])} tensors were float64 and have been rounded to float32")
   if asked.parity:
-    print(f"parity: logits differ from PyTorch's by {found['parity']['difference']:.1g} of the largest")
+    print(
+      f"parity: logits differ from PyTorch's by {found['parity']['difference']:.1g} of the largest (of a "
+      "plain ResNet with these tensors: that the checkpoint is of one, this does not show)"
+    )
   print(f"{output}: {'written' if written else 'holds this conversion already'}")
 
 

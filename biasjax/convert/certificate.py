@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ import numpy as np
 from etils import epath
 
 from biasjax import numerics
-from biasjax.convert import readers, torchvision
-from biasjax.convert.families import StateDict
+from biasjax.convert import readers, stated, torchvision
+from biasjax.convert.normalization import Normalization
+from biasjax.convert.readings import StateDict
+from biasjax.convert.stated import Statement
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.load import Structure
@@ -24,27 +26,12 @@ from biasjax.traced.program import Program
 from biasjax.types import Variables
 from biasjax.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("flax", "jax", "numpy", "orbax-checkpoint", "safetensors")
 # The logits of one network on two machines, over the largest: far above float32's rounding in 50 layers, far
 # below what any wrong weight does.
 TOLERANCE = 1e-3
 PROBE = 64  # pixels of a side of the images that logits are recorded of
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-  """What a network subtracts from, and divides, images in [0, 1] by.
-
-  Attributes:
-    mean: of each channel, RGB.
-    std: of each channel.
-    origin: who says so.
-  """
-
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
-  origin: str
 
 
 def make(
@@ -58,6 +45,8 @@ def make(
   architecture: Architecture,
   normalization: Normalization,
   variables: Variables,
+  statements: Sequence[Statement],
+  plain: bool,
   row: Checkpoint | None,
 ) -> dict[str, Any]:
   """The certificate of one conversion.
@@ -72,6 +61,8 @@ def make(
     architecture: of the network.
     normalization: of its input.
     variables: the result.
+    statements: what is said of the network in the file and beside it.
+    plain: whether it was taken for plain whatever is said.
     row: what is known of the checkpoint.
   """
   return {
@@ -82,19 +73,29 @@ def make(
     "architecture": dataclasses.asdict(architecture),
     "description": torchvision.describe(architecture),
     "parameters": parameter_count(architecture),
+    "function": {
+      "assumed": stated.ASSUMED,
+      "stated": {s.where: s.value for s in statements if s.kind != "normalization"},
+      "overruled": plain,
+    },
     "normalization": dataclasses.asdict(normalization),
     "tensors": {
       name: {
         "from": state.names[name],
         "to": "/".join(entry.path),
         "shape": entry.shape,
-        "dtype": str(state.tensors[name].dtype),
+        "dtype": state.tensors[name].numbers.name,
       }
       for name, entry in key_map.items()
     },
     "rounding": dict(rounding),
     "counters": dict(counters),
-    "dropped": state.dropped | {state.names[name]: "batch counter; kept here" for name in counters},
+    "dropped": state.dropped
+    | {
+      text: "batch counter; kept here" if name in counters else "batch counter"
+      for name, text in state.names.items()
+      if name not in key_map
+    },
     "fingerprint": load.fingerprint(architecture, variables),
     "logits": logits(architecture, variables),
     "parity": None,
@@ -109,7 +110,8 @@ def describe_row(row: Checkpoint) -> dict[str, Any]:
 
 
 def _source(file: readers.File) -> dict[str, Any]:
-  return {
+  shards = {shard.path.name: shard.sha256() for shard in file.shards}
+  return ({"shards": shards} if shards else {}) | {
     "file": file.path.name,
     "sha256": file.sha256(),
     "bytes": file.size,
@@ -197,6 +199,8 @@ def verify(folder: epath.Path) -> str:
   }
   for key, value in found.items():
     if certificate.get(key) != value:
+      if key == "format":
+        raise BiasjaxError(f"{folder}: was converted by another version of biasjax: convert it again")
       raise BiasjaxError(
         f"{folder}: the certificate's {key} is {certificate.get(key)}, the network's is {value}"
       )

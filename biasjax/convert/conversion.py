@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -11,17 +12,14 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
-from biasjax.convert import certificate, families, readers, torchvision
-from biasjax.convert.certificate import Normalization
+from biasjax.convert import certificate, readers, readings, stated, torchvision
+from biasjax.convert.normalization import ASSUMED, NONE, Normalization, check
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
-from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
 
 FLOATS = (np.dtype("f2"), np.dtype("f4"), np.dtype("f8"), np.dtype(ml_dtypes.bfloat16))
-ASSUMED = Normalization(IMAGENET_MEAN, IMAGENET_STD, "assumed: ImageNet's, as torchvision and timm use it")
-NONE = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "none, as in all networks of this family")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,36 +46,52 @@ def convert(
   normalization: Normalization | None = None,
   family: str | None = None,
   reading: str | None = None,
+  plain: bool = False,
   row: Checkpoint | None = None,
 ) -> Conversion:
   """Converts one checkpoint.
 
   Args:
-    path: of the file.
-    head: of the file of the classifier, where it is one of its own.
-    normalization: of the network's input; None takes the row's, else the family's, else ImageNet's.
+    path: of the file, of the index of its shards, or of a Hugging Face folder.
+    head: of the classifier, if it is not called "fc": its file, or its module's name.
+    normalization: of the network's input; None takes the row's, the file's own, that of a configuration
+      beside it, the family's, or else ImageNet's.
     family: how the file is laid out; None takes the row's, else recognises it.
-    reading: which state dict, where a file holds several; see `families.state_dict`.
+    reading: which state dict, where a file holds several; see `readings.state_dict`.
+    plain: whether it is a plain ResNet whatever its name, its configuration or its arguments say.
     row: what is known of the checkpoint.
 
   Raises:
-    BiasjaxError: the file cannot be read, or does not hold exactly a ResNet; or values are not finite.
+    BiasjaxError: the file cannot be read, does not hold exactly a ResNet, or is said to be another network;
+      or values are not finite.
   """
   if row:
     family = family or row.family
     normalization = normalization or Normalization(row.mean, row.std, f"of {row.name}")
   if normalization:
-    _check_normalization(normalization)
+    check(normalization)
   file = readers.read(path)
-  head_file = None if head is None else readers.read(head)
-  state = families.state_dict(file, family=family, reading=reading, head=head_file)
-  normalization = normalization or (ASSUMED if state.normalized else NONE)
-  shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
-  architecture = torchvision.infer(shapes, str(file.path))
-  key_map, counted = torchvision.match(shapes, architecture, str(file.path))
-  claimed = sum(
-    math.prod(entry.shape) * state.tensors[name].dtype.itemsize for name, entry in key_map.items()
+  classifier = _head(head)
+  statements = stated.collect(file)
+  if not plain:
+    stated.compare_name(file.path)
+  state = readings.state_dict(
+    file, family=family, reading=reading, head=classifier, normalized=normalization is not None
   )
+  shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
+  try:
+    architecture, key_map, counted = torchvision.identify(shapes, str(file.path))
+  except BiasjaxError:
+    if not plain:  # what is said of it tells more than its shapes
+      stated.compare(statements, None, str(file.path))
+    raise
+  if not plain:
+    stated.compare(statements, architecture, str(file.path))
+  normalization = normalization or state.normalization
+  normalization = normalization or stated.stated_normalization(statements, str(file.path))
+  normalization = normalization or (ASSUMED if state.normalized else NONE)
+  claimed = sum(state.tensors[name].nbytes for name in key_map)
+  head_file = classifier if isinstance(classifier, readers.File) else None
   if claimed > file.size + (head_file.size if head_file else 0):
     raise BiasjaxError(f"{file.path}: its tensors claim {claimed} bytes and share them; a ResNet's never do")
   variables: Variables = {}
@@ -89,6 +103,7 @@ def convert(
     insert(variables, entry.path, torchvision.to_flax(values))
   for key in ("mean", "std"):
     insert(variables, ("normalization", key), np.array(getattr(normalization, key), np.float32))
+  counts = {name: _count(state.tensors[name]) for name in counted}
   return Conversion(
     architecture,
     variables,
@@ -98,36 +113,39 @@ def convert(
       head=head_file,
       state=state,
       key_map=key_map,
-      counters={name: _count(state.tensors[name], state.names[name], file) for name in counted},
+      counters={name: count for name, count in counts.items() if count is not None},
       rounding=rounding,
       architecture=architecture,
       normalization=normalization,
       variables=variables,
+      statements=statements,
+      plain=plain,
       row=row,
     ),
   )
 
 
-def _check_normalization(normalization: Normalization) -> None:
-  for key in ("mean", "std"):
-    values = getattr(normalization, key)
-    if len(values) != 3 or not all(map(math.isfinite, values)):
-      text = ",".join(map(str, values))
-      raise BiasjaxError(f"--{key}={text}: three numbers are needed, one for each of RGB")
-  if min(normalization.std) <= 0:
-    raise BiasjaxError(f"--std={','.join(map(str, normalization.std))}: must be positive")
+def _head(head: str | os.PathLike | None) -> readers.File | str | None:
+  """The classifier's file, or its module's name."""
+  named = isinstance(head, str) and re.fullmatch(r"\w+(\.\w+)*", head) and not pathlib.Path(head).exists()
+  if named and not str(head).endswith((".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors")):
+    return str(head)
+  return None if head is None else readers.read(head)
 
 
-def _count(tensor: readers.Tensor, name: str, file: readers.File) -> int:
-  if tensor.dtype.kind not in "iu":
-    raise BiasjaxError(f"{file.path}: {name!r} is {tensor.dtype}; a counter is a whole number")
+def _count(tensor: readers.Tensor) -> int | None:
+  """A batch counter; None where it is no whole number, as in an average of networks."""
+  dtype = tensor.numbers.dtype
+  if dtype is None or dtype.kind not in "iu" or math.prod(tensor.shape) != 1:
+    return None
   return int(tensor.read().reshape(()))
 
 
 def _float32(tensor: readers.Tensor, name: str, file: readers.File) -> tuple[np.ndarray, float]:
   """A tensor's values in float32, and the largest change that this made (0 unless they are float64)."""
-  if tensor.dtype not in FLOATS:
-    raise BiasjaxError(f"{file.path}: {name!r} is {tensor.dtype}; weights are floating-point numbers")
+  if tensor.numbers.dtype not in FLOATS:
+    wanted = "weights are float16, bfloat16, float32 or float64"
+    raise BiasjaxError(f"{file.path}: {name!r} is {tensor.numbers}; {wanted}")
   values = tensor.read()
   if not np.isfinite(values).all():
     raise BiasjaxError(f"{file.path}: {name!r} holds values that are not finite")

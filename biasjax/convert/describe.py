@@ -1,10 +1,9 @@
 """What --list and --inspect print."""
 
 import dataclasses
-import math
 from typing import Any
 
-from biasjax.convert import download, families, readers, resolving
+from biasjax.convert import download, families, readers, readings, resolving, stated
 from biasjax.models import zoo
 
 OWN = "your own"
@@ -69,10 +68,12 @@ def inspection(file: readers.File) -> str:
   lines += _tree(file.tree, 0, set())
   family = families.recognise(file.tree)
   rules = families.FAMILIES[family] if family else families.Family()
-  found = families.readings(file.tree, rules, anywhere=True)
+  found, whole = readings.readings(file.tree, rules, anywhere=True), readings.whole(file)
   named = f" ({family})" if family else ""
-  ways = ", ".join(f"--reading={str(r)!r}" for r in found) or "none"
+  ways = ", ".join(f"--reading={str(r)!r}{'' if r in whole else ' (not whole)'}" for r in found) or "none"
   lines.append(f"ResNets in it{named}: {ways}")
+  if said := [str(s) for s in stated.collect(file)]:
+    lines += ["said of it, in it and beside it:", *(f"  {text}" for text in said)]
   return "\n".join(lines)
 
 
@@ -81,7 +82,7 @@ def _count(tree: Any) -> tuple[int, int]:
   while left:
     value = left.pop()
     if readers.is_tensor(value):
-      count, total = count + 1, total + math.prod(value.shape) * value.dtype.itemsize
+      count, total = count + 1, total + value.nbytes
     elif isinstance(value, (dict, list, tuple)) and id(value) not in visited:
       visited.add(id(value))
       left += value.values() if isinstance(value, dict) else value
@@ -109,7 +110,7 @@ def _tree(tree: Any, depth: int, visited: set[int]) -> list[str]:
 
 def _leaf(value: Any) -> str:
   if readers.is_tensor(value):
-    return f"{value.dtype} {list(value.shape)}"
+    return f"{value.numbers} {list(value.shape)}"
   if isinstance(value, (dict, list, tuple, set, frozenset)):
     return f"{type(value).__name__} of {len(value)}"
   return _short(value)

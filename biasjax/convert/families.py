@@ -1,7 +1,6 @@
-"""Where in a checkpoint the state dict is, and how its names become torchvision's: a row for each family.
+"""How the checkpoints of different projects are laid out: a row for each family, which readings.py applies.
 
-A file whose family is not named is recognised by what is in it; where two readings are possible, that is an
-error which asks. What a family drops is listed here; anything else that is left over is an error.
+A file whose family is not named is recognised by what is in it. What a family drops is listed here.
 """
 
 import dataclasses
@@ -10,15 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from biasjax.convert import readers
-from biasjax.errors import BiasjaxError
-
 Location = tuple[str, ...]
-
 DEPTH = 3  # how deep a state dict may lie
-# Names that are in every ResNet and tell it from a part of one: layer1.0 has a conv1 and a bn1 too.
-LANDMARKS = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight")
-HEAD = {"module.linear.weight": "fc.weight", "module.linear.bias": "fc.bias"}
 
 
 def _same(name: str) -> str:
@@ -70,6 +62,28 @@ def simclrv2_name(name: str) -> str:
   return name
 
 
+TRANSFORMERS = re.compile(
+  r"(?P<before>.*?)(resnet\.)?"
+  r"(embedder\.embedder|encoder\.stages\.(?P<stage>\d+)\.layers\.(?P<index>\d+)\.(?P<part>shortcut|layer\.(?P<i>\d)))"
+  r"\.(?P<kind>convolution|normalization)\.(?P<leaf>\w+)"
+)
+
+
+def transformers_name(name: str) -> str:
+  """A name in the ResNet of the library transformers as torchvision's; unknown names are left as they are."""
+  if found := TRANSFORMERS.fullmatch(name):
+    convolution = found["kind"] == "convolution"
+    if found["stage"] is None:
+      module = "conv1" if convolution else "bn1"
+    elif found["part"] == "shortcut":
+      module = f"downsample.{0 if convolution else 1}"
+    else:
+      module = f"{'conv' if convolution else 'bn'}{int(found['i']) + 1}"
+    block = "" if found["stage"] is None else f"layer{int(found['stage']) + 1}.{found['index']}."
+    return f"{found['before']}{block}{module}.{found['leaf']}"
+  return re.sub(r"(^|\.)classifier\.1\.(weight|bias)$", r"\1fc.\2", name)
+
+
 FAMILIES: dict[str, Family] = {
   "plain": Family(),
   "data_parallel": Family(locations=(("state_dict",),), prefixes=("module.",)),
@@ -109,90 +123,13 @@ FAMILIES: dict[str, Family] = {
     sign="module.prototypes.*",
   ),
   "simclrv2": Family(locations=(("resnet",),), rename=simclrv2_name, sign="net.0.0.weight", normalized=False),
+  "transformers": Family(rename=transformers_name, sign="*embedder.embedder.convolution.weight"),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-  """One way to find a ResNet in a file.
-
-  Attributes:
-    location: keys that lead to the state dict; () if the file is one.
-    prefix: what stands before torchvision's names.
-  """
-
-  location: Location
-  prefix: str
-
-  def __str__(self):
-    return f"{'/'.join(self.location)}:{self.prefix}"
-
-
-@dataclasses.dataclass(frozen=True)
-class StateDict:
-  """Tensors under torchvision's names, and what was left out to get there.
-
-  Attributes:
-    tensors: by torchvision's name.
-    names: the name in the file of each.
-    dropped: what of the file was not used, each with the reason.
-    layout: in words.
-    normalized: whether a network of this family normalises its input.
-  """
-
-  tensors: dict[str, readers.Tensor]
-  names: dict[str, str]
-  dropped: dict[str, str]
-  layout: str
-  normalized: bool = True
-
-
-def state_dict(
-  file: readers.File,
-  *,
-  family: str | None = None,
-  reading: str | None = None,
-  head: readers.File | None = None,
-) -> StateDict:
-  """The ResNet in a file.
-
-  Args:
-    file: what was read.
-    family: a key of `FAMILIES`; None recognises it.
-    reading: which state dict, written like `str(Reading)`, where several are possible.
-    head: the file of the classifier, where it is one of its own.
-
-  Raises:
-    BiasjaxError: no ResNet is in it, or more than one and none was chosen, or something beside it in the same
-      state dict is not accounted for.
-  """
-  name = family or recognise(file.tree)
-  rules = FAMILIES[name] if name else Family()
-  # A family that is recognised by its names may lie anywhere, like a file of no known family.
-  found = readings(file.tree, rules, anywhere=family is None)
-  if not found:
-    where = f"laid out as in {family!r} " if family else ""
-    raise BiasjaxError(
-      f"{file.path}: no ResNet with torchvision's names {where}is in it ({LANDMARKS[0]!r}, {LANDMARKS[2]!r}, "
-      f"...): see python -m convert --inspect={file.path}"
-    )
-  if reading is not None:
-    chosen = [r for r in found if str(r) == reading]
-    if not chosen:
-      raise BiasjaxError(f"{file.path}: --reading={reading!r} is none of {_quoted(found)}")
-    found = chosen
-  if len(found) > 1:
-    ways = _quoted(found)
-    raise BiasjaxError(f"{file.path}: can be read in {len(found)} ways; choose one: --reading={ways}")
-  taken = _take(file, found[0], rules)
-  if name:
-    taken = dataclasses.replace(taken, layout=f"{name.replace('_', ' ')}: {taken.layout}")
-  return _join(taken, file, head)
-
-
 def recognise(tree: Any) -> str | None:
-  """The family that some name in the file is a sign of."""
-  for _, mapping in _mappings(tree, (), set()):
+  """The family that some name in a file's tree is a sign of."""
+  for _, mapping in mappings(tree):
     names = [name for name in mapping if isinstance(name, str)]
     for family, rules in FAMILIES.items():
       if rules.sign and fnmatch.filter(names, rules.sign):
@@ -200,28 +137,9 @@ def recognise(tree: Any) -> str | None:
   return None
 
 
-def readings(tree: Any, rules: Family, *, anywhere: bool) -> list[Reading]:
-  """All ways to find a ResNet in a file's tree.
-
-  Args:
-    tree: what was read.
-    rules: of the family.
-    anywhere: whether other locations and prefixes than the family's count too.
-  """
-  found = []
-  for location, mapping in _mappings(tree, (), set()):
-    if not anywhere and location not in rules.locations:
-      continue
-    names = {rules.rename(name): name for name in mapping if isinstance(name, str)}
-    for name in names:
-      prefix = name.removesuffix(LANDMARKS[0])
-      if not name.endswith(LANDMARKS[0]) or (prefix and not prefix.endswith(".")):
-        continue
-      if prefix not in rules.prefixes and not (anywhere and rules.prefixes == ("",)):
-        continue
-      if all(readers.is_tensor(mapping.get(names.get(prefix + landmark))) for landmark in LANDMARKS):
-        found.append(Reading(location, prefix))
-  return found
+def mappings(tree: Any) -> Iterator[tuple[Location, Mapping]]:
+  """Every dict in a file's tree, with the keys that lead to it."""
+  yield from _mappings(tree, (), set())
 
 
 def _mappings(tree: Any, location: Location, visited: set[int]) -> Iterator[tuple[Location, Mapping]]:
@@ -234,70 +152,3 @@ def _mappings(tree: Any, location: Location, visited: set[int]) -> Iterator[tupl
     for key, value in tree.items():
       if isinstance(key, str):
         yield from _mappings(value, (*location, key), visited)
-
-
-def _quoted(found: list[Reading]) -> str:
-  return " or ".join(repr(str(r)) for r in found)
-
-
-def _take(file: readers.File, reading: Reading, rules: Family) -> StateDict:
-  mapping, dropped = file.tree, {}
-  for key in reading.location:
-    dropped |= {str(other)[:200]: "beside the state dict" for other in mapping if other != key}
-    mapping = mapping[key]
-  names: dict[str, str] = {}
-  strange = []
-  for name in mapping:
-    text = name if isinstance(name, str) else ""
-    reason = next((rules.drop[pattern] for pattern in rules.drop if fnmatch.fnmatchcase(text, pattern)), None)
-    renamed = rules.rename(text)
-    if reason:
-      dropped[text] = reason
-    elif not text or not renamed.startswith(reading.prefix):
-      strange.append(name)
-    elif renamed.removeprefix(reading.prefix) in names:
-      raise BiasjaxError(f"{file.path}: {text[:100]!r} and another tensor both stand for {renamed[:100]!r}")
-    else:
-      names[renamed.removeprefix(reading.prefix)] = text
-  if strange:
-    raise BiasjaxError(
-      f"{file.path}: {len(strange)} of the state dict's keys do not start with {reading.prefix!r}, "
-      f"e.g. {str(strange[0])[:100]!r}"
-    )
-  for name in names.values():
-    if not readers.is_tensor(mapping[name]):
-      value = mapping[name]
-      kind = repr(value) if isinstance(value, readers.Placeholder) else type(value).__name__
-      raise BiasjaxError(f"{file.path}: {name[:100]!r} in the state dict is no tensor but {kind}")
-  where = f"state dict under {'/'.join(reading.location)!r}" if reading.location else "flat state dict"
-  layout = where + (f", prefix {reading.prefix!r}" if reading.prefix else "")
-  tensors = {name: mapping[key] for name, key in names.items()}
-  return StateDict(tensors, names, dropped, layout, rules.normalized)
-
-
-def _join(backbone: StateDict, file: readers.File, head: readers.File | None) -> StateDict:
-  """The backbone with the classifier of another file."""
-  if head is None:
-    if not any(name.startswith("fc.") for name in backbone.tensors):
-      raise BiasjaxError(f"{file.path}: 'fc.weight' is missing; if it is in a file of its own: --head=FILE")
-    return backbone
-  found = [(at, m) for at, m in _mappings(head.tree, (), set()) if any(name in m for name in HEAD)]
-  if len(found) != 1:
-    raise BiasjaxError(f"{head.path}: no classifier is in it ({', '.join(map(repr, HEAD))})")
-  location, mapping = found[0]
-  left_over = sorted(str(name) for name in mapping if name not in HEAD)
-  if left_over or not all(readers.is_tensor(mapping.get(name)) for name in HEAD):
-    problem = f"{left_over[0][:100]!r} is in it" if left_over else "a tensor is missing"
-    raise BiasjaxError(f"{head.path}: is not exactly a classifier: {problem}")
-  if any(name in backbone.tensors for name in HEAD.values()):
-    raise BiasjaxError(f"{file.path}: has a classifier of its own; --head is not needed")
-  where = f"{head.path.name}:"
-  beside = head.tree if location else {}
-  return dataclasses.replace(
-    backbone,
-    tensors=backbone.tensors | {new: mapping[old] for old, new in HEAD.items()},
-    names=backbone.names | {new: where + old for old, new in HEAD.items()},
-    dropped=backbone.dropped
-    | {where + str(key)[:200]: "beside the state dict" for key in beside if key != location[0]},
-    layout=f"{backbone.layout}, and a classifier",
-  )

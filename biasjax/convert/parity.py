@@ -1,10 +1,13 @@
-"""The same network in PyTorch, straight from the checkpoint's tensors; for --parity, where torch is there."""
+"""A plain ResNet in PyTorch, straight from the checkpoint's tensors; for --parity, where torch is there.
+
+It shows that tensors were converted right, not that the checkpoint is of a plain ResNet: see stated.py.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from biasjax.convert import certificate
+from biasjax.convert import certificate, stated
 from biasjax.convert.conversion import Conversion
 from biasjax.convert.tensors import Tensor
 from biasjax.errors import BiasjaxError
@@ -15,7 +18,7 @@ def measure(conversion: Conversion) -> dict[str, object]:
   """The largest difference between Flax's logits and PyTorch's on `certificate.probe()`.
 
   Returns:
-    "difference", over the largest logit, and "torch", its version.
+    "difference", over the largest logit; "with", what was compared with; and "torch", its version.
 
   Raises:
     BiasjaxError: torch is not installed, or the two networks differ.
@@ -39,7 +42,8 @@ def measure(conversion: Conversion) -> dict[str, object]:
     raise BiasjaxError(
       f"the converted network's logits differ from PyTorch's by {difference:.2g} of the largest"
     )
-  return {"difference": float(f"{difference:.2g}"), "torch": torch.__version__}
+  compared = f"these tensors in a plain ResNet of torch's functions ({stated.IN_SHORT})"
+  return {"difference": float(f"{difference:.2g}"), "with": compared, "torch": torch.__version__}
 
 
 def torch_logits(

@@ -2,13 +2,16 @@
 
 import glob
 import hashlib
+import json
 import os
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
-from biasjax.convert import certificate, conversion, download
+from biasjax.convert import certificate, conversion, download, readers, stated
 from biasjax.errors import BiasjaxError
 from biasjax.models import load, zoo
 
@@ -31,8 +34,8 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
 
   Args:
     specs: each the name of a row of the zoo or of an earlier conversion, a pattern of such names with
-      wildcards, a folder that a conversion wrote (local or gs://), a checkpoint file, or a pattern of such
-      paths.
+      wildcards, a folder that a conversion wrote (local or gs://), a checkpoint file, a Hugging Face folder,
+      or a pattern of such paths. FILE@READING says which network of a file, as --reading does.
     offline: whether the network may not be used.
 
   Raises:
@@ -42,11 +45,11 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
   own = converted_names()
   names = list(dict.fromkeys([*zoo.ZOO, *own]))
   for spec in _files(specs):
-    path = epath.Path(spec).expanduser()
+    path, reading = _split(spec)
     if path.is_dir():
-      found = [path]
+      found = [_of_folder(path, reading)]
     elif path.is_file():
-      found = [of_file(pathlib.Path(path))]
+      found = [of_file(pathlib.Path(path), reading=reading)]
     elif "://" in spec or (spec not in names and path.parent.is_dir() and "/" in spec):
       raise BiasjaxError(f"{spec}: there is no such checkpoint: make it with python -m convert")
     else:
@@ -64,7 +67,7 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
   """
   present, absent = [], []
   for spec in _files(specs):
-    path = epath.Path(spec).expanduser()
+    path, _ = _split(spec)
     names = [spec] if path.exists() or "/" in spec else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
     for name in names:
       (absent if name in zoo.ZOO and not is_current(zoo.ZOO[name]) else present).append(name)
@@ -75,6 +78,30 @@ def _files(specs: Sequence[str]) -> list[str]:
   """`specs` with each pattern of paths (it has a slash) as what it finds, in order."""
   patterns = {s: sorted(glob.glob(os.path.expanduser(s))) for s in specs if "/" in s and "://" not in s}
   return [path for spec in specs for path in patterns.get(spec) or [spec]]
+
+
+def _split(spec: str) -> tuple[epath.Path, str | None]:
+  """A path, and what of it is to be read, if that is said: FILE or FILE@READING."""
+  path = epath.Path(spec).expanduser()
+  if "@" not in spec or path.exists():
+    return path, None
+  for at in re.finditer("@", spec):
+    shorter = epath.Path(spec[: at.start()]).expanduser()
+    if shorter.exists():
+      return shorter, spec[at.end() :]
+  return path, None
+
+
+def _of_folder(folder: epath.Path, reading: str | None) -> epath.Path:
+  """A converted checkpoint's folder as it is; of one of Hugging Face's, its conversion."""
+  local = pathlib.Path(folder)
+  if reading is None and (not local.is_dir() or conversion.is_converted(local) or not _has_checkpoint(local)):
+    return folder
+  return epath.Path(of_file(local, reading=reading))
+
+
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+  return any((folder / name).exists() for name in readers.IN_FOLDERS)
 
 
 def _of_name(name: str, offline: bool) -> pathlib.Path:
@@ -102,30 +129,49 @@ def of_row(row: zoo.Checkpoint, *, offline: bool = False) -> pathlib.Path:
 def is_current(row: zoo.Checkpoint) -> bool:
   """Whether the cache holds a conversion of this row as it is now."""
   folder = models_directory() / row.name
+  return _is_current(folder, {"model": certificate.describe_row(row)})
+
+
+def of_file(path: pathlib.Path, *, reading: str | None = None) -> pathlib.Path:
+  """The folder of a file's conversion; it is named after the file, and kept by the file's contents.
+
+  What is said of the network beside the file counts as contents.
+
+  Args:
+    path: of the file, or of a Hugging Face folder.
+    reading: which state dict, where a file holds several.
+
+  Raises:
+    BiasjaxError: it cannot be read or converted.
+  """
+  file = readers.read(path)
+  said = [(s.where, s.kind, s.value) for s in stated.collect(file)]
+  shards = [(shard.path.name, shard.sha256()) for shard in file.shards]
+  digest = file.sha256()
+  if reading or said or shards or file.path != path:
+    content = json.dumps([digest, shards, reading, said, file.path.name])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+  name = path.name if path.is_file() else path.absolute().name
+  for ending in (".tar", ".index.json", ".pth", ".pt", ".ckpt", ".bin", ".safetensors"):
+    name = name.removesuffix(ending)
+  if reading:
+    name += "@" + (re.sub(r"[^\w.+-]+", "_", reading).strip("_.") or "top")
+  folder = download.cache_directory() / "files" / digest[:16] / (name or path.name)
+  if not _is_current(folder, {}):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with download.lock(folder.parent / ".lock"):
+      if not _is_current(folder, {}):  # another process may have been faster
+        conversion.write(conversion.convert(path, reading=reading), folder, overwrite=True)
+  return folder
+
+
+def _is_current(folder: pathlib.Path, expected: Mapping[str, Any]) -> bool:
+  """Whether the cache holds a conversion whose certificate is of this version and says what is expected."""
   if not conversion.is_converted(folder):
     return False
   try:
     found = load.read_certificate(epath.Path(folder))
   except BiasjaxError:
     return False  # damaged: to be made again
-  expected = certificate.identity({"format": certificate.FORMAT, "model": certificate.describe_row(row)})
-  return {key: found.get(key) for key in expected} == expected
-
-
-def of_file(path: pathlib.Path) -> pathlib.Path:
-  """The folder of a file's conversion; it is named after the file, and kept by the file's contents.
-
-  Raises:
-    BiasjaxError: it cannot be converted.
-  """
-  with open(path, "rb") as file:
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-  name = path.name
-  for ending in (".tar", ".pth", ".pt", ".ckpt", ".bin", ".safetensors"):
-    name = name.removesuffix(ending)
-  folder = download.cache_directory() / "files" / digest[:16] / (name or path.name)
-  if not conversion.is_converted(folder):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with download.lock(folder.parent / ".lock"):
-      conversion.write(conversion.convert(path), folder)
-  return folder
+  wanted = certificate.identity({"format": certificate.FORMAT, **expected})
+  return {key: found.get(key) for key in wanted} == wanted

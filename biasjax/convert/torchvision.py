@@ -2,12 +2,12 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import Architecture
+from biasjax.models.resnet import PUBLISHED, Architecture
 
 NAME = 100  # characters of a name that a message shows
 COUNTER = "num_batches_tracked"  # of every BatchNorm since torch 0.4.1; evaluation has no use for it
@@ -102,6 +102,28 @@ def infer(shapes: Mapping[str, tuple[int, ...]], source: str) -> Architecture:
   )
 
 
+def features(shapes: Mapping[str, tuple[int, ...]]) -> int:
+  """Channels that the last block gives, by the shapes of its tensors; 0 if there is none."""
+  found = [
+    (int(match[1]), int(match[2]), int(match[3]), shape[0])
+    for name, shape in shapes.items()
+    if (match := re.fullmatch(r"layer(\d{1,2})\.(\d{1,3})\.conv(\d)\.weight", name)) and len(shape) == 4
+  ]
+  return max(found)[3] if found else 0
+
+
+def identify(
+  shapes: Mapping[str, tuple[int, ...]], source: str
+) -> tuple[Architecture, dict[str, Entry], list[str]]:
+  """The architecture of tensors of these shapes, and what `match` gives for it.
+
+  Raises:
+    BiasjaxError: they are not exactly a ResNet's.
+  """
+  architecture = infer(shapes, source)
+  return architecture, *match(shapes, architecture, source)
+
+
 def _channels(shapes: Mapping[str, tuple[int, ...]], name: str, dimensions: int, source: str) -> int:
   if name not in shapes:
     raise BiasjaxError(f"{source}: {name!r} is missing")
@@ -134,16 +156,51 @@ def match(
   if unexpected := sorted(set(shapes) - set(wanted) - set(counted)):
     problems.append(f"{_count(unexpected, 'unexpected tensor')}, e.g. {unexpected[0][:NAME]!r}")
   misshaped = [name for name, entry in wanted.items() if name in shapes and shapes[name] != entry.shape]
-  misshaped += [name for name in counted if shapes[name] not in ((), (1,))]
   if misshaped:
     name = misshaped[0]
-    shape = list(wanted[name].shape) if name in wanted else []
+    shape = list(wanted[name].shape)
     problems.append(
       f"{_count(misshaped, 'tensor')} of another shape, e.g. {name!r} is {list(shapes[name])}, not {shape}"
     )
   if problems:
-    raise BiasjaxError(f"{source}: {'; '.join(problems)} (read as {describe(architecture)})")
+    known = [what for is_so, what in SIGNS if is_so(shapes, missing, unexpected)]
+    hint = f": {known[0]}" if known else ""
+    raise BiasjaxError(f"{source}: {'; '.join(problems)} (read as {describe(architecture)}){hint}")
   return wanted, counted
+
+
+def _stem(shapes: Mapping[str, tuple[int, ...]], axis: int) -> int:
+  return (*shapes.get("conv1.weight", ()), 0, 0, 0, 0)[axis]
+
+
+def _grouped(name: str, shape: tuple[int, ...]) -> bool:
+  return name.endswith("conv2.weight") and len(shape) == 4 and shape[1] < shape[0]
+
+
+# What a network is whose tensors are nearly a ResNet's: (shapes, missing, unexpected) -> whether it is.
+Sign = Callable[[Mapping[str, tuple[int, ...]], list[str], list[str]], bool]
+SIGNS: tuple[tuple[Sign, str], ...] = (
+  (lambda s, m, u: _stem(s, 1) == 1, "it takes images of one channel (grey), and images here are RGB"),
+  (lambda s, m, u: _stem(s, 1) != 3, "it does not take images of three channels, and images here are RGB"),
+  (
+    lambda s, m, u: _stem(s, 2) == 3,
+    "its stem is for small images (CIFAR: 3x3, no pooling), which is not covered",
+  ),
+  (lambda s, m, u: _stem(s, 2) != 7, "its stem is another, which is not covered"),
+  (lambda s, m, u: any("running_" in name for name in m), "without running statistics it has no BatchNorm"),
+  (
+    lambda s, m, u: any(n.startswith("fc.") for n in u),
+    "to take 'fc' as its classifier and no more: --head=fc",
+  ),
+  (
+    lambda s, m, u: any(re.search(r"\.(se|ca|attn|cbam|eca)\b", n) for n in u),
+    "it has attention (SE or the like)",
+  ),
+  (lambda s, m, u: any(n.endswith("filt") for n in u), "it blurs before it strides (anti-aliasing)"),
+  (lambda s, m, u: any(re.search(r"conv\d\.bias$", n) for n in u), "its convolutions have biases"),
+  (lambda s, m, u: any("downsample.2" in n for n in u), "its shortcuts pool (ResNet-D)"),
+  (lambda s, m, u: any(_grouped(*entry) for entry in s.items()), "its convolutions have groups (ResNeXt)"),
+)
 
 
 def _count(names: list[str], noun: str) -> str:
@@ -159,19 +216,16 @@ def _few(names: Collection[str]) -> str:
   )
 
 
-DEPTHS: dict[tuple[str, tuple[int, ...]], int] = {
-  ("basic", (2, 2, 2, 2)): 18,
-  ("basic", (3, 4, 6, 3)): 34,
-  ("bottleneck", (3, 4, 6, 3)): 50,
-  ("bottleneck", (3, 4, 23, 3)): 101,
-  ("bottleneck", (3, 8, 36, 3)): 152,
-}
+def depth(architecture: Architecture) -> int | None:
+  """Of the published network with these blocks, whatever its width: 50 for ResNet-50."""
+  blocks = (architecture.block, architecture.stage_sizes)
+  return next((n for n, like in PUBLISHED.items() if (like.block, like.stage_sizes) == blocks), None)
 
 
 def describe(architecture: Architecture) -> str:
   """In words, e.g. "ResNet-50, width 64, 1000 classes"."""
-  depth = DEPTHS.get((architecture.block, architecture.stage_sizes))
-  name = f"ResNet-{depth}" if depth else f"{architecture.block} ResNet {list(architecture.stage_sizes)}"
+  number = depth(architecture)
+  name = f"ResNet-{number}" if number else f"{architecture.block} ResNet {list(architecture.stage_sizes)}"
   inner = (
     f", inner width {architecture.inner_width}" if architecture.inner_width != architecture.width else ""
   )

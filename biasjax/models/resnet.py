@@ -108,6 +108,7 @@ RESNET34 = Architecture("basic", (3, 4, 6, 3))
 RESNET50 = Architecture("bottleneck", (3, 4, 6, 3))
 RESNET101 = Architecture("bottleneck", (3, 4, 23, 3))
 RESNET152 = Architecture("bottleneck", (3, 8, 36, 3))
+PUBLISHED = {18: RESNET18, 34: RESNET34, 50: RESNET50, 101: RESNET101, 152: RESNET152}  # by depth
 
 
 def _conv(features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Conv:

@@ -8,13 +8,14 @@ import dataclasses
 import fnmatch
 
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.models import variants
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 
 CATEGORIES = (
   *("baseline", "training_recipes", "augmentation", "stylized", "freezing", "adversarial_training"),
   "contrastive",
 )
-OTHER = "other"  # in the paper's published table, not among the 48
+OTHER = "other"  # not among the 48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -431,6 +432,17 @@ ROWS = (
     repository="resnet50.fb_swsl_ig1b_ft_in1k",
     notes="saw more data than ImageNet",
   ),
+  Checkpoint(
+    name="microsoft_resnet50",
+    category=OTHER,
+    title="as the library transformers has it",
+    source="hf:microsoft/resnet-50/model.safetensors",
+    family="transformers",
+    citation="He et al. 2016, arXiv:1512.03385",
+    licence="Apache-2.0",
+    native=(256, "bicubic"),
+    unverified="by which recipe it was trained",
+  ),
 )
 ZOO: dict[str, Checkpoint] = {row.name: row for row in ROWS}
 STUDY = tuple(row.name for row in ROWS if row.category != OTHER)  # the paper's 48
@@ -443,6 +455,10 @@ def matching(pattern: str, names: list[str]) -> list[str]:
     BiasjaxError: none; the nearest are suggested.
   """
   found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
+  if not found and (what := variants.other_function(pattern)):
+    raise BiasjaxError(
+      f"no model is called {pattern!r}: such a network {what}, and only plain ResNets are covered"
+    )
   if not found:
     hint = suggestion(pattern, names, most=3, otherwise="see python run.py --list=models")
     raise BiasjaxError(f"no model is called {pattern!r}: {hint}")
