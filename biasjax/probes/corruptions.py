@@ -16,7 +16,7 @@ import pandas as pd
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.ops.corruptions import CORRUPTIONS
-from biasjax.probes.accuracy import weighted
+from biasjax.probes.accuracy import Conditioned, weighted
 from biasjax.probes.base import Metric, Probe
 from biasjax.statistics import wilson
 
@@ -48,11 +48,12 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
     column = f"top1_acc/{NAME}{variant}/{condition.replace('/', '_')}"
     curves.append(Metric(column, 100 * hits / n, 100 * low, 100 * high, n, detail=True))
   kinds = list(dict.fromkeys(condition.split("/")[0] for condition in conditions))
-  metrics = [_mean(f"top1_acc/{NAME}{variant}", weighted(matrix, conditions, _equal(kinds)), len(matrix), 1)]
+  together = Conditioned(matrix, conditions, np.zeros(len(conditions)))
+  mean = weighted(together, _equal(kinds), of_errors=True)
+  metrics = [_mean(f"top1_acc/{NAME}{variant}", mean, len(matrix), 1)]
   alexnet = {of: 1 / (len(COUNTED) * layouts.ALEXNET[of] / 100) for of in COUNTED}
-  metrics.append(
-    _mean(f"{NAME}{variant}/mCE{len(COUNTED)}", weighted(matrix, conditions, alexnet), len(matrix), 0)
-  )
+  error = weighted(together, alexnet, of_errors=True)
+  metrics.append(_mean(f"{NAME}{variant}/mCE{len(COUNTED)}", error, len(matrix), 0))
   return [metric for metric in metrics if metric] + curves
 
 
