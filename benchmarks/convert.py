@@ -22,10 +22,10 @@ import json, re, sys, time
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 """
 READ = """
-from biasjax.convert import conversion, families, readers, torchvision
+from biasjax.convert import conversion, readers, readings, torchvision
 before, start = peak(), time.perf_counter()
 file = readers.read(sys.argv[1])
-state = families.state_dict(file)
+state = readings.state_dict(file)
 kept = {name: conversion._float32(state.tensors[name], name, file)[0] for name in torchvision.entries(
   torchvision.infer({n: t.shape for n, t in state.tensors.items()}, "x"))}
 print(json.dumps({"seconds": time.perf_counter() - start, "bytes": peak() - before,
