@@ -115,6 +115,8 @@ class Psychometric:
     covariance: of theta.
     chance: g.
     deviance, df: of the fit to the counts, against one free probability a condition.
+    strengths: float [S], log2 of the noise SDs that were shown.
+    images: that the covariance is estimated from, if it is one over images; else None.
   """
 
   theta: np.ndarray
@@ -122,6 +124,8 @@ class Psychometric:
   chance: float
   deviance: float
   df: int
+  strengths: np.ndarray
+  images: int | None = None
 
   @property
   def bands(self) -> int:
@@ -191,7 +195,8 @@ def fit_psychometric(
     + scipy.special.xlogy(n - right, np.where(right < n, 1 - observed, 1) / (1 - p))
   )
   df = int((n > 0).sum()) - len(theta)
-  return Psychometric(theta, covariance, chance, float(deviance.sum()), df)
+  images = None if outcomes is None else len(outcomes)
+  return Psychometric(theta, covariance, chance, float(deviance.sum()), df, strengths, images)
 
 
 def _curve(theta: np.ndarray, strengths: np.ndarray, chance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -255,7 +260,9 @@ class ContinuousFit:
     sd, sd_low, sd_high: float [B], thresholds as noise SDs; NaN where accuracy never exceeds the criterion.
     estimate, low, high: the channel; NaN where no peak can be told from a flat line (bw, cf), or where there
       are no thresholds (all).
-    p_value: goodness of fit of the Gaussian to the thresholds (chi-squared, B - 3 degrees of freedom).
+    p_value: goodness of fit to the thresholds (`_goodness_of_fit`) of the Gaussian, or of a flat line where
+      no peak can be told from it; NaN where thresholds are as few as parameters.
+    beyond: bool [B], whether a threshold lies outside the noise that was shown, and so is an extrapolation.
   """
 
   sd: np.ndarray
@@ -265,6 +272,7 @@ class ContinuousFit:
   low: Channel
   high: Channel
   p_value: float
+  beyond: np.ndarray
 
 
 def sensitivities(log2_sd: np.ndarray) -> np.ndarray:
@@ -275,7 +283,8 @@ def sensitivities(log2_sd: np.ndarray) -> np.ndarray:
 def no_fit(bands: int) -> ContinuousFit:
   """What is known of an observer that has no thresholds: nothing."""
   missing = np.full(bands, math.nan)
-  return ContinuousFit(missing, missing, missing, UNDETERMINED, UNDETERMINED, UNDETERMINED, math.nan)
+  none = UNDETERMINED
+  return ContinuousFit(missing, missing, missing, none, none, none, math.nan, np.zeros(bands, bool))
 
 
 def fit_channel(
@@ -300,7 +309,9 @@ def fit_channel(
   if not np.isfinite(covariance).all():
     return no_fit(bands)
   error = np.sqrt(np.diag(covariance))
+  correlation = covariance / np.outer(error, error)
   sd, sd_low, sd_high = (2.0**edge for edge in (x, x - Z * error, x + Z * error))
+  beyond = (x < fitted.strengths[0]) | (x > fitted.strengths[-1])
 
   t, f = sensitivities(x), np.arange(bands)
 
@@ -311,6 +322,13 @@ def fit_channel(
 
   def of_parameters(parameters):
     return residuals(_gaussian(f, parameters[0], parameters[1], math.exp(parameters[2])))
+
+  def goodness(model, of_fit, jacobian):
+    # A threshold beyond what matters to a model that is about 0 there says nothing of it.
+    counted = (t > 0) | (model > error)
+    return _goodness_of_fit(
+      of_fit[counted], jacobian[counted], correlation[np.ix_(counted, counted)], fitted.images
+    )
 
   bounds = ((0, -bands, math.log(0.2)), (20, 2 * bands, math.log(50)))
   height = min(max(t.max(), 0.5), 19)
@@ -323,20 +341,59 @@ def fit_channel(
   flat: Any = scipy.optimize.minimize_scalar(
     lambda level: (residuals(np.full(bands, level)) ** 2).sum(), bounds=(0, 20), method="bounded"
   )
-  chi2 = 2 * best.cost
-  p_value = float(scipy.stats.chi2.sf(chi2, bands - 3))
-  if flat.fun - chi2 < scipy.stats.chi2.ppf(CONFIDENCE, 2):
-    peak = Channel(math.nan, math.nan, 2.0 ** (float(flat.x) - 4))
-    half = Z / math.sqrt((error**-2.0).sum())
-    low, high = (dataclasses.replace(peak, pns=peak.pns * 2.0**edge) for edge in (-half, half))
-    return ContinuousFit(sd, sd_low, sd_high, peak, low, high, p_value)
-  correlation = covariance / np.outer(error, error)
-  bread = np.linalg.pinv(best.jac.T @ best.jac)
-  errors = np.sqrt(np.diag(bread @ best.jac.T @ correlation @ best.jac @ bread))
+  if flat.fun - 2 * best.cost < scipy.stats.chi2.ppf(CONFIDENCE, 2):
+    level, step = float(flat.x), 1e-5
+    at, above = (residuals(np.full(bands, level + by)) for by in (0.0, step))
+    jacobian = (above - at)[:, None] / step
+    half = float(Z * _errors(jacobian, correlation)[0])
+    peak, low, high = (Channel(math.nan, math.nan, 2.0 ** (level + by - 4)) for by in (0.0, -half, half))
+    p_value = goodness(np.full(bands, level), at, jacobian)
+    return ContinuousFit(sd, sd_low, sd_high, peak, low, high, p_value, beyond)
+  errors = _errors(best.jac, correlation)
 
   def moved(by):
     # Where nothing tells the width, an edge may lie beyond what a number can hold.
     height, mu, log_sigma = np.clip(best.x + by * errors, -700, 700)
     return channel(height, mu, math.exp(log_sigma), lowest)
 
-  return ContinuousFit(sd, sd_low, sd_high, moved(0), moved(-Z), moved(Z), p_value)
+  p_value = goodness(_gaussian(f, best.x[0], best.x[1], math.exp(best.x[2])), best.fun, best.jac)
+  return ContinuousFit(sd, sd_low, sd_high, moved(0), moved(-Z), moved(Z), p_value, beyond)
+
+
+def _errors(jacobian: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+  """Standard errors of parameters that least squares found, where the residuals are correlated.
+
+  Args:
+    jacobian: float [B, parameters], of the residuals.
+    correlation: float [B, B], of the residuals, each of variance 1.
+  """
+  bread = np.linalg.pinv(jacobian.T @ jacobian)
+  return np.sqrt(np.diag(bread @ jacobian.T @ correlation @ jacobian @ bread))
+
+
+def _goodness_of_fit(
+  residuals: np.ndarray, jacobian: np.ndarray, correlation: np.ndarray, images: int | None
+) -> float:
+  """P of residuals as large as these, if the model holds.
+
+  What is left after the fit, M r with M = 1 - J J^+, has the covariance M R M; its quadratic form with the
+  inverse of that, on the space that the fit leaves, is chi-squared. Thresholds share images and the
+  noise-free accuracy, and so move together: taken for independent they would be seen to differ too little,
+  and the fit would never be rejected. Where the covariance is estimated over images it is Hotelling's T^2.
+
+  Args:
+    residuals: float [B], each divided by its standard error.
+    jacobian, correlation: as in `_errors`.
+    images: of the covariance, or None.
+  """
+  left, size, _ = np.linalg.svd(jacobian)
+  rank = int((size > 1e-6 * size.max(initial=0.0)).sum())
+  free = left[:, rank:]
+  df = free.shape[1]
+  if not df or (images is not None and images <= df):
+    return math.nan
+  rest, spread = free.T @ residuals, free.T @ correlation @ free
+  squared = float(rest @ np.linalg.solve(spread, rest))
+  if images is None:
+    return float(scipy.special.chdtrc(df, squared))
+  return float(scipy.special.fdtrc(df, images - df, squared * (images - df) / (df * (images - 1))))

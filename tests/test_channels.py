@@ -123,12 +123,19 @@ def test_thresholds_of_single_bands_are_covered():
   assert 0.92 < hits < 0.98
 
 
-def test_goodness_of_fit_is_uniform_for_a_channel_and_small_for_what_is_none():
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_goodness_of_fit_is_uniform_for_a_channel_and_small_for_what_is_none(shared):
+  """Thresholds move together, by the noise-free accuracy and by images that all conditions share."""
   rng = np.random.default_rng(2)
-  good = [fit(observer(gaussian(3.2, 4.0, 1.5)), 300, rng).p_value for _ in range(40)]
-  assert np.mean(np.array(good) < 0.1) < 0.25
+  p = observer(gaussian(3.5, 3.5, 2.0))
+  good = np.array([fit(p, 300, rng, shared=shared).p_value for _ in range(120)])
+  for level in (0.1, 0.3, 0.5):
+    # 3 standard errors of a share of 120.
+    assert abs(np.mean(good < level) - level) < 3 * math.sqrt(level * (1 - level) / 120)
   two_peaks = gaussian(3.0, 1.0, 0.7) + gaussian(3.0, 5.0, 0.7)
-  assert fit(observer(two_peaks), 2000, rng).p_value < 0.001
+  assert fit(observer(two_peaks), 500, rng, shared=shared).p_value < 0.001
+  skewed = (0, 0.2, 1, 2.6, 3.6, 3.4, 1.2)
+  assert fit(observer(skewed), 500, rng, shared=shared).p_value < 0.001
 
 
 def test_observers_that_the_published_estimate_ties_are_told_apart():
@@ -157,6 +164,25 @@ def test_a_flat_observer_has_no_centre():
   assert math.isnan(result.estimate.cf)
   assert math.isnan(result.estimate.bw)
   assert result.low.pns < 2 ** (2.5 - 4) < result.high.pns
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_the_height_of_a_flat_channel_is_covered(shared):
+  """Thresholds that move together tell less than so many that do not."""
+  rng, p = np.random.default_rng(12), observer(np.full(7, 2.5))
+  fits = [fit(p, 400, rng, shared=shared) for _ in range(80)]
+  hits = [f.low.pns <= 2 ** (2.5 - 4) <= f.high.pns for f in fits if math.isnan(f.estimate.bw)]
+  assert len(hits) > 70
+  assert np.mean(hits) > 0.95 - 3 * math.sqrt(0.05 * 0.95 / len(hits))
+  tested = np.array([f.p_value for f in fits])  # the flat line fits
+  assert abs(np.mean(tested < 0.3) - 0.3) < 3 * math.sqrt(0.3 * 0.7 / 80)
+
+
+def test_a_threshold_outside_the_noise_that_was_shown_is_an_extrapolation():
+  """Sensitivities of 4.5 and 0.5 octaves are thresholds at the ends of the published noise, 0.01 and 0.16."""
+  result = fit(observer([0.0, 1.0, 2.0, 5.2, 5.4, 3.0, -2.0]), 3000, np.random.default_rng(13))
+  np.testing.assert_array_equal(result.beyond, [True, False, False, True, True, False, True])
+  np.testing.assert_array_equal(result.beyond, (result.sd < 0.02) | (result.sd > 0.16))
 
 
 def test_a_band_that_never_disturbs_is_no_reason_for_a_poor_fit():

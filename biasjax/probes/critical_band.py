@@ -88,10 +88,10 @@ def summarise(
   lowest = size / 2.0**bands
   for suffix, criterion in (("", 0.5), ("_norm", None)):
     fit = channels.fit_channel(fitted, criterion, lowest) if fitted else channels.no_fit(bands)
-    found = _continuous(f"{prefix}/continuous", suffix, fit, len(outcomes))
+    found = _continuous(f"{prefix}/continuous", suffix, fit, sds[0], len(outcomes))
     if set(channels.PUBLISHED_SDS) <= set(sds):
       found = _published(f"metric/{prefix}", suffix, outcomes, columns, bands, lowest) + found
-    metrics += [dataclasses.replace(metric, flag=metric.flag or flag) for metric in found]
+    metrics += [dataclasses.replace(metric, flag=flag or metric.flag) for metric in found]
   return metrics
 
 
@@ -128,17 +128,26 @@ def _published(
   found = estimate(outcomes.mean(0))
   resampled = [estimate(accuracy) for accuracy in bootstrap_means(outcomes, RESAMPLES)]
   metrics = []
+  flag = "all thresholds are equal: no channel" if math.isnan(found.cf) and not math.isnan(found.bw) else ""
   for name in PROPERTIES:
     value = getattr(found, name)
     low, high = percentile_interval(np.array([getattr(r, name) for r in resampled]))
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)
     # The paper's figures show the normalised ones.
-    metrics.append(Metric(f"{prefix}/{name}{suffix}", value, low, high, len(outcomes), detail=suffix == ""))
+    column = f"{prefix}/{name}{suffix}"
+    metrics.append(Metric(column, value, low, high, len(outcomes), detail=suffix == "", flag=flag))
   return metrics
 
 
-def _continuous(prefix: str, suffix: str, fit: channels.ContinuousFit, n: int) -> list[Metric]:
-  """The channel through continuous thresholds, its goodness of fit, and the thresholds as noise SDs."""
+def _continuous(
+  prefix: str, suffix: str, fit: channels.ContinuousFit, weakest: float, n: int
+) -> list[Metric]:
+  """The channel through continuous thresholds, its goodness of fit, and the thresholds as noise SDs.
+
+  A threshold outside the noise that was shown is flagged, and the channel where some lie below the `weakest`;
+  how far others lie above the strongest says nothing of the channel.
+  """
+  rests = "rests on thresholds extrapolated below the weakest noise" if (fit.sd < weakest).any() else ""
   metrics = [
     Metric(
       f"{prefix}/{name}{suffix}",
@@ -147,13 +156,15 @@ def _continuous(prefix: str, suffix: str, fit: channels.ContinuousFit, n: int) -
       getattr(fit.high, name),
       n,
       detail=suffix == "",
+      flag=rests,
     )
     for name in PROPERTIES
   ]
   metrics.append(Metric(f"{prefix}/fit_p{suffix}", fit.p_value, math.nan, math.nan, n, detail=True))
   for band, (sd, low, high) in enumerate(zip(fit.sd, fit.sd_low, fit.sd_high, strict=True)):
     name = f"{prefix}/threshold/f={band}{suffix}"
-    metrics.append(Metric(name, float(sd), float(low), float(high), n, detail=True))
+    flag = "extrapolated: outside the noise shown" if fit.beyond[band] else ""
+    metrics.append(Metric(name, float(sd), float(low), float(high), n, detail=True, flag=flag))
   return metrics
 
 

@@ -156,6 +156,22 @@ def test_a_network_at_chance_has_no_channel_and_says_why():
     assert found[name].flag == "accuracy without noise cannot be told from chance"
 
 
+def test_thresholds_outside_the_noise_and_channels_through_them_say_so():
+  found = metrics_of(table(accuracies((0, 1, 2, 3, 4, 5.5, 3)), 2000))
+  flags = [found[f"criticalband/continuous/threshold/f={band}_norm"].flag for band in range(7)]
+  said = "extrapolated: outside the noise shown"
+  assert flags == [said, "", "", "", said, said, ""]  # 0.226; 0.0141 and 0.005
+  assert found["criticalband/continuous/cf_norm"].flag.endswith("extrapolated below the weakest noise")
+  inside = metrics_of(table(accuracies((0, 1, 2, 3, 3, 2, 1)), 2000))
+  assert inside["criticalband/continuous/cf_norm"].flag == ""
+
+
+def test_a_flat_vector_of_thresholds_says_that_it_is_no_channel():
+  found = metrics_of(table(accuracies((0, 1, 2, 3, 4, 4, 3), clean=0.45), 1000))
+  assert found["metric/criticalband/bw"].flag == "all thresholds are equal: no channel"
+  assert found["metric/criticalband/bw_norm"].flag == ""
+
+
 def test_more_noise_levels_can_be_asked_for():
   name = "critical_band:sds=0.01+0.02+0.04+0.08+0.16+0.32"
   probe = probes.get(name)
