@@ -167,12 +167,12 @@ def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
     seen = of.right[:, column][~np.isnan(of.right[:, column])]
     metrics.append(_top(1 - seen.astype(int), of.chances[column], name.replace("/", "_"), detail=True))
   whole = (*layouts.FIFTEEN, *layouts.EXTRA) if kind == "imagenet_c" else layouts.CBAR
-  means = [_mean_accuracy("top1_acc/{dataset}", of, whole)]
+  means = [mean_accuracy("top1_acc/{dataset}", of, whole)]
   if kind == "imagenet_c":
-    means.append(_mean_accuracy("top1_acc/{dataset}/15", of, layouts.FIFTEEN))
+    means.append(mean_accuracy("top1_acc/{dataset}/15", of, layouts.FIFTEEN))
     for corruption, error in layouts.ALEXNET.items():
-      means.append(_mean_error(f"CE/{corruption}", of, {corruption: error / 100}, detail=True))
-    means.append(_mean_error("mCE/{dataset}", of, {c: error / 100 for c, error in layouts.ALEXNET.items()}))
+      means.append(mean_error(f"CE/{corruption}", of, {corruption: error / 100}, detail=True))
+    means.append(mean_error("mCE/{dataset}", of, {c: error / 100 for c, error in layouts.ALEXNET.items()}))
   return [metric for metric in means if metric] + metrics
 
 
@@ -202,7 +202,8 @@ def weighted(
   return total * value, total * low, total * high
 
 
-def _mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Metric | None:
+def mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Metric | None:
+  """The mean accuracy over corruptions and severities, in per cent; None where a condition is missing."""
   columns = of.columns(corruptions)
   edges = weighted(of, dict.fromkeys(corruptions, 1.0), of_errors=False)
   if edges is None or columns is None:
@@ -211,13 +212,13 @@ def _mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Me
   return _accuracy(name, (value, low, high), len(of.right), float(of.chances[columns].mean()))
 
 
-def _mean_error(
+def mean_error(
   name: str, of: Conditioned, reference: Mapping[str, float], *, detail: bool = False
 ) -> Metric | None:
-  """The mean over corruptions of the error there over that of a reference, in per cent."""
+  """The mean over corruptions of the error over a reference's, in per cent; None where one is missing."""
   weights = {corruption: 1 / (len(reference) * there) for corruption, there in reference.items()}
   error = weighted(of, weights, of_errors=True)
-  accuracy = _mean_accuracy(name, of, list(reference))
+  accuracy = mean_accuracy(name, of, list(reference))
   if error is None or accuracy is None:
     return None
   return Metric(name, *_percent(error), len(of.right), detail=detail, flag=accuracy.flag)

@@ -16,9 +16,10 @@ import pandas as pd
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.ops.corruptions import CORRUPTIONS
-from biasjax.probes.accuracy import Conditioned, weighted
+from biasjax.probes import chance
+from biasjax.probes.accuracy import Conditioned, mean_accuracy, mean_error
 from biasjax.probes.base import Metric, Probe
-from biasjax.statistics import wilson
+from biasjax.probes.relative import Asked, accuracy_of
 
 NAME = "corruptions"
 COUNTED = tuple(name for name in CORRUPTIONS if name in layouts.FIFTEEN)  # those of mCE
@@ -35,40 +36,22 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
   Intervals (95 %) are Wilson's for one condition. Means take an image in all its conditions as one draw. mCE
   is there only if all of its conditions are.
   """
-  variant = name.removeprefix(NAME)
-  right = (observations[name]["rank"] == 0).astype(float)
-  table = (
-    observations[name].assign(right=right).pivot(index="example_id", columns="condition", values="right")
-  )
-  conditions = list(dict.fromkeys(observations[name]["condition"]))
-  matrix, curves = table[conditions].to_numpy(), []
-  for at, condition in enumerate(conditions):
-    n, hits = len(matrix), int(matrix[:, at].sum())
-    low, high = wilson(hits, n)
-    column = f"top1_acc/{NAME}{variant}/{condition.replace('/', '_')}"
-    curves.append(Metric(column, 100 * hits / n, 100 * low, 100 * high, n, detail=True))
-  kinds = list(dict.fromkeys(condition.split("/")[0] for condition in conditions))
-  together = Conditioned(matrix, conditions, np.zeros(len(conditions)))
-  mean = weighted(together, _equal(kinds), of_errors=True)
-  metrics = [_mean(f"top1_acc/{NAME}{variant}", mean, len(matrix), 1)]
-  alexnet = {of: 1 / (len(COUNTED) * layouts.ALEXNET[of] / 100) for of in COUNTED}
-  error = weighted(together, alexnet, of_errors=True)
-  metrics.append(_mean(f"{NAME}{variant}/mCE{len(COUNTED)}", error, len(matrix), 0))
-  return [metric for metric in metrics if metric] + curves
-
-
-def _equal(kinds: list[str]) -> dict[str, float]:
-  return dict.fromkeys(kinds, 1 / len(kinds))
-
-
-def _mean(name: str, error: tuple[float, float, float] | None, n: int, accuracy: int) -> Metric | None:
-  """An error, or the accuracy that is left, in per cent; None where a condition is missing."""
-  if error is None:
-    return None
-  value, low, high = error
-  if accuracy:
-    return Metric(name, 100 * (1 - value), 100 * (1 - high), 100 * (1 - low), n)
-  return Metric(name, 100 * value, 100 * low, 100 * high, n)
+  variant, observed = name.removeprefix(NAME), observations[name]
+  ids, classes = pd.Index(observed["example_id"].unique()), chance.competing(observed.attrs)
+  asked = {str(of): Asked.of(table, ids, classes) for of, table in observed.groupby("condition", sort=False)}
+  curves = [
+    accuracy_of(f"top1_acc/{NAME}{variant}/{condition.replace('/', '_')}", of)
+    for condition, of in asked.items()
+  ]
+  right = np.stack([of.right for of in asked.values()], axis=1)
+  conditioned = Conditioned(right, list(asked), np.array([of.chance for of in asked.values()]))
+  kinds = list(dict.fromkeys(condition.split("/")[0] for condition in asked))
+  alexnet = {of: layouts.ALEXNET[of] / 100 for of in COUNTED}
+  means = [
+    mean_accuracy(f"top1_acc/{NAME}{variant}", conditioned, kinds),
+    mean_error(f"{NAME}{variant}/mCE{len(COUNTED)}", conditioned, alexnet),
+  ]
+  return [*filter(None, means), *curves]
 
 
 def make(size: int = 224, *, only: str = "") -> Probe:

@@ -9,9 +9,8 @@ mask=symmetric or mask=radial instead of the half-open square block, keep_mean=y
 clipping does not rectify.
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,8 @@ from biasjax.ops import fourier
 from biasjax.probes import chance
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.statistics import ratio_of_means, wilson
+from biasjax.probes.relative import Asked, accuracy_of, flag_of, mean_right, ratios_of
+from biasjax.statistics import ratio_of_means
 
 CUTOFFS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 # LPP and HPP are means over these (the paper's "low-frequency" and "high-frequency" bias).
@@ -37,31 +37,6 @@ def radius(band: str, cutoff: float, size: int) -> int:
   int(c * 112) and int((1 - c) * 112) for 224 pixels, in double precision as published: rounding matters.
   """
   return int((cutoff if band == "low" else 1 - cutoff) * (size // 2))
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-  """What a network said under one condition.
-
-  Attributes:
-    right: float [images], 1 or 0 (top-1).
-    chance: a fraction, `chance.of_answers`.
-    flag: what the accuracy says about chance.
-  """
-
-  right: np.ndarray
-  chance: float
-  flag: str
-
-  @classmethod
-  def of(cls, table: pd.DataFrame, ids: pd.Index, classes: int) -> "Asked":
-    """From the observations of the condition, in the order of the example `ids`."""
-    if not np.array_equal(table["example_id"], ids):
-      table = table.set_index("example_id").loc[ids]
-    labels, answers, rank = (table[name].to_numpy() for name in ("label", "prediction", "rank"))
-    guessing = float(chance.of_answers(labels, answers, classes)[0])
-    right = rank == 0
-    return cls(right.astype(float), guessing, chance.flag(*wilson(int(right.sum()), len(right)), guessing))
 
 
 def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral") -> list[Metric]:
@@ -82,47 +57,15 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral
   for band, column in COLUMNS.items():
     asked = {c: Asked.of(by_condition[f"{band}/{c}"], ids, classes) for c in CUTOFFS}
     for c, of in asked.items():
-      ratios += _ratios(f"metric/bandpass{variant}/{column}/{c}", [of], clean, detail=True)
-      accuracies.append(_accuracy(f"top1_acc/bandpass{variant}/{column}/{c}", of))
+      ratios += ratios_of(f"metric/bandpass{variant}/{column}/{c}", [of], clean, detail=True)
+      accuracies.append(accuracy_of(f"top1_acc/bandpass{variant}/{column}/{c}", of))
     biases[band] = [asked[c] for c in BIAS_CUTOFFS]
-    ratios += _ratios(f"{BIASES[band]}{variant}", biases[band], clean, detail=False)
-  high, low = (_mean(biases[band]) for band in ("high", "low"))
+    ratios += ratios_of(f"{BIASES[band]}{variant}", biases[band], clean, detail=False)
+  high, low = (mean_right(biases[band]) for band in ("high", "low"))
   share = ratio_of_means(high, high + low, largest=1.0)
-  flag = _flag([*biases["high"], *biases["low"]])
+  flag = flag_of([*biases["high"], *biases["low"]])
   bias = Metric(f"spectral-bias{variant}", *share, len(ids), detail=True, flag=flag)
   return [*ratios, *accuracies, bias]
-
-
-def _mean(asked: Sequence[Asked]) -> np.ndarray:
-  return np.mean([of.right for of in asked], axis=0)
-
-
-def _flag(asked: Sequence[Asked]) -> str:
-  """Of how many conditions the accuracy says nothing."""
-  flags = [of.flag for of in asked if of.flag]
-  if not flags or len(asked) == 1:
-    return f"accuracy {flags[0]}" if flags else ""
-  return f"accuracy not above chance in {len(flags)} of {len(asked)} conditions"
-
-
-def _ratios(name: str, asked: Sequence[Asked], clean: Asked, *, detail: bool) -> list[Metric]:
-  """The ratio of (the mean of) accuracies to the clean one, as it is and chance-corrected."""
-  right, guessing = _mean(asked), float(np.mean([of.chance for of in asked]))
-  flags = [f"clean accuracy {clean.flag}" if clean.flag else "", _flag(asked)]
-  n, flag = len(right), "; ".join(filter(None, flags))
-  # Of what lies above chance the interval says itself whether there is anything.
-  corrected = ratio_of_means(right, clean.right, chance=(guessing, clean.chance))
-  return [
-    Metric(name, *ratio_of_means(right, clean.right), n, detail=detail, flag=flag),
-    Metric(f"{name}/chance-corrected", *corrected, n, detail=True, flag=flags[0]),
-  ]
-
-
-def _accuracy(name: str, of: Asked) -> Metric:
-  n, hits = len(of.right), int(of.right.sum())
-  low, high = wilson(hits, n)
-  numbers = 100 * hits / n, 100 * low, 100 * high, n
-  return Metric(name, *numbers, detail=True, chance=100 * of.chance, flag=of.flag)
 
 
 def make(size: int = 224, *, mask: str = "half-open", keep_mean: str = "no") -> Probe:

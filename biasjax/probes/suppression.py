@@ -22,9 +22,10 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops import suppression as ops
+from biasjax.probes import chance
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.statistics import ratio_of_means, wilson
+from biasjax.probes.relative import Asked, accuracy_of, ratios_of
 
 NAME = "suppression"
 GRIDS = (2, 4, 6, 8, 10, 12, 14, 16)  # tiles a side
@@ -109,30 +110,29 @@ def perturb(key, image, of_condition):
 def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Metric]:
   """Reliance on shape, texture and colour, 1 - accuracy under suppression / clean accuracy; and the curves.
 
-  Intervals (95 %) are those of the ratio, paired over the images. Curves: `suppression/<condition>`, the
-  ratio, and `top1_acc/suppression/<condition>` in per cent with Wilson's interval.
+  Each also chance-corrected: of what lies above chance. Curves: `suppression/<condition>`, the ratio, and
+  `top1_acc/suppression/<condition>` in per cent. Intervals and flags are those of spectral ratios.
   """
   variant = name.removeprefix(NAME)
-  clean = _right(observations["accuracy"], CLEAN)
-  metrics, curves = [], []
-  ratios: dict[str, tuple[float, float, float]] = {}
+  clean_table = observations["accuracy"]
+  clean_table = clean_table[clean_table["condition"] == CLEAN]
+  ids, classes = pd.Index(clean_table["example_id"]), chance.competing(observations["accuracy"].attrs)
+  clean = Asked.of(clean_table, ids, classes)
+  ratios, accuracies = [], []
   for of, table in observations[name].groupby("condition", sort=False):
-    right = _right(table, of).reindex(clean.index)
-    ratios[of] = ratio_of_means(right.to_numpy(float), clean.to_numpy(float))
-    n, hits = len(right), int(right.sum())
-    low, high = wilson(hits, n)
-    curves.append(Metric(f"suppression{variant}/{of}", *ratios[of], n, detail=True))
-    accuracy = (100 * hits / n, 100 * low, 100 * high)
-    curves.append(Metric(f"top1_acc/suppression{variant}/{of}", *accuracy, n, detail=True))
+    asked = Asked.of(table, ids, classes)
+    ratios += ratios_of(f"{NAME}{variant}/{of}", [asked], clean, detail=True)
+    accuracies.append(accuracy_of(f"top1_acc/{NAME}{variant}/{of}", asked))
+  found = {metric.name: metric for metric in ratios}
+  reliances = []
   for cue, of in RELIANCE.items():
-    value, low, high = ratios[of]
-    metrics.append(Metric(f"{cue}-reliance{variant}", 1 - value, 1 - high, 1 - low, len(clean)))
-  return metrics + curves
-
-
-def _right(table: pd.DataFrame, of: str) -> pd.Series:
-  table = table[table["condition"] == of]
-  return (table["rank"] == 0).set_axis(table["example_id"])
+    for ending, detail in (("", False), ("/chance-corrected", True)):
+      of_ratio = found[f"{NAME}{variant}/{of}{ending}"]
+      numbers = (1 - of_ratio.value, 1 - of_ratio.high, 1 - of_ratio.low, of_ratio.n)
+      reliances.append(
+        Metric(f"{cue}-reliance{variant}{ending}", *numbers, detail=detail, flag=of_ratio.flag)
+      )
+  return [*reliances, *ratios, *accuracies]
 
 
 def make(size: int = 224, *, strengths: str = "few") -> Probe:

@@ -16,8 +16,14 @@ IDS = [f"{i}.png" for i in range(20)]
 
 def observed(right):
   """Observations with the first so many of 20 examples right, for each condition."""
-  rows = [(c, i, 0 if n < count else 3) for c, count in right.items() for n, i in enumerate(IDS)]
-  return pd.DataFrame(rows, columns=["condition", "example_id", "rank"])
+  rows = [
+    (c, i, n, n if n < count else 99, 0 if n < count else 3)
+    for c, count in right.items()
+    for n, i in enumerate(IDS)
+  ]
+  table = pd.DataFrame(rows, columns=["condition", "example_id", "label", "prediction", "rank"])
+  table.attrs["labels"] = "imagenet"
+  return table
 
 
 def summary(name, right):

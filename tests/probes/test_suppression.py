@@ -13,8 +13,14 @@ IDS = [f"{i}.png" for i in range(10)]
 
 def observed(conditions):
   """Observations with the first so many examples right, for each condition."""
-  rows = [(c, i, 0 if n < right else 5) for c, right in conditions.items() for n, i in enumerate(IDS)]
-  return pd.DataFrame(rows, columns=["condition", "example_id", "rank"])
+  rows = [
+    (c, i, n, n if n < right else 99, 0 if n < right else 5)
+    for c, right in conditions.items()
+    for n, i in enumerate(IDS)
+  ]
+  table = pd.DataFrame(rows, columns=["condition", "example_id", "label", "prediction", "rank"])
+  table.attrs["labels"] = "imagenet"
+  return table
 
 
 def summary(right):
@@ -34,6 +40,10 @@ def test_reliance_is_the_share_of_accuracy_that_is_lost():
   assert found["colour-reliance"].value == pytest.approx(0)
   assert found["suppression/patch_shuffle/8"].value == pytest.approx(2 / 8)
   assert found["top1_acc/suppression/patch_shuffle/8"].value == pytest.approx(20)
+  # Each image has a class of its own, of 1,000, so that chance is a thousandth, or what a rare answer gets.
+  assert found["top1_acc/suppression/patch_shuffle/8"].chance == pytest.approx(2.0)
+  corrected = 1 - (0.2 - 0.02) / (0.8 - 0.08)
+  assert found["shape-reliance/chance-corrected"].value == pytest.approx(corrected)
   for cue in ("shape", "texture"):
     metric = found[f"{cue}-reliance"]
     assert metric.low < metric.value < metric.high

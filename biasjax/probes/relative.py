@@ -1,0 +1,70 @@
+"""Accuracy under conditions beside that on clean images: ratios, chance-corrected ones, and their flags."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from biasjax.probes import chance
+from biasjax.probes.base import Metric
+from biasjax.statistics import ratio_of_means, wilson
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What a network said under one condition.
+
+  Attributes:
+    right: float [images], 1 or 0 (top-1).
+    chance: a fraction, `chance.of_answers`.
+    flag: what the accuracy says about chance.
+  """
+
+  right: np.ndarray
+  chance: float
+  flag: str
+
+  @classmethod
+  def of(cls, table: pd.DataFrame, ids: pd.Index, classes: int) -> "Asked":
+    """From the observations of the condition, in the order of the example `ids`."""
+    if not np.array_equal(table["example_id"], ids):
+      table = table.set_index("example_id").loc[ids]
+    labels, answers, rank = (table[name].to_numpy() for name in ("label", "prediction", "rank"))
+    guessing = float(chance.of_answers(labels, answers, classes)[0])
+    right = rank == 0
+    return cls(right.astype(float), guessing, chance.flag(*wilson(int(right.sum()), len(right)), guessing))
+
+
+def mean_right(asked: Sequence[Asked]) -> np.ndarray:
+  """The mean over conditions of whether each image is right, float [images]."""
+  return np.mean([of.right for of in asked], axis=0)
+
+
+def flag_of(asked: Sequence[Asked]) -> str:
+  """Of how many conditions the accuracy says nothing."""
+  flags = [of.flag for of in asked if of.flag]
+  if not flags or len(asked) == 1:
+    return f"accuracy {flags[0]}" if flags else ""
+  return f"accuracy not above chance in {len(flags)} of {len(asked)} conditions"
+
+
+def ratios_of(name: str, asked: Sequence[Asked], clean: Asked, *, detail: bool) -> list[Metric]:
+  """The ratio of (the mean of) accuracies to the clean one, as it is and chance-corrected."""
+  right, guessing = mean_right(asked), float(np.mean([of.chance for of in asked]))
+  flags = [f"clean accuracy {clean.flag}" if clean.flag else "", flag_of(asked)]
+  n, flag = len(right), "; ".join(filter(None, flags))
+  # Of what lies above chance the interval says itself whether there is anything.
+  corrected = ratio_of_means(right, clean.right, chance=(guessing, clean.chance))
+  return [
+    Metric(name, *ratio_of_means(right, clean.right), n, detail=detail, flag=flag),
+    Metric(f"{name}/chance-corrected", *corrected, n, detail=True, flag=flags[0]),
+  ]
+
+
+def accuracy_of(name: str, of: Asked) -> Metric:
+  """The accuracy under a condition in per cent, Wilson's interval, with its chance."""
+  n, hits = len(of.right), int(of.right.sum())
+  low, high = wilson(hits, n)
+  numbers = 100 * hits / n, 100 * low, 100 * high, n
+  return Metric(name, *numbers, detail=True, chance=100 * of.chance, flag=of.flag)
