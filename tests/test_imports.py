@@ -111,3 +111,9 @@ def test_tables_are_read_and_studied_without_jax_and_without_probes(wing):
   loaded = set(done.stdout.split())
   assert set(names) <= loaded
   assert not loaded & {"jax", "flax", "biasjax.probes", "biasjax.engine", "biasjax.models"}
+
+
+def test_no_two_files_of_tests_have_one_name():
+  """pytest imports them by their names alone."""
+  names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+  assert sorted(names) == sorted(set(names))
