@@ -12,6 +12,7 @@ import pytest
 
 from biasjax import probes
 from biasjax.data import preprocess, sources
+from biasjax.data.classes import SUBSETS, subset
 from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
@@ -203,7 +204,8 @@ def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(t
   models = [dataclasses.replace(made_model(str(seed), seed), apply=apply) for seed in range(3)]
   settings = evaluate.Settings(batch_size=3)
   evaluate.evaluate(models, [probe], source, Store(tmp_path / "out", 4), settings)
-  assert sorted(traced) == ["apply", "perturb"]
+  # Once to be compiled; what is perturbed also once for the key.
+  assert sorted(traced) == ["apply", "perturb", "perturb"]
 
 
 def test_one_program_of_a_network_serves_every_decision(tmp_path, source):
@@ -215,7 +217,12 @@ def test_one_program_of_a_network_serves_every_decision(tmp_path, source):
 
   model = dataclasses.replace(made_model("a", 0), apply=apply)
   for kind in ("imagenet", "imagenet_a", "imagenet_r", "categories16"):
-    of_kind = dataclasses.replace(source, name=kind, labels=kind)
+    label = subset(kind)[0] if kind in SUBSETS else 0
+
+    def read(index, label=label):
+      return dataclasses.replace(source.read(index), label=label)
+
+    of_kind = dataclasses.replace(source, name=kind, labels=kind, read=read)
     evaluate.evaluate([model], [probes.get("accuracy")], of_kind, Store(tmp_path / "out", 4))
   assert len(traced) == 1
 

@@ -15,7 +15,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", {kind for kind, _ in KINDS})
+@pytest.mark.parametrize("kind", sorted({kind for kind, _ in KINDS}))
 def test_as_many_classes_compete_as_the_decision_lets_win(kind):
   """Of every probe; a kind of labels whose competitors are not known has no chance."""
   outputs = 16 if kind in ("synthetic", "synthetic_conflict") else 1000
