@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 # probe's faint grey images.
 PLAIN = "flip=0.5+greyscale=0.2+contrast=0.8"
 CLEAN = "top1_acc/drawn"
+CHANCE = 100 / 16  # per cent, of the drawn categories
 CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "defocus_blur", "fog", "contrast", "pixelate")
 BAND = "criticalband/continuous"
@@ -60,6 +61,18 @@ def get_config() -> ConfigDict:
       "biases": [
         {"name": "LPP", "mean": [f"metric/bandpass/LFC/{c}" for c in CUTOFFS], "times": CLEAN},
         {"name": "HPP", "mean": [f"metric/bandpass/HFC/{c}" for c in CUTOFFS], "times": CLEAN},
+      ],
+    },
+    {
+      "name": "chance-corrected",
+      "biases": [
+        {
+          "name": name,
+          "mean": [f"metric/bandpass/{band}/{c}" for c in CUTOFFS],
+          "times": CLEAN,
+          "chance": CHANCE,
+        }
+        for name, band in (("LPP", "LFC"), ("HPP", "HFC"))
       ],
     },
     {

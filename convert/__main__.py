@@ -1,6 +1,6 @@
 """python -m convert: see biasjax/cli/converting.py."""
 
-from biasjax.cli.converting import start
+from biasjax.cli.starting import convert
 
 if __name__ == "__main__":
-  start()
+  convert()

@@ -126,6 +126,23 @@ def test_an_incomplete_dataset_is_recorded(tmp_path):
   assert "1 images instead of 7,500" in kept["notes"][0]
   summary = summarise(Store(tmp_path / "out"), probes.get)
   assert "imagenet-a: it is not what its authors published: 1 images" in summary.notes[0]
+  # No column is called like one of the whole benchmark's.
+  assert {"top1_acc/imagenet-a-incomplete", "ece/imagenet-a-incomplete"} <= set(summary.metrics["metric"])
+  assert not any(name.endswith("/imagenet-a") for name in summary.metrics["metric"])
+
+
+def test_columns_that_name_no_dataset_are_marked_too_where_it_is_incomplete(tmp_path):
+  """One photograph of ImageNet-C under all of its conditions is not its mCE, nor its fog."""
+  for condition in datasets.get("imagenet_c").conditions:
+    folder = tmp_path / "imagenet-c" / condition / "n01498041"
+    folder.mkdir(parents=True)
+    (folder / "ILSVRC2012_val_00000001.JPEG").write_bytes(painted(6))
+  source = opening.open_dataset(f"imagenet_c:{tmp_path / 'imagenet-c'}", allow_incomplete=True)
+  measured(source, tmp_path / "out")
+  metrics = set(summarise(Store(tmp_path / "out"), probes.get).metrics["metric"])
+  assert {"mCE/imagenet-c-incomplete", "CE/fog@imagenet-c-incomplete"} <= metrics
+  assert {"top1_acc/imagenet-c-incomplete/15", "top1_acc/fog_3@imagenet-c-incomplete"} <= metrics
+  assert all("imagenet-c-incomplete" in name for name in metrics)
 
 
 @pytest.mark.reference

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from biasjax import convert, partition, probes
+from biasjax.cli import exits, starting
 from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.engine import benchmark, evaluate, launch, passes, plan, rates
@@ -24,8 +25,6 @@ from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
 
-DECODING_EXIT_CODE = 3  # the tables are there, without some images
-INCOMPLETE_EXIT_CODE = 4  # a model was left out
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 AUTO = "auto"
 
@@ -51,7 +50,7 @@ def measure(asked: Mapping[str, Any]) -> int:
   report_to = sinks.parse(asked.get("report_to"))
   worker = _worker(asked)
   launch.log_to(asked["workdir"], worker)
-  stopping = launch.Stopping()
+  stopping = launch.Stopping(at_once=starting.stopped)
   with stopping.listening():
     opened = _opened(asked, worker)
     opened = dataclasses.replace(
@@ -82,19 +81,19 @@ def measure(asked: Mapping[str, Any]) -> int:
     warn(f"model {model} is left out: {reason}")
   if interrupted:
     warn("stopped as told; start the same command again to go on")
-    return launch.INTERRUPTED_EXIT_CODE
+    return exits.INTERRUPTED
   opened.store.look_again()
   others = _left_to_others(opened, stopped)
   if others:
     print(f"shard {worker.rank + 1}/{worker.count} is done; {others} chunk(s) are left to others")
-    return INCOMPLETE_EXIT_CODE if stopped else 0
+    return exits.INCOMPLETE if stopped else 0
   if worker.rank and worker.helps:
-    return INCOMPLETE_EXIT_CODE if stopped else 0  # the first process makes the tables
+    return exits.INCOMPLETE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
-    return INCOMPLETE_EXIT_CODE
+    return exits.INCOMPLETE
   status = tables(opened.store, report_to)
   damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
-  return INCOMPLETE_EXIT_CODE if stopped or damaged else status
+  return exits.INCOMPLETE if stopped or damaged else status
 
 
 def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
@@ -116,13 +115,14 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
     for image, reason in sorted(images.items()):
       warn(f"{dataset}: {image} is excluded from all conditions: {reason}")
     warn(f"{dataset}: {len(images)} image(s) excluded, see excluded.csv")
-  return DECODING_EXIT_CODE if summary.excluded else 0
+  return exits.UNDECODABLE if summary.excluded else 0
 
 
 def dry_run(asked: Mapping[str, Any]) -> int:
   """Prints what `measure` would do: what is there and what is missing, images, passes, time, memory, disk."""
   _needed(asked)
   worker = launch.parse_shard(asked["shard"])
+  launch.devices()
   found, absent = [], []
   for spec in asked["dataset"]:
     try:
@@ -141,7 +141,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   for name in to_fetch:
     print(f"missing  model {name}: will be fetched and converted")
   if not found:
-    return INCOMPLETE_EXIT_CODE
+    return exits.INCOMPLETE
   planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked)
@@ -154,7 +154,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   ]
   print()
   print(plan.text(rows, models, found, settings, worker.count))
-  return INCOMPLETE_EXIT_CODE if absent else 0
+  return exits.INCOMPLETE if absent else 0
 
 
 def benchmark_machine(asked: Mapping[str, Any]) -> int:
@@ -237,8 +237,11 @@ def _refuse_repeated(flag: str, names: list[str]) -> None:
 
 def _worker(asked: Mapping[str, Any]) -> Worker:
   if asked["shard"]:
-    return launch.parse_shard(asked["shard"])
-  return launch.join(*(asked[n] for n in ("distributed", "coordinator", "num_processes", "process_id")))
+    worker = launch.parse_shard(asked["shard"])
+  else:
+    worker = launch.join(*(asked[n] for n in ("distributed", "coordinator", "num_processes", "process_id")))
+  launch.devices()
+  return worker
 
 
 def _settings(

@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from biasjax.cli import usage
+from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import warn
 
@@ -74,11 +74,14 @@ def _flags() -> flags.FlagValues:
 
 
 def run(asked: flags.FlagValues) -> None:
-  """Does what the flags ask.
+  """Does what the flags ask; ~ is the user's home in all of them.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or in a file.
   """
+  written = {name: asked[name].value for name in asked}
+  for name, meant in paths.understood(written, lists=()).items():
+    asked[name].value = meant
   actions = [name for name in ACTIONS if asked[name].value]
   pairs = [["model", "checkpoint"], *([name, "checkpoint"] for name in TRACED)]
   if actions not in ([name] for name in ACTIONS) and actions not in pairs:
@@ -91,6 +94,11 @@ def run(asked: flags.FlagValues) -> None:
   if (asked.mean is None) != (asked.std is None):
     raise BiasjaxError("--mean and --std belong together")
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
+  from biasjax.engine import launch
+
+  launch.import_jax(tune=False)
+  if actions[0] not in ("list", "inspect"):
+    launch.devices()
   from etils import epath
 
   from biasjax.convert import certificate, describe, export, readers
@@ -305,14 +313,16 @@ def main(argv: list[str]) -> int:
     message = f"{' '.join(str(error).split())} (see python -m convert --help)"
   except BiasjaxError as error:
     message = str(error)
+  except OSError as error:  # of a file that may not be read, a disk that is full
+    message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
   else:
     return 0
   warn(f"error: {message}", program="convert")
-  return 1
+  return exits.MISTAKE
 
 
 def start() -> None:
-  """The command `biasjax-convert`, as it is installed."""
+  """Parses the command line and runs it; see `starting`."""
   sys.exit(main(sys.argv))
 
 

@@ -10,6 +10,7 @@ python run.py --table=out/results.csv --categories=... --output=study  study man
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
 
+import logging as std_logging
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from biasjax import configuration
-from biasjax.cli import usage
+from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import warn
 from biasjax.version import __version__
@@ -111,6 +112,7 @@ USED = {
   "with --dry_run": ("dry_run", *_MEASURING),
 }
 EVERYWHERE = ("offline", "tune_cpu")
+WITHOUT_JAX = ("with --table", "with --trials", "with --prepare")
 
 
 def settings(values: flags.FlagValues) -> dict:
@@ -195,7 +197,12 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
   """
   command = command_of(asked)
   refuse(command, asked, given)
+  asked = paths.understood(asked, lists=("models", "dataset"))
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
+  if command not in WITHOUT_JAX:
+    from biasjax.engine import launch
+
+    asked["xla_flags"] = launch.import_jax(tune=asked["tune_cpu"])
   commands = {
     "with --list": list_names,
     "in a sweep": sweep_networks,
@@ -209,9 +216,6 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
 
 def measure(asked: dict) -> int:
   """Measures models; or plans that, makes the tables again, or measures the machine."""
-  from biasjax.engine import launch
-
-  xla_flags = launch.tune_cpu() if asked["tune_cpu"] else ""
   from biasjax.cli import commands
   from biasjax.results import sinks
   from biasjax.results.store import Store
@@ -223,7 +227,7 @@ def measure(asked: dict) -> int:
     command = commands.benchmark_machine
   elif asked["dry_run"]:
     command = commands.dry_run
-  return command(asked | {"xla_flags": xla_flags})
+  return command(asked)
 
 
 def list_names(asked: dict) -> int:
@@ -247,6 +251,9 @@ def study_table(asked: dict) -> int:
 
 def train_network(asked: dict) -> int:
   """Trains one network."""
+  from biasjax.engine import launch
+
+  launch.devices()
   from biasjax.train import command
 
   return command.run(asked)
@@ -254,6 +261,9 @@ def train_network(asked: dict) -> int:
 
 def sweep_networks(asked: dict) -> int:
   """Trains a family of networks, which is then measured and studied."""
+  from biasjax.engine import launch
+
+  launch.devices()
   from biasjax.cli import sweep
 
   return sweep.run(asked)
@@ -289,7 +299,11 @@ def main(argv: list[str]) -> int:
     return run(settings(values), given)
   except BiasjaxError as error:
     warn(f"error: {error}")
-    return 1
+  except OSError as error:  # of a file that may not be read, a disk that is full: nothing that a program does
+    std_logging.getLogger("biasjax").info("the traceback:", exc_info=True)
+    where = f"{error.filename}: " if error.filename else ""
+    warn(f"error: {where}{error.strerror or error}")
+  return exits.MISTAKE
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -311,21 +325,24 @@ def parse_flags(argv: list[str]) -> list[str]:
     else:
       message = f"--config cannot be loaded: {type(error).__name__}: {' '.join(str(cause).split())}"
   warn(f"error: {message}")
-  sys.exit(1)
+  sys.exit(exits.MISTAKE)
 
 
 def find_config(argument: str) -> str:
-  """--config=configs/X.py where there is no such file here: the one that is installed with biasjax."""
+  """--config=~/X.py with the home, or =configs/X.py, which is installed with biasjax, if it is not here."""
   flag, _, path = argument.partition("=")
+  if flag.lstrip("-") != "config":
+    return argument
+  path = paths.expanded(path)
   name = path.removeprefix("configs/")
   shipped = configuration.FOLDER / name
-  if flag == "--config" and name != path and not pathlib.Path(path).exists() and shipped.exists():
-    return f"{flag}={shipped}"
-  return argument
+  if name != path and not pathlib.Path(path).exists() and shipped.exists():
+    path = str(shipped)
+  return f"{flag}={path}" if path else argument
 
 
 def start() -> None:
-  """The command `biasjax`, as it is installed."""
+  """Parses the command line and runs it; see `starting`."""
   app.run(main, flags_parser=parse_flags)
 
 

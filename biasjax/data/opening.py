@@ -106,7 +106,8 @@ def open_dataset(
       "on regardless with --allow_incomplete"
     )
   notes = (f"it is not what its authors published: {'; '.join(wrong)}",) if wrong else ()
-  source = dataclasses.replace(source, name=match["name"] or row.table, notes=notes)
+  name = match["name"] or row.table
+  source = dataclasses.replace(source, name=name, notes=notes, incomplete=bool(wrong))
   for place in source.places:
     source.check(place.example_id, place.label, place.also)
   return source if limit is None else _limited(source, limit)

@@ -58,6 +58,8 @@ class Source:
     stimulus: pixels of a side of stimuli as they are stored, where networks see them at another size.
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
+    incomplete: whether it is not all of what it is called after, as --allow_incomplete permits: tables mark
+      its numbers.
     places: what is known of each example without reading it; () where nothing is.
   """
 
@@ -74,6 +76,7 @@ class Source:
   stimulus: int | None = None
   most_labels: int = 1
   notes: tuple[str, ...] = ()
+  incomplete: bool = False
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
 
   def example(self, index: int) -> Example:
@@ -129,7 +132,7 @@ def folder(path: str | os.PathLike, name: str = "imagenet", *, allow_incomplete:
       f"{root}: {len(found.others)} of {len(good)} images have no class, e.g. {found.others[0]}: expected "
       f"{root}/<WordNet id>/*, or ImageNet's names (ILSVRC2012_val_00000001.JPEG)"
     )
-  return _files(name, root, found.files, found.places, notes=notes)
+  return _files(name, root, found.files, found.places, notes=notes, incomplete=bool(notes))
 
 
 def _of_folder(parts: Sequence[str]) -> Place | None:
@@ -254,7 +257,7 @@ def _named_files(
     )
   files, notes = _whole(root, files, allow_incomplete)
   places = [Place(file.name, category_index()[category(file.name)]) for file in files]
-  return _files(name, root, files, places, labels=labels, resize=None, notes=notes)
+  return _files(name, root, files, places, labels=labels, resize=None, notes=notes, incomplete=bool(notes))
 
 
 def _existing(path: str | os.PathLike) -> pathlib.Path:

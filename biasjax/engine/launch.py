@@ -8,10 +8,14 @@ import importlib.metadata
 import logging
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
+from biasjax.engine import cluster
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
 from biasjax.messages import as_called
@@ -23,7 +27,10 @@ logger = logging.getLogger(__name__)
 CPU_OPTIONS = {
   "0.10.2": "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution,-individual_dot",
 }
-INTERRUPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: start again
+
+# What makes XLA read its options, in a process of its own: it aborts on those that it does not know.
+PARSE_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+MOST_SAID = 300  # characters of another library's reason
 
 
 def tune_cpu(environment: dict[str, str] | os._Environ = os.environ) -> str:
@@ -33,11 +40,67 @@ def tune_cpu(environment: dict[str, str] | os._Environ = os.environ) -> str:
     what was added, "" if nothing. GPUs and TPUs do not read these options.
   """
   options = CPU_OPTIONS.get(importlib.metadata.version("jaxlib"), "")
-  given = environment.get("XLA_FLAGS", "")
-  if not options or options.partition("=")[0] in given:
+  given = environment.get("XLA_FLAGS", "").strip()
+  names_a_file = bool(given) and not given.startswith("-")  # that holds the options
+  if not options or options.partition("=")[0] in given or names_a_file:
     return ""
   environment["XLA_FLAGS"] = f"{given} {options}".strip()
   return options
+
+
+def import_jax(*, tune: bool = True) -> str:
+  """Imports JAX, after XLA's options are set; returns those that were added (`tune_cpu`).
+
+  Raises:
+    BiasjaxError: JAX cannot be imported, or XLA does not know an option: it would abort the process.
+  """
+  given = os.environ.get("XLA_FLAGS", "").strip()
+  if given and "jax" not in sys.modules:
+    tried = subprocess.run([sys.executable, "-c", PARSE_FLAGS], capture_output=True, text=True, check=False)
+    fatal = [line.partition("] ")[2] for line in tried.stderr.splitlines() if re.match(r"F\d{4} ", line)]
+    if tried.returncode and fatal:
+      raise BiasjaxError(f"XLA does not start with XLA_FLAGS={given!r}: {fatal[0]}: mend or unset it")
+  added = tune_cpu() if tune else ""
+  try:
+    import jax  # noqa: F401
+  except Exception as error:  # whatever an installation or a variable of the environment leads to
+    raise BiasjaxError(f"JAX cannot be imported: {_reason(error)}{_settings(added)}") from error
+  return added
+
+
+def devices(environment: Mapping[str, str] = os.environ) -> list[Any]:
+  """The devices of this process, JAX being started on them: of the GPUs that it sees, those that are its own.
+
+  Raises:
+    BiasjaxError: it does not start.
+  """
+  import jax
+
+  own = cluster.own_gpus(environment)  # whatever JAX took from SLURM, one for a task
+  given = environment.get("JAX_LOCAL_DEVICE_IDS") or environment.get("JAX_CUDA_VISIBLE_DEVICES")
+  try:
+    for option in ("jax_cuda_visible_devices", "jax_rocm_visible_devices") if own and not given else ():
+      jax.config.update(option, own)
+    return jax.local_devices()
+  except Exception as error:  # plugins of devices raise what they like; JAX asserts where there is none
+    named = environment.get("JAX_PLATFORMS")
+    hint = f": JAX_PLATFORMS={named} says what it may use: unset it, or install JAX for that"
+    raise BiasjaxError(f"JAX does not start: {_reason(error)}{hint if named else _settings()}") from error
+
+
+def _reason(error: Exception) -> str:
+  # What JAX adds in brackets is said by `_settings`.
+  text = re.sub(r" \((set JAX_PLATFORMS=|you may need to).*?\)$", "", " ".join(str(error).split()))
+  return text[:MOST_SAID].rstrip(".") or "there is no device of the kind that is asked for"
+
+
+def _settings(added: str = "") -> str:
+  """What the user told JAX in the environment, since that is what is wrong mostly."""
+  told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(("JAX_", "XLA_"))}
+  told["XLA_FLAGS"] = told.get("XLA_FLAGS", "").removesuffix(added).strip()
+  if any(told.values()):
+    return f": check what is set, {', '.join(f'{name}={value}' for name, value in told.items() if value)}"
+  return ": check the installation of jax and jaxlib (pip install -U jax)"
 
 
 def parse_shard(shard: str | None) -> Worker:
@@ -55,10 +118,8 @@ def parse_shard(shard: str | None) -> Worker:
 
 
 def on_cluster(environment: Mapping[str, str] = os.environ) -> bool:
-  """Whether this process is one of several that SLURM or a TPU pod has started together."""
-  slurm = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))
-  tpu_hosts = environment.get("TPU_WORKER_HOSTNAMES", "")
-  return ("SLURM_PROCID" in environment and int(slurm) > 1) or "," in tpu_hosts
+  """Whether this process is one of several that SLURM, torchrun or a TPU pod has started together."""
+  return cluster.task(environment) is not None or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def join(
@@ -71,22 +132,33 @@ def join(
 
   Args:
     distributed: None to find out from the environment.
-    coordinator: address and port of process 0; None where SLURM or the TPU pod tells.
+    coordinator: address and port of process 0; None where SLURM, torchrun or the TPU pod tells.
     num_processes: likewise.
     process_id: likewise.
 
   Raises:
-    BiasjaxError: they do not meet within five minutes, or it cannot be told who takes part.
+    BiasjaxError: they do not meet within five minutes, it cannot be told who takes part, or SLURM has room
+      for several processes and srun did not start them.
   """
+  lonely = cluster.started_by_nobody()
+  if distributed is not False and coordinator is None and lonely:
+    raise BiasjaxError(
+      f"this job has {lonely}, but only this process was started: put srun before the command, or add "
+      "--nodistributed to work in one process"
+    )
   if distributed is None:
     distributed = coordinator is not None or on_cluster()
   if not distributed:
     return Worker()
   import jax
 
+  task = cluster.task()
+  if task and coordinator is None:
+    coordinator, num_processes, process_id = task.coordinator, task.count, task.rank
+  local = task.local if task and task.coordinator else None
   try:
-    jax.distributed.initialize(coordinator, num_processes, process_id)
-    jax.local_devices()  # backends are made while the processes can still exchange addresses
+    jax.distributed.initialize(coordinator, num_processes, process_id, local)
+    devices()  # backends are made while the processes can still exchange addresses
     worker = Worker(jax.process_index(), jax.process_count(), helps=True)
     jax.distributed.shutdown()
   except (RuntimeError, ValueError) as error:
@@ -98,10 +170,16 @@ def join(
 
 
 class Stopping:
-  """Whether SIGTERM or SIGINT has come; the chunk in hand is finished first. A second one stops at once."""
+  """Whether SIGTERM or SIGINT has come; the chunk in hand is finished first. A second one stops at once.
 
-  def __init__(self):
+  Args:
+    at_once: () -> never returns. An exception would not do: where it is raised in a callback of the garbage
+      collector, such as JAX has, Python prints it and goes on.
+  """
+
+  def __init__(self, at_once: Callable[[], NoReturn]):
     self.told = False
+    self._at_once = at_once
 
   def __call__(self) -> bool:
     """Whether it has come."""
@@ -110,7 +188,7 @@ class Stopping:
   def _handle(self, number: int, frame) -> None:
     del frame
     if self.told:
-      raise KeyboardInterrupt
+      self._at_once()
     self.told = True
     logger.warning(
       "%s: stopping after the chunk in hand; once more to stop at once", signal.Signals(number).name
@@ -157,3 +235,6 @@ def log_to(workdir: str, worker: Worker) -> None:
     handler.close()
   for handler in handlers:
     ours.addHandler(handler)
+  captured = logging.getLogger("py.warnings")  # libraries' words to programmers; see cli/starting.py
+  for handler in handlers[1:]:
+    captured.addHandler(handler)

@@ -254,6 +254,7 @@ class Store:
       "length": source.length,
       "location": source.location,
       "notes": list(source.notes),
+      "incomplete": source.incomplete,
     }
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}

@@ -90,7 +90,7 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     if not len(observations[name]):
       raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
     for metric in probe.summarise(observations):
-      column = metric.name.format(dataset=dataset)
+      column = _column(metric.name, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
       numbers = (getattr(metric, number) for number in NUMBERS)
       rows.append((model, dataset, name, column, *numbers, *of_name.settings.values()))
   if not rows:
@@ -106,6 +106,14 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
   ]
   notes += mixing.versions(list(contents)) + mixing.environments(machines)
   return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
+
+
+def _column(name: str, dataset: str, incomplete: bool) -> str:
+  """The name of a metric in tables; of a dataset that is not whole, no number is called like the whole's."""
+  if not incomplete:
+    return name.format(dataset=dataset)
+  marked = f"{dataset}-incomplete"
+  return name.format(dataset=marked) if "{dataset}" in name else f"{name}@{marked}"
 
 
 def _with_settings(derived: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:

@@ -71,8 +71,8 @@ def test_shards_give_what_class_folders_give(tmp_path, inside, names):
 
 def test_a_photograph_of_the_hub_meets_the_noise_that_the_same_file_of_imagenet_meets(tmp_path):
   shard(tmp_path / "x.parquet", ROWS[1:2])
-  ((name, *_),) = everything(sources.folder(tmp_path))
-  assert (pipeline.noise_id(name) == pipeline.noise_id("ILSVRC2012_val_00000293.JPEG")).all()
+  ((name, label, _),) = everything(sources.folder(tmp_path))
+  assert (pipeline.noise_id(name, label) == pipeline.noise_id("ILSVRC2012_val_00000293.JPEG", 0)).all()
 
 
 def test_real_finds_its_images_in_shards(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from biasjax import probes
-from biasjax.cli import commands
+from biasjax.cli import commands, exits
 from biasjax.data import sources
 from biasjax.engine import benchmark, evaluate, plan
 from biasjax.results.store import Store
@@ -60,7 +60,7 @@ def test_a_plan_counts_what_is_missing(asked, tmp_path):
 
 def test_a_dry_run_says_what_is_there_and_writes_nothing(asked, tmp_path, capsys):
   more = {"dataset": [*asked["dataset"], "folder:/nowhere"], "models": [*asked["models"], "resnet50.a1_in1k"]}
-  assert commands.dry_run(asked | more) == commands.INCOMPLETE_EXIT_CODE
+  assert commands.dry_run(asked | more) == exits.INCOMPLETE
   printed = capsys.readouterr().out
   assert "found    made: 11 images" in printed
   assert "missing  folder:/nowhere: /nowhere is not a folder" in printed

@@ -1,0 +1,77 @@
+"""Paths as people write them in flags and configs: ~ is their home, and a comma may be part of a name."""
+
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from biasjax.errors import BiasjaxError
+
+# ~ or ~user at the beginning, or after NAME=, KIND: or both, as --dataset and --report_to have them.
+HOME = re.compile(r"(?P<before>(?:[^=:/~]+=)?(?:[^=:/~]+:)?)(?P<home>~[^/]*)(?P<rest>/.*)?", re.DOTALL)
+
+
+def expanded(value: Any) -> Any:
+  """`value` with ~ and ~user expanded in every string in it that is a path there.
+
+  Shells expand ~ only at the beginning of a word, so not in --workdir=~/out nor in a config.
+  """
+  if isinstance(value, str):
+    match = HOME.fullmatch(value)
+    if not match:
+      return value
+    return match["before"] + os.path.expanduser(match["home"] + (match["rest"] or ""))
+  if isinstance(value, Mapping):
+    return {key: expanded(each) for key, each in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(expanded(each) for each in value)
+  return value
+
+
+def understood(asked: Mapping[str, Any], lists: Sequence[str]) -> dict[str, Any]:
+  """Flags, and sections of a config, with the paths in them as they are meant.
+
+  Args:
+    asked: flag or section -> value.
+    lists: the flags that are lists separated by commas; names with commas are put together again.
+
+  Raises:
+    BiasjaxError: a ~user whom nobody knows, since that would become a folder of this name.
+  """
+  found = expanded(asked)
+  for name, value in found.items():
+    for each in value if isinstance(value, list | tuple) else [value]:
+      if isinstance(each, str) and (match := HOME.fullmatch(each)):
+        raise BiasjaxError(
+          f"--{name}={each}: {match['home']} is nobody's home: write the path out, or ./~..."
+        )
+  return found | {name: joined(found[name]) for name in lists if found[name]}
+
+
+def joined(parts: Sequence[str]) -> list[str]:
+  """Elements of a list, those put together that are one path with commas in it.
+
+  A list is cut at its commas; where a part is no path that is there and with what follows it is one, they
+  were one.
+  """
+  found: list[str] = []
+  at = 0
+  while at < len(parts):
+    stop = at + 1
+    if not _there(parts[at]):
+      longer = (i for i in range(len(parts), at + 1, -1) if _there(",".join(parts[at:i])))
+      stop = next(longer, stop)
+    found.append(",".join(parts[at:stop]))
+    at = stop
+  return found
+
+
+def _there(spec: str) -> bool:
+  """Whether a path or a pattern is there, maybe after NAME= and KIND: and before @SPLIT."""
+  bare = re.sub(r"^(?:[^=:/]+=)?(?:[^=:/]+:)?(?=[./])", "", spec)
+  places = {bare, re.sub(r"@[^/]*$", "", bare)}
+  try:
+    return any(glob.glob(place) if glob.has_magic(place) else os.path.exists(place) for place in places)
+  except ValueError:  # a null byte
+    return False

@@ -1,0 +1,61 @@
+"""The commands as processes: importing them, a Ctrl-C at any moment, and warnings of libraries included.
+
+Imports next to nothing, so that what it guards begins at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from biasjax.cli import exits
+from biasjax.messages import warn
+
+
+def biasjax() -> None:
+  """The command `biasjax`, or python run.py."""
+
+  def start() -> None:
+    from biasjax.cli import main
+
+    main.start()
+
+  _guarded(start, "run.py")
+
+
+def convert() -> None:
+  """The command `biasjax-convert`, or python -m convert."""
+
+  def start() -> None:
+    from biasjax.cli import converting
+
+    converting.start()
+
+  _guarded(start, "convert")
+
+
+def _guarded(start: Callable[[], None], program: str) -> None:
+  try:
+    keep_warnings()
+    start()
+  except KeyboardInterrupt:
+    stopped(program)
+
+
+def stopped(program: str = "run.py") -> NoReturn:
+  """Says that the process was told to stop, and ends it without anything that takes time or prints more."""
+  warn("stopped; start the same command again to go on", program)
+  sys.stdout.flush()
+  os._exit(exits.INTERRUPTED)
+
+
+def keep_warnings() -> None:
+  """Python's warnings go where the log goes, a file in the working directory, and not to the terminal.
+
+  They are libraries' words to programmers; what a user should know biasjax says itself.
+  """
+  logging.captureWarnings(True)
+  captured = logging.getLogger("py.warnings")
+  captured.propagate = False
+  captured.addHandler(logging.NullHandler())
