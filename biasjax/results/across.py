@@ -57,7 +57,18 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   models = list(dict.fromkeys(metrics["model"]))
   kept = sorted(rows, key=lambda row: models.index(row["model"]))
   named = [{"dataset": NAME, "probe": NAME, **row} for row in kept]
+  flagged = first[first["flag"] != ""].groupby("model")["metric"].agg(set)
+  for row in named:
+    if set(_made_of(row["metric"])) & flagged.get(row["model"], set()):
+      row["flag"] = "rests on an accuracy that is flagged"
   return pd.DataFrame(named, columns=list(metrics.columns)) if named else metrics.iloc[:0]
+
+
+def _made_of(metric: str) -> tuple[str, ...]:
+  """The accuracies that a derived row is made of, by its name."""
+  if metric.startswith("effective_robustness/"):
+    return CLEAN, f"top1_acc/{metric.removeprefix('effective_robustness/')}"
+  return AXES.get(metric.removesuffix("/z"), (CLEAN,))
 
 
 def alike(columns: Sequence[str]) -> np.ndarray:

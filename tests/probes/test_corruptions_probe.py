@@ -41,6 +41,7 @@ def test_accuracies_and_the_mean_corruption_error_are_those_counted_by_hand():
   assert found["corruptions/mCE14"].value == pytest.approx(np.mean(ratios))
   assert found["corruptions/mCE14"].low < found["corruptions/mCE14"].value < found["corruptions/mCE14"].high
   assert len(found) == 2 + 17 * 5
+  assert found["top1_acc/corruptions/fog_3"].chance >= 0.1
 
 
 def test_alexnet_would_have_an_mce_of_100():

@@ -50,6 +50,33 @@ def test_reliance_is_the_share_of_accuracy_that_is_lost():
     assert metric.n == 10
 
 
+def test_what_is_lost_of_what_was_above_chance():
+  """16 classes of 20 images: clean 80 %, and with the tiles moved no more than guessing gives."""
+  label, n = np.tile(np.arange(16), 20), 320
+  right = {"clean": np.arange(n) // 16 < 16, "patch_shuffle/8": np.arange(n) // 16 < 1.25}
+
+  def said(condition):
+    answers = np.where(right.get(condition, right["clean"]), label, (label + 1) % 16)
+    table = pd.DataFrame({"condition": condition, "example_id": np.arange(n).astype(str), "label": label})
+    return table.assign(prediction=answers, rank=np.where(answers == label, 0, 5))
+
+  probe = probes.get("suppression", 32)
+  tables = {"accuracy": said("clean"), "suppression": pd.concat([said(c) for c in probe.conditions])}
+  for table in tables.values():
+    table.attrs["labels"] = "synthetic"
+  found = {metric.name: metric for metric in probe.summarise(tables)}
+  share = 32 / 320
+  assert found["shape-reliance"].value == pytest.approx(1 - share / 0.8)
+  expected = 1 - (share - 1 / 16) / (0.8 - 1 / 16)
+  assert found["shape-reliance/chance-corrected"].value == pytest.approx(expected)
+  accuracy = found["top1_acc/suppression/patch_shuffle/8"]
+  assert accuracy.chance == pytest.approx(6.25)
+  assert (accuracy.flag, found["colour-reliance"].flag) == ("", "")
+  tables["suppression"]["rank"] = 5
+  lost = {metric.name: metric for metric in probe.summarise(tables)}
+  assert lost["shape-reliance"].flag == "accuracy below chance"
+
+
 def test_every_condition_has_one_form_and_the_published_ones_are_all_there():
   for strengths, count in (
     ("few", 3 + 3 + 2 + 2 + 2 + 1 + 3),

@@ -18,7 +18,7 @@ def metrics(values: dict[str, dict[str, float]], half: float = 1.0) -> pd.DataFr
     for name, value in of_model.items()
   ]
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "detail"]
-  return pd.DataFrame(rows, columns=columns)
+  return pd.DataFrame(rows, columns=columns).assign(chance=np.nan, flag="")
 
 
 def derived(values, half=1.0) -> pd.DataFrame:
@@ -48,6 +48,19 @@ def test_axes_of_the_published_table_agree_with_the_study(reference):
       assert found.loc[(model, axis), "value"] == pytest.approx(expected.loc[model, axis])
     for axis in scored:
       assert found.loc[(model, f"{axis}/z"), "value"] == pytest.approx(z.loc[model, axis])
+
+
+def test_what_is_made_of_an_accuracy_at_chance_is_flagged():
+  columns = [column for axis in across.AXES.values() for column in axis]
+  rng = np.random.default_rng(0)
+  rows = metrics(
+    {f"m{i}": dict(zip(columns, rng.uniform(20, 80, len(columns)), strict=True)) for i in range(8)}
+  )
+  at_chance = (rows["model"] == "m3") & (rows["metric"] == "top1_acc/imagenet-a")
+  found = across.derive(rows.assign(flag=np.where(at_chance, "cannot be told from chance", "")))
+  flagged = found[found["flag"] != ""]
+  assert set(flagged["model"]) == {"m3"}
+  assert set(flagged["metric"]) == {"Robustness", "Robustness/z", "effective_robustness/imagenet-a"}
 
 
 def test_an_axis_is_the_mean_and_knows_which_benchmarks_share_images():
