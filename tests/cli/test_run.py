@@ -74,7 +74,8 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
   ]
   beside = {f"{name}/imagenet" for name in ("ece", "brier", "nll")}
   beside |= {f"class_acc/imagenet/{name}" for name in ("worst", "worst_class", "mean", "sd")}
-  assert {"model", "LPP", "HPP", "spectral-bias", *bands, *accuracies, *beside} == set(table.columns)
+  ratios = {name + ending for name in ("LPP", "HPP", *bands) for ending in ("", "/chance-corrected")}
+  assert {"model", "spectral-bias", *ratios, *accuracies, *beside} == set(table.columns)
   assert list(table["model"]) == ["narrow"]
   observations = pd.read_parquet(tmp_path / "out/observations")
   columns = [
