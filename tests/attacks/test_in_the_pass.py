@@ -130,10 +130,10 @@ def test_kept_images_are_drawn_clean_perturbed_and_their_difference(stored):
 def test_an_interrupted_run_ends_with_the_same_observations(model, source, stored, tmp_path, monkeypatch):
   write = Store.write
 
-  def interrupted(self, unit, chunk, *rest):
+  def interrupted(self, unit, chunk, *rest, **more):
     if chunk[0]:
       raise KeyboardInterrupt
-    write(self, unit, chunk, *rest)
+    write(self, unit, chunk, *rest, **more)
 
   with monkeypatch.context() as patch:
     patch.setattr(Store, "write", interrupted)

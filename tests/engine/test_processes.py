@@ -48,7 +48,8 @@ def command(root: pathlib.Path, workdir: pathlib.Path, *more: object) -> list[st
 @contextlib.contextmanager
 def started(commands: list[list[str]], devices: int = 1):
   """The processes; whatever happens, none is left."""
-  environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+  flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"} if devices > 1 else {}
+  environment = os.environ | flags  # footers say with which flags a chunk was computed
   pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
   processes = [subprocess.Popen(c, cwd=ROOT, env=environment, text=True, **pipes) for c in commands]
   try:
