@@ -12,6 +12,8 @@ from biasjax.results.store import Store, Unit
 class Images:
   """As much of a source as the store asks for."""
 
+  incomplete = False
+
   name, length, fingerprint, location, notes = "drawn", 5, "f", "here", ()
 
 
