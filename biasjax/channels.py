@@ -17,16 +17,14 @@ import warnings
 from typing import Any
 
 import numpy as np
-import scipy.optimize
-import scipy.special
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.statistics import CONFIDENCE
 
 PUBLISHED_SDS = (0.02, 0.04, 0.08, 0.16)
 STRONGEST = PUBLISHED_SDS[-1]
 LOWEST_CENTRE = 1.75  # cycles/image, of band 0 with 7 bands at 224 pixels
-Z = scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
+Z = float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 CONFIDENCE = 0.95
 

@@ -60,6 +60,9 @@ flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long
 flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
 flags.DEFINE_boolean("tune_cpu", True, "Set options of XLA that were measured to be faster on CPUs.")
+flags.DEFINE_boolean(
+  "compilation_cache", True, "Keep compiled programs for the next start, in $BIASJAX_CACHE."
+)
 flags.DEFINE_integer("seed", 0, "Of all noise and resampling.", lower_bound=0)
 flags.DEFINE_integer(
   "keep_adversarial", 0, "Of so many of the first images, keep what attacks made of them.", lower_bound=0
@@ -82,7 +85,8 @@ HELP = {
   "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline", "report_to"),
   "Machine": (
-    *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "tune_cpu"),
+    *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
+    *("tune_cpu", "compilation_cache"),
     *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
@@ -111,8 +115,8 @@ USED = {
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
-EVERYWHERE = ("offline", "tune_cpu")
 WITHOUT_JAX = ("with --table", "with --trials", "with --prepare")
+EVERYWHERE = ("offline", "tune_cpu", "compilation_cache")
 
 
 def settings(values: flags.FlagValues) -> dict:
@@ -200,8 +204,11 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
   asked = paths.understood(asked, lists=("models", "dataset"))
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
   if command not in WITHOUT_JAX:
+    from biasjax.convert import download
     from biasjax.engine import launch
 
+    if asked["compilation_cache"] and not asked["benchmark"]:  # which says how long compiling takes
+      launch.keep_programs(download.cache_directory())
     asked["xla_flags"] = launch.import_jax(tune=asked["tune_cpu"])
   commands = {
     "with --list": list_names,

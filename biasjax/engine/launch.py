@@ -4,14 +4,17 @@ Nothing here imports JAX before it has to: options of XLA must be set first.
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import logging
 import os
 import pathlib
+import platform
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -101,6 +104,43 @@ def _settings(added: str = "") -> str:
   if any(told.values()):
     return f": check what is set, {', '.join(f'{name}={value}' for name, value in told.items() if value)}"
   return ": check the installation of jax and jaxlib (pip install -U jax)"
+
+
+def keep_programs(cache: pathlib.Path, environment: dict[str, str] | os._Environ = os.environ) -> None:
+  """Lets JAX keep compiled programs for the next start, unless the user has told it where, or not to.
+
+  They are kept apart by processor, since JAX does not tell processors of one kind apart: a program that was
+  compiled for another one may stop with an illegal instruction.
+
+  Args:
+    cache: programs go into `compiled/<processor>` there; if it cannot be written, nothing is kept.
+    environment: what JAX reads when it is imported.
+  """
+  if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(environment):
+    return
+  folder = cache / "compiled" / hashlib.sha256(_processor().encode()).hexdigest()[:12]
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    logger.info("compiled programs are not kept: %s", error)
+    return
+  if not os.access(folder, os.W_OK):
+    return
+  environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+  environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+  # A full disk costs time, and nothing else: JAX compiles.
+  warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+
+
+def _processor() -> str:
+  """What a program for a CPU is compiled for: the instructions, and the number of cores."""
+  try:
+    about = pathlib.Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+  except OSError:
+    about = [platform.processor()]
+  instructions = [line for line in about if line.startswith(("model name", "flags", "Features", "CPU part"))]
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  return "\n".join([platform.machine(), *(instructions or about), str(cores)])
 
 
 def parse_shard(shard: str | None) -> Worker:

@@ -139,6 +139,7 @@ def read_certificate(folder: epath.Path) -> dict[str, Any]:
   return certificate
 
 
+@functools.cache  # a network is traced for it
 @numerics.settled()
 def variable_shapes(architecture: Structure) -> Variables:
   """The tree of `jax.ShapeDtypeStruct` that a network's variables must match."""

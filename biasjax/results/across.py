@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.special
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.data.layouts import ALEXNET, ALEXNET_CLEAN, SEVERITIES
 from biasjax.statistics import CONFIDENCE

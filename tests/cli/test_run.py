@@ -55,6 +55,25 @@ def pictures(tmp_path_factory) -> pathlib.Path:
   return class_folder(tmp_path_factory.mktemp("images") / "val", COUNTS)
 
 
+def test_a_second_start_compiles_nothing_and_gives_the_same_bytes(network, pictures, tmp_path):
+  environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+  environment |= {"BIASJAX_CACHE": str(tmp_path / "cache")}
+  programs, observed = [], []
+  for start in ("first", "second"):
+    done = subprocess.run(
+      command(*probing(network, pictures, tmp_path / start, "--probes=accuracy")),
+      **{"cwd": ROOT, "env": environment, "capture_output": True, "timeout": DEADLINE_S, "check": True},
+    )
+    assert b"cache" not in done.stderr
+    found = sorted((tmp_path / "cache/compiled").rglob("*-cache"))
+    programs.append([(path.name, path.stat().st_mtime_ns) for path in found])
+    chunks = sorted((tmp_path / start / "observations").rglob("*.parquet"))
+    observed.append([path.read_bytes() for path in chunks])
+  assert len(programs[0]) >= 4  # pixels, the network, the decision, what is kept
+  assert programs[0] == programs[1]
+  assert observed[0] == observed[1]
+
+
 def probing(network, pictures, workdir, *more) -> list[object]:
   flags = [f"--models={network}", f"--dataset=folder:{pictures}", f"--workdir={workdir}", "--batch_size=5"]
   return ["run.py", *flags, "--chunk_size=5", *more]

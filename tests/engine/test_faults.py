@@ -211,3 +211,27 @@ def test_bfloat16_keeps_variables_and_logits_in_float32():
   assert rounded.dtype == np.float32
   difference = np.abs(exact - rounded).max() / exact.std()
   assert 1e-4 < difference < 0.1  # 8 bits of mantissa, and not 24
+
+
+@pytest.mark.parametrize(
+  "own", [{"JAX_COMPILATION_CACHE_DIR": "/mine"}, {"JAX_ENABLE_COMPILATION_CACHE": "0"}]
+)
+def test_what_a_user_says_about_compiled_programs_stays(tmp_path, own):
+  given = dict(own)
+  launch.keep_programs(tmp_path, given)
+  assert given == own
+
+
+def test_programs_for_another_processor_are_kept_apart(tmp_path, monkeypatch):
+  for instructions in ("fpu avx2", "fpu avx2 avx512f"):
+    about = f"flags: {instructions}\n\nflags: of the second core"
+    monkeypatch.setattr(launch.pathlib.Path, "read_text", lambda path, about=about: about)
+    launch.keep_programs(tmp_path, {})
+  assert len(list((tmp_path / "compiled").iterdir())) == 2
+
+
+def test_programs_are_not_kept_where_nothing_can_be_written(tmp_path):
+  (tmp_path / "compiled").write_text("in the way")
+  given = {}
+  launch.keep_programs(tmp_path, given)
+  assert given == {}
