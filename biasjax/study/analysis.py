@@ -8,6 +8,7 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.study import (
+  answer,
   chance,
   correlation,
   definitions,
@@ -31,7 +32,7 @@ class Study:
   """What was found.
 
   Attributes:
-    definitions: what was asked.
+    definitions: what was asked; of groups, those that have models.
     table: what it was asked of; `frame` with derived columns.
     biases, axes: float, a row for each model; only those that could be computed.
     intervals: of biases and axes, from sampling of images.
@@ -41,6 +42,7 @@ class Study:
     series: {name: {model: factor}}.
     tables: name -> statistics, each as its function documents it.
     notes: what was left out or could not be computed, and why.
+    answer: to the study's question, in at most three sentences.
     sentences: the verdict.
   """
 
@@ -55,6 +57,7 @@ class Study:
   series: dict[str, dict[str, float]]
   tables: dict[str, pd.DataFrame]
   notes: tuple[str, ...]
+  answer: tuple[str, ...]
   sentences: tuple[verdict.Sentence, ...]
 
   @property
@@ -91,7 +94,8 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     if values.empty or not np.isfinite(values.to_numpy()).any():
       reason = next(iter(why.values()), "all its numbers are missing")
       raise BiasjaxError(f"--table: no {kind} of the config can be computed from it: {reason}")
-  groups = {group.name: group.members(table.category) for group in asked.groups}
+  asked, groups, more = _there(asked, table.category)
+  notes += more
   cells = biases.shape[1] * axes.shape[1] * len(groups)
   notes += _incomplete(biases, axes) + _groups(groups, cells)
   everyone = groups[asked.groups[0].name]
@@ -162,6 +166,15 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     tables["prediction"],
     tables["sign_error_summary"],
   )
+  said = answer.answer(
+    tables["claims"],
+    tables["correlations"],
+    tables["checks"],
+    tables["prediction"],
+    labels,
+    asked.groups[0].name,
+    asked.reference_axis,
+  )
   return Study(
     definitions=asked,
     table=dataclasses.replace(table, frame=frame),
@@ -174,6 +187,7 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     series=factors,
     tables=tables,
     notes=tuple(notes),
+    answer=said,
     sentences=tuple(sentences),
   )
 
@@ -233,6 +247,21 @@ def _incomplete(biases: pd.DataFrame, axes: pd.DataFrame) -> list[str]:
     elif values.nunique() == 1:
       notes.append(f"{name} is {values.iloc[0]:g} for all models: it correlates with nothing.")
   return notes
+
+
+def _there(asked: Definitions, category: pd.Series) -> tuple[Definitions, dict[str, np.ndarray], list[str]]:
+  """The definitions without groups that have no models, or those of an earlier group; members; notes."""
+  members: dict[str, np.ndarray] = {}
+  notes = []
+  for group in asked.groups:
+    mine = group.members(category)
+    same = next((name for name, of in members.items() if np.array_equal(of, mine)), None)
+    if same is not None and mine.any():
+      notes.append(f"{group.name} has the models of {same}: nothing is said of it twice.")
+    if not members or (mine.any() and same is None):
+      members[group.name] = mine
+  kept = tuple(group for group in asked.groups if group.name in members)
+  return dataclasses.replace(asked, groups=kept), members, notes
 
 
 def _groups(groups: dict[str, np.ndarray], cells: int) -> list[str]:

@@ -21,6 +21,7 @@ from biasjax.version import __version__
 WIDTH = 110  # of the summary on the terminal
 # Points of figures, of which CSV is enough.
 CSV_ONLY = ("predicted", "without_model", "sign_error", "series")
+BESIDE = ("agreement", "forgetting")  # what is said on the terminal beside the answer
 
 
 def write(study: Study, folder: pathlib.Path, seed: int, source: Mapping[str, Any]) -> None:
@@ -65,6 +66,7 @@ def as_json(study: Study, seed: int, source: Mapping[str, Any]) -> dict[str, Any
       for name, n in counts.items()
     ],
     "notes": list(study.notes),
+    "answer": list(study.answer),
     "verdict": [dataclasses.asdict(sentence) for sentence in study.sentences],
     "models": records(models(study).reset_index()),
     **tables,
@@ -117,10 +119,10 @@ def _latex_correlations(study: Study) -> str:
 def _latex_correlation(cell: pd.Series) -> str:
   if not math.isfinite(cell["spearman"]):
     return "--"
-  text = f"{cell['spearman']:.2f}"
+  text = f"{cell['spearman']:z.2f}"
   low, high = deciding(cell)
   if math.isfinite(low):
-    text += f"\\,[{low:.2f}, {high:.2f}]"
+    text += f"\\,[{low:z.2f}, {high:z.2f}]"
   text = f"${text}$"
   if cell["p_holm"] < ALPHA:
     return f"\\boldmath{text}"
@@ -152,7 +154,7 @@ def escape(text: str) -> str:
 
 
 def text_summary(study: Study) -> str:
-  """The correlations of all models and the verdict, for a terminal."""
+  """The correlations of all models and the answer, for a terminal."""
   group = study.definitions.groups[0].name
   cells = study.tables["correlations"].set_index(["group", "bias", "axis"])
   rows = [["", *(study.labels[a] for a in study.axes)]]
@@ -165,10 +167,15 @@ def text_summary(study: Study) -> str:
     "* permutation p < .05, ** also after Holm"
   ]
   lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-  lines.append("")
-  for sentence in study.sentences:
-    lines += textwrap.wrap(sentence.text, WIDTH)
-    lines += textwrap.wrap(sentence.numbers, WIDTH, initial_indent="    ", subsequent_indent="    ")
+  said = [sentence.text for sentence in study.sentences if sentence.level in BESIDE]
+  lines += [
+    "",
+    *(
+      line
+      for text in [" ".join(study.answer), *said]
+      for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False)
+    ),
+  ]
   return "\n".join(lines)
 
 
@@ -177,4 +184,4 @@ def _text_cell(cell: pd.Series) -> str:
     return "not computed"
   star = "**" if cell["p_holm"] < ALPHA else "*" if cell["p_permutation"] < ALPHA else ""
   low, high = deciding(cell)
-  return f"{cell['spearman']:.2f}{star}" + (f" [{low:.2f}, {high:.2f}]" if math.isfinite(low) else "")
+  return f"{cell['spearman']:z.2f}{star}" + (f" [{low:z.2f}, {high:z.2f}]" if math.isfinite(low) else "")

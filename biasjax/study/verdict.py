@@ -17,6 +17,10 @@ ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
   *("established", "depends on a definition", "fragile", "no relation", "not computed"),
 )
 MINUS, DASH, RHO = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{GREEK SMALL LETTER RHO}"
+WORST, FAR = (
+  -1.0,
+  "far below zero",
+)  # an R-squared below the first, errs more than twice as much as the mean does
 # Checks of the statistics: a claim that fails one of them is not established, whatever the definitions.
 STATISTICAL = ("multiplicity", "interval", "family", "chance")
 
@@ -46,6 +50,16 @@ def number(value: float, digits: int = 2) -> str:
 def span(low: float, high: float) -> str:
   """An interval in words."""
   return f"{number(low)} to {number(high)}"
+
+
+def score(value: float) -> str:
+  """An R-squared; how far below zero a useless prediction lies is of no use."""
+  return FAR if value < WORST else number(value)
+
+
+def score_span(low: float, high: float) -> str:
+  """An interval of an R-squared in words."""
+  return FAR if high < WORST else f"{score(low)} to {number(high)}"
 
 
 def probability(p: float) -> str:
@@ -295,35 +309,69 @@ def _subgroups(cells: pd.DataFrame, standing: pd.DataFrame, definitions: Definit
   return found
 
 
-def predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
-  """All biases together, by every predictor: the mildest reading of one predictor is no finding."""
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+  """How well all biases together predict one axis.
+
+  Attributes:
+    axis: its name.
+    rows: of `prediction.predict_axes`, one for each predictor that could be tried.
+    works: the predictors whose deciding interval lies above zero.
+    predicted: whether all do: the mildest reading of one predictor is no finding.
+    compared: whether there is a prediction from in-distribution accuracy to compare with.
+    better: predicted, and by every predictor better than from accuracy.
+    worse: by every predictor worse than from accuracy.
+    of_families: whether families were left out, and not models.
+  """
+
+  axis: str
+  rows: tuple[Mapping, ...]
+  works: tuple[str, ...]
+  predicted: bool
+  compared: bool
+  better: bool
+  worse: bool
+  of_families: bool
+
+
+def outlooks(prediction: pd.DataFrame) -> list[Outlook]:
+  """One for each axis that could be predicted; of `prediction.predict_axes`."""
   found = []
   for axis, rows in prediction[prediction["inputs"] == "all biases"].groupby("axis", sort=False):
-    known = [row for row in rows.to_dict("records") if math.isfinite(row["low"])]
+    known = tuple(row for row in rows.to_dict("records") if math.isfinite(row["low"]))
     if not known:
       continue
-    works = [row["predictor"] for row in known if deciding(row)[0] > 0]
-    first = known[0]
-    text = f"{labels[str(axis)]} of a {'family' if first['families'] > 1 else 'model'} not seen"
-    if len(works) == len(known):
+    works = tuple(row["predictor"] for row in known if deciding(row)[0] > 0)
+    gains = [deciding(row, "gain_") for row in known if math.isfinite(row["gain_low"])]
+    predicted = len(works) == len(known)
+    # What is not itself predicted cannot be predicted better.
+    better = predicted and bool(gains) and all(low > 0 for low, _ in gains)
+    worse = bool(gains) and all(high < 0 for _, high in gains)
+    families = known[0]["families"] > 1
+    found.append(Outlook(str(axis), known, works, predicted, bool(gains), better, worse, families))
+  return found
+
+
+def predicted(prediction: pd.DataFrame, labels: Mapping[str, str]) -> list[Sentence]:
+  """All biases together, by every predictor."""
+  found = []
+  for one in outlooks(prediction):
+    text = f"{labels[one.axis]} of a {'family' if one.of_families else 'model'} not seen"
+    if one.predicted:
       text += " is predicted by all biases together"
-    elif works:
-      text += f" is predicted by all biases together, but only by {' and '.join(works)} fits"
+    elif one.works:
+      text += f" is predicted by all biases together, but only by {' and '.join(one.works)} fits"
     else:
       text += " is not predicted by all biases together"
-    gains = [deciding(row, "gain_") for row in known if math.isfinite(row["gain_low"])]
-    if gains and all(high < 0 for _, high in gains):
+    if one.worse:
       text += ", and worse than by in-distribution accuracy"
-    elif gains and works:
-      # What is not itself predicted cannot be predicted better.
-      better = len(works) == len(known) and all(low > 0 for low, _ in gains)
-      text += f", {'better' if better else 'not reliably better'} than by in-distribution accuracy"
-    alone = prediction[(prediction["axis"] == axis) & (prediction["predictor"] == "accuracy")]
-    scores = [f"{row['predictor']} {number(row['r2'])} ({span(*deciding(row))})" for row in known]
-    scores += [
-      f"in-distribution accuracy alone {number(row['r2'])} ({span(*deciding(row))})"
-      for row in alone.to_dict("records")
-    ]
+    elif one.compared and one.works:
+      text += f", {'better' if one.better else 'not reliably better'} than by in-distribution accuracy"
+    alone = prediction[(prediction["axis"] == one.axis) & (prediction["predictor"] == "accuracy")]
+    scored = [*((row["predictor"], row) for row in one.rows)]
+    scored += [("in-distribution accuracy alone", row) for row in alone.to_dict("records")]
+    scores = [f"{name} {score(row['r2'])} ({score_span(*deciding(row))})" for name, row in scored]
+    first = one.rows[0]
     over = "families" if math.isfinite(first["family_low"]) else "models"
     numbers = (
       f"R\N{SUPERSCRIPT TWO} (95 % over {over}): {', '.join(scores)}; {first['n']} models in "

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 import made_tables
@@ -69,13 +70,29 @@ def test_five_models_and_few_columns_have_a_study_that_says_what_it_lacks(tmp_pa
   assert "LPP was not computed: the table has no column metric/bandpass/LFC/0.1 and 4 more" in said
   assert "Robustness was not computed: the table has no column top1_acc/imagenet-a" in said
   assert "Total has 5 models: only |rho| of 1.00 or more can be told from no relation" in said
-  assert "after Holm over 6 cells not even a perfect order" in said
-  assert "AT has 0 models: too few" in said
   assert "No categories were given" in said
   written = output.as_json(found, 0, {})
   json.dumps(written, allow_nan=False)
   assert [row["n"] for row in written["correlations"] if row["group"] == "Total"] == [5, 5]
   assert "not computed" not in output.text_summary(found).splitlines()[2]
+
+
+def test_a_group_without_models_is_left_out_and_one_that_is_another_is_not_counted_twice(tmp_path):
+  found = study(tmp_path, made_tables.table(5, 0))
+  assert list(found.groups) == ["Total"]
+  assert not any("AT has" in note for note in found.notes)
+  assert "Other has the models of Total: nothing is said of it twice." in found.notes
+  # Two-sided, one order of 120 among 24 cells.
+  assert any("after Holm over 24 cells not even a perfect order" in note for note in found.notes)
+
+
+def test_no_p_is_corrected_for_a_group_that_is_another(tmp_path):
+  asked = [{"name": "Total"}, {"name": "All", "without": ["nobody"]}]
+  once, twice = (
+    study(tmp_path, made_tables.table(12, 0, plant=0.8), groups=groups).tables["correlations"]
+    for groups in (asked[:1], asked)
+  )
+  pd.testing.assert_frame_equal(once, twice)
 
 
 def test_four_models_have_a_study_that_says_nothing(tmp_path):
