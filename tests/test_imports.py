@@ -33,7 +33,7 @@ ALLOWED = {
   "biasjax.results": ("data", "statistics"),
   "biasjax.recorded": ("data", "results", "statistics", "terminal"),
   "biasjax.probes": ("channels", "data", "numerics", "ops", "partition", "recorded", "statistics"),
-  "biasjax.engine": ("data", "models", "numerics", "ops", "partition", "probes", "results"),
+  "biasjax.engine": ("data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
   "biasjax.library": ("convert", "data", "engine", "models", "numerics", "probes", "results"),
   "biasjax.study": ("results", "statistics"),
   "biasjax.report": ("results", "study"),

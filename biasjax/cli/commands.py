@@ -3,20 +3,22 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from biasjax import convert, partition, probes
-from biasjax.cli import exits, starting
+from biasjax.cli import exits, networks, starting
 from biasjax.data import opening
+from biasjax.data.preprocess import CROP
 from biasjax.data.sources import Source
 from biasjax.engine import benchmark, evaluate, launch, passes, plan, rates
+from biasjax.engine.answered import Answered
+from biasjax.engine.evaluate import Network
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
-from biasjax.models.load import Model, load
 from biasjax.probes import Probe
 from biasjax.results import sinks
 from biasjax.results.store import Store, Unit
@@ -33,8 +35,8 @@ AUTO = "auto"
 class Asked:
   """What the flags of one run stand for; `passes` holds which models see which source together."""
 
-  models: list[Model]
-  passes: list[tuple[list[Model], Source]]
+  models: list[Network]
+  passes: list[tuple[list[Network], Source]]
   planned: dict[str, list[Probe]]
   settings: evaluate.Settings
   store: Store
@@ -131,8 +133,9 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     except BiasjaxError as error:
       absent.append(spec)
       print(f"missing  {spec}: {error}")
-  present, to_fetch = convert.not_fetched(asked["models"])
-  models = _models(present, asked)
+  named = networks.sort(asked["models"])
+  present, to_fetch = convert.not_fetched(named.checkpoints)
+  models = _models([*present, *named.others], asked, found)
   for model in models:
     print(f"found    model {model.name}")
   if to_fetch:  # what time they take does not depend on what they have learnt
@@ -167,7 +170,9 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   launch.log_to(asked["workdir"], worker)
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"] or ()]
   found = found or [benchmark.made_source()]
-  models = _models(asked["models"], asked) if asked["models"] else []
+  models = _models(asked["models"], asked, found) if asked["models"] else []
+  if stored := [model.name for model in models if isinstance(model, Answered)]:
+    raise BiasjaxError(f"--models: {stored[0]} is stored answers, which are not computed: leave it out")
   models = models or [benchmark.made_model(precision=asked["precision"])]
   planned = probes.plan(_probe_names(asked), found)
   settings = _settings(asked, models, planned, found, worker)
@@ -187,15 +192,17 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in found])
   planned = probes.plan(names, found)
-  models = _models(asked["models"], asked)
+  models = _models(asked["models"], asked, found)
   settings = _settings(asked, models, planned, found, worker)
   split = _passes(asked, models, found)
+  for members, source in split:
+    evaluate.refuse(members, probes.sized(planned[source.name], source), source, settings)
   return Asked(models, split, planned, settings, _store(asked))
 
 
 def _passes(
-  asked: Mapping[str, Any], models: list[Model], found: list[Source]
-) -> list[tuple[list[Model], Source]]:
+  asked: Mapping[str, Any], models: list[Network], found: list[Source]
+) -> list[tuple[list[Network], Source]]:
   return [one for source in found for one in passes.split(models, source, asked["preprocess"])]
 
 
@@ -220,13 +227,9 @@ def _probe_names(asked: Mapping[str, Any]) -> list[str]:
   return names
 
 
-def _models(specs: Iterable[str], asked: Mapping[str, Any]) -> list[Model]:
-  specs = list(specs)
-  convert.not_fetched(specs)  # a misspelt name is found before another one is downloaded
-  folders = convert.resolve(specs, offline=asked["offline"])
-  models = [load(folder, asked["precision"]) for folder in folders]
-  _refuse_repeated("--models", [model.name for model in models])
-  return models
+def _models(specs: Sequence[str], asked: Mapping[str, Any], found: Sequence[Source]) -> list[Network]:
+  size = found[0].crop if found else CROP
+  return networks.load_all(specs, size=size, precision=asked["precision"], offline=asked["offline"])
 
 
 def _refuse_repeated(flag: str, names: list[str]) -> None:
@@ -246,7 +249,7 @@ def _worker(asked: Mapping[str, Any]) -> Worker:
 
 def _settings(
   asked: Mapping[str, Any],
-  models: list[Model],
+  models: list[Network],
   planned: Mapping[str, list[Probe]],
   found: list[Source],
   worker: Worker,
@@ -263,7 +266,10 @@ def _settings(
   )
   if size != AUTO:
     return settings
-  members, source = _passes(asked, models, found)[0]
+  computed = [model for model in models if not isinstance(model, Answered)]
+  if not computed:
+    return dataclasses.replace(settings, batch_size=64)
+  members, source = _passes(asked, computed, found)[0]
   chosen = rates.batch_size(members, probes.sized(planned[source.name], source), source, settings)
   logger.info("--batch_size=auto is %d", chosen)
   return dataclasses.replace(settings, batch_size=chosen)
@@ -273,7 +279,7 @@ def _store(asked: Mapping[str, Any]) -> Store:
   return Store(asked["workdir"], asked["chunk_size"], create=True)
 
 
-def _units(opened: Asked) -> list[tuple[list[Model], Source, list[Unit]]]:
+def _units(opened: Asked) -> list[tuple[list[Network], Source, list[Unit]]]:
   """What each pass observes."""
   return [
     (

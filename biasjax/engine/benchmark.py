@@ -81,7 +81,7 @@ def products(precision: str, seconds: float = rates.SECONDS) -> float:
   return 2 * size**3 * rates.of_calls(lambda: product(a), 1, seconds).per_s
 
 
-def flops(model: Model, crop: int, rows: int) -> float:
+def flops(model: evaluate.Network, crop: int, rows: int) -> float:
   """Operations of one image's forward pass, as the compiler counts them."""
   images = jax.ShapeDtypeStruct((rows, crop, crop, 3), np.float32)
   shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), model.variables)
@@ -89,7 +89,9 @@ def flops(model: Model, crop: int, rows: int) -> float:
   return float((analysis or {}).get("flops", np.nan)) / rows
 
 
-def whole_pass(models: Sequence[Model], probes: Sequence[Probe], source: Source, settings: Settings) -> float:
+def whole_pass(
+  models: Sequence[evaluate.Network], probes: Sequence[Probe], source: Source, settings: Settings
+) -> float:
   """Images x conditions x models a second of a whole pass, observations written, programs compiled before."""
   with tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
@@ -100,7 +102,7 @@ def whole_pass(models: Sequence[Model], probes: Sequence[Probe], source: Source,
 
 
 def measure(
-  models: Sequence[Model],
+  models: Sequence[evaluate.Network],
   planned: Mapping[str, Sequence[Probe]],
   sources: Sequence[Source],
   settings: Settings,

@@ -29,14 +29,14 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _ELSEWHERE = {"site-packages", "dist-packages"}
 
 
-def of_probe(probe: Probe, labels: str, size: int, classes: int) -> str:
+def of_probe(probe: Probe, labels: str, size: int, classes: int | None) -> str:
   """16 hex digits that stand for what `probe` computes, the same wherever Python's and JAX' versions are.
 
   Args:
     probe: the probe.
     labels: the dataset's kind of labels (`Source.labels`), which says who competes.
     size: pixels of a side of the images.
-    classes: of the network.
+    classes: of the network; None where its decisions are stored, so that none is taken.
   """
   leaves, structure = jax.tree.flatten(next(iter(probe.conditions.values()), ()))
   kinds = tuple((np.shape(leaf), np.asarray(leaf).dtype.name) for leaf in leaves)
@@ -45,7 +45,7 @@ def of_probe(probe: Probe, labels: str, size: int, classes: int) -> str:
   host.value(probe.attack)
   said = (
     _perturbation(probe.prepare, probe.perturb, size, structure, kinds),
-    _decision(probe.decide[labels], classes),
+    "stored" if classes is None else _decision(probe.decide[labels], classes),
     *host.said,
   )
   return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
@@ -68,6 +68,31 @@ def _perturbation(prepare: Callable, perturb: Callable, size: int, structure: An
 @numerics.settled()
 def _decision(decide: Decision, classes: int) -> str:
   return _of_jaxpr(jax.make_jaxpr(decide)(jax.ShapeDtypeStruct((1, classes), np.float32)), decide)
+
+
+@numerics.settled()
+def of_network(apply: Callable, variables: Any, size: int, origin: str = "") -> str:
+  """Hex sha256 that stands for a function of variables and images: what it computes, and every variable.
+
+  Args:
+    apply: (variables, images float32 [b, size, size, 3]) -> logits; its jaxpr counts, not its source.
+    variables: a tree of arrays.
+    size: pixels of a side.
+    origin: what else it is to depend on.
+  """
+  leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
+  shapes = [jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf)) for _, leaf in leaves]
+
+  def of_leaves(leaves, images):
+    return apply(jax.tree.unflatten(structure, leaves), images)
+
+  images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+  said = hashlib.sha256(f"{origin}\n{_of_jaxpr(jax.make_jaxpr(of_leaves)(shapes, images), apply)}".encode())
+  for path, leaf in leaves:
+    value = np.asarray(leaf)
+    said.update(f"\n{jax.tree_util.keystr(path)} {value.dtype} {value.shape}\n".encode())
+    said.update(np.ascontiguousarray(value).tobytes())
+  return said.hexdigest()
 
 
 def _of_jaxpr(computed: Any, function: Callable) -> str:

@@ -22,8 +22,10 @@ from biasjax import numerics
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import contents, digest, environment, programs, schedule
+from biasjax.engine import answered, contents, digest, environment, programs, schedule
+from biasjax.engine.answered import Answered
 from biasjax.engine.schedule import Worker
+from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
 from biasjax.probes.base import Probe, Victim
@@ -36,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
-# What of a source says how images are brought to size.
-PREPROCESS = ("resize", "crop", "interpolation", "squash", "stimulus")
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
 
 
@@ -48,6 +48,11 @@ class Network(Protocol):
   @property
   def name(self) -> str:
     """As it appears in tables."""
+    ...
+
+  @property
+  def architecture(self) -> Any:
+    """Equal for networks that share a program; hashable."""
     ...
 
   @property
@@ -64,8 +69,18 @@ class Network(Protocol):
     ...
 
   @property
-  def classes(self) -> int:
-    """How many logits there are."""
+  def classes(self) -> int | None:
+    """How many logits there are; None of stored decisions."""
+    ...
+
+  @property
+  def size(self) -> int | None:
+    """Pixels of a side of the images that it sees; None for those of the dataset."""
+    ...
+
+  @property
+  def certificate(self) -> Mapping[str, Any]:
+    """What its conversion recorded."""
     ...
 
   @property
@@ -186,7 +201,7 @@ def evaluate(
       observations were computed from, storage failed, or the device has not enough memory. Finished chunks
       are kept.
   """
-  refuse_other_classes(models, probes, source)
+  refuse(models, probes, source, settings)
   work = units(models, probes, source, settings)
   store.register(source, itertools.chain(*work), default_chunk(models, probes, source, settings))
   outcome = Outcome()
@@ -203,14 +218,16 @@ def evaluate(
   return outcome
 
 
-def refuse_other_classes(models: Sequence[Network], probes: Sequence[Probe], source: Source) -> None:
-  """Lets each decision judge the number of classes of each network.
+def refuse(models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings) -> None:
+  """Lets each decision judge the number of classes of each network, and compares stored answers with probes.
 
   Raises:
     BiasjaxError: one does not fit.
   """
   for model in models:
-    for probe in probes:
+    if isinstance(model, Answered):
+      answered.refuse(model, probes, source, settings.seed)
+    for probe in probes if model.classes is not None else ():
       logits = jax.ShapeDtypeStruct((1, model.classes), np.float32)
       try:
         jax.eval_shape(probe.decide[source.labels], logits)
@@ -335,11 +352,17 @@ class _Pass:
       prepared = split.compile(programs.prepare_step(probe.prepare))(images)
       if probe.attack is None:
         for name, (key, condition) in conditions.items():
-          perturbed = split.compile(programs.perturb_step(probe.perturb), shared=2)(
-            key, condition, ids, prepared
-          )
+          asked = [m for m in wanted if not isinstance(self.models[m], Answered)]
+          if asked:
+            perturbed = split.compile(programs.perturb_step(probe.perturb), shared=2)(
+              key, condition, ids, prepared
+            )
           for m in wanted:
-            yield p, m, name, programs.observe(self.victim(m, probe), perturbed, labels, self.look(m)), {}
+            model = self.models[m]
+            if isinstance(model, Answered):
+              yield p, m, name, self.looked_up(model, m, probe, name, batch, labels), {}
+            else:
+              yield p, m, name, programs.observe(self.victim(m, probe), perturbed, labels, self.look(m)), {}
         continue
 
       def keys(name, conditions=conditions):
@@ -351,6 +374,16 @@ class _Pass:
           if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
             observed.keep((p, m), name, split.get(attacked.images))
           yield p, m, name, programs.observe(victim, attacked.images, labels, self.look(m)), attacked.columns
+
+  def looked_up(
+    self, model: Answered, m: int, probe: Probe, condition: str, batch: pipeline.Batch, labels: Any
+  ) -> Any:
+    """What stored answers say of a batch, as `programs.observe` gives it."""
+    found = self.partition.put(model.of(self.source, probe, condition, batch))
+    if model.classes is None:
+      return found
+    decide = probe.decide[self.source.labels]
+    return programs.judge(self.partition, decide, found, labels, self.look(m))
 
   def look(self, m: int) -> Callable[[Any], None] | None:
     """What the first logits of model `m` are shown to: probabilities would pass every later step."""

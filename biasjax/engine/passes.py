@@ -2,19 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from biasjax.data.preprocess import INTERPOLATIONS
 from biasjax.data.sources import Source
+from biasjax.engine.evaluate import Network
 from biasjax.errors import BiasjaxError
-from biasjax.models.load import Model
 from biasjax.models.zoo import ZOO
 
 RECIPES = ("paper", "native")
 LARGEST = 2**14  # pixels that a certificate may ask for
 
 
-def split(models: Sequence[Model], source: Source, recipe: str = "paper") -> list[tuple[list[Model], Source]]:
+M = TypeVar("M", bound=Network)
+
+
+def split(models: Sequence[M], source: Source, recipe: str = "paper") -> list[tuple[list[M], Source]]:
   """The passes over one dataset: models, and the source as they see it.
 
   Networks that see one size only (traced ones) get images of that size. In "paper" the short side is then in
@@ -34,18 +37,30 @@ def split(models: Sequence[Model], source: Source, recipe: str = "paper") -> lis
   Raises:
     BiasjaxError: a certificate's preprocessing is none.
   """
-  groups: dict[tuple, list[Model]] = {}
+  groups: dict[tuple, list[M]] = {}
   for model in models:
     groups.setdefault(tuple(_recipe(model, source, recipe).items()), []).append(model)
   return [(members, dataclasses.replace(source, **dict(seen))) for seen, members in groups.items()]
 
 
-def _recipe(model: Model, source: Source, recipe: str) -> Mapping[str, Any]:
-  """What of a source a model sees in another way."""
-  size = model.size or source.crop
+def at_size(source: Source, size: int) -> Source:
+  """The source as a network sees it that sees images of `size` pixels a side, by the paper's recipe."""
+  return dataclasses.replace(source, **_of_size(source, size))
+
+
+def _of_size(source: Source, size: int) -> dict[str, Any]:
   if source.resize is None:
     other = size != source.crop
     return {"crop": size, "stimulus": source.crop, "interpolation": "bilinear"} if other else {}
+  as_given = {name: getattr(source, name) for name in ("interpolation", "squash")}
+  return as_given | {"crop": size, "resize": round(source.resize * size / source.crop)}
+
+
+def _recipe(model: Network, source: Source, recipe: str) -> Mapping[str, Any]:
+  """What of a source a model sees in another way."""
+  size = model.size or source.crop
+  if source.resize is None:
+    return _of_size(source, size)
   as_given = {name: getattr(source, name) for name in ("resize", "crop", "interpolation", "squash")}
   if recipe == "native" and model.name in ZOO:
     resize, interpolation = ZOO[model.name].native
@@ -53,10 +68,10 @@ def _recipe(model: Model, source: Source, recipe: str) -> Mapping[str, Any]:
   stated = model.certificate.get("preprocessing")
   if recipe == "native" and stated is not None:
     return _checked(stated, model)
-  return as_given | {"crop": size, "resize": round(source.resize * size / source.crop)}
+  return _of_size(source, size)
 
 
-def _checked(stated: Any, model: Model) -> Mapping[str, Any]:
+def _checked(stated: Any, model: Network) -> Mapping[str, Any]:
   try:
     resize, crop = stated["resize"], stated["crop"]
     interpolation, squash = stated["interpolation"], stated["squash"]

@@ -9,8 +9,8 @@ import numpy as np
 from biasjax import partition
 from biasjax.data.sources import Source
 from biasjax.engine import evaluate, rates
-from biasjax.engine.evaluate import IN_FLIGHT, Settings
-from biasjax.models.load import Model
+from biasjax.engine.answered import Answered
+from biasjax.engine.evaluate import IN_FLIGHT, Network, Settings
 from biasjax.probes.base import Probe
 from biasjax.results.chunk import chunks
 from biasjax.results.store import Store
@@ -42,7 +42,7 @@ class Row:
 
 
 def rows(
-  models: Sequence[Model],
+  models: Sequence[Network],
   planned: Mapping[str, Sequence[Probe]],
   sources: Sequence[Source],
   store: Store,
@@ -50,10 +50,11 @@ def rows(
 ) -> list[Row]:
   """What is missing of each probe on each dataset, timed by a short measurement."""
   found = []
-  architectures = {model.architecture: model for model in models}
+  computed = [model for model in models if not isinstance(model, Answered)]
+  architectures = {model.architecture: model for model in computed}
   for source in sources:
     probes = planned[source.name]
-    evaluate.refuse_other_classes(models, probes, source)
+    evaluate.refuse(models, probes, source, settings)
     work = evaluate.units(models, probes, source, settings)
     default = evaluate.default_chunk(models, probes, source, settings)
     every = chunks(source.length, store.chunk_size(source.name, default))
@@ -70,15 +71,15 @@ def rows(
       conditions = len(probe.conditions)
       perturb = 0.0 if probe.attack else 1 / rates.perturbation(probe, source.crop, settings).per_s
       seconds = max(missing.values()) * (decode / len(probes) + conditions * perturb)
-      seconds += sum(missing[m.name] * conditions * probe.forwards * forward[m.architecture] for m in models)
-      observations = conditions * sum(missing.values())
-      forwards = round(observations * probe.forwards)
+      looks = {m.name: missing[m.name] * conditions * probe.forwards for m in computed}
+      seconds += sum(looks[m.name] * forward[m.architecture] for m in computed)
+      observations, forwards = conditions * sum(missing.values()), round(sum(looks.values()))
       found.append(Row(source.name, probe.name, source.length, conditions, observations, forwards, seconds))
   return found
 
 
 def text(
-  found: Sequence[Row], models: Sequence[Model], sources: Sequence[Source], settings: Settings, workers: int
+  found: Sequence[Row], models: Sequence[Network], sources: Sequence[Source], settings: Settings, workers: int
 ) -> str:
   """The plan as a table for a terminal."""
   header = ["dataset", "probe", "images", "conditions", "forward passes", "time"]

@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from biasjax import numerics
 from biasjax.ops.pixels import unit_interval
+from biasjax.partition import Partition
 from biasjax.probes.base import Victim
-from biasjax.probes.decisions import Scores
+from biasjax.probes.decisions import Decision, Scores
 from biasjax.types import Images, Labels, Logits, Pixels
 
 
@@ -90,11 +91,21 @@ def observe(victim: Victim, images: Any, labels: Any, look: Callable[[Any], None
     images, labels: in the partition's form.
     look: is shown the logits, in the partition's form.
   """
-  compile = victim.partition.compile
-  logits = compile(victim.logits, shared=1)(victim.variables, images)
+  logits = victim.partition.compile(victim.logits, shared=1)(victim.variables, images)
+  return judge(victim.partition, victim.decide, logits, labels, look)
+
+
+def judge(
+  partition: Partition,
+  decide: Decision,
+  logits: Any,
+  labels: Any,
+  look: Callable[[Any], None] | None = None,
+) -> Any:
+  """`observation` of logits, as in `observe`."""
   if look:
     look(logits)
-  return compile(observation)(compile(victim.decide)(logits), labels)
+  return partition.compile(observation)(partition.compile(decide)(logits), labels)
 
 
 def observation(

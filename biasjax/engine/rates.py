@@ -12,9 +12,8 @@ from biasjax import numerics, partition
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.engine import programs
-from biasjax.engine.evaluate import IN_FLIGHT, Settings
+from biasjax.engine.evaluate import IN_FLIGHT, Network, Settings
 from biasjax.errors import BiasjaxError
-from biasjax.models.load import Model
 from biasjax.probes.base import Probe, Victim
 
 SECONDS = 1.0  # that a measurement goes on for, at least
@@ -93,7 +92,9 @@ def perturbation(probe: Probe, crop: int, settings: Settings, seconds: float = S
 
 
 @numerics.settled()
-def forward(model: Model, probe: Probe, source: Source, settings: Settings, seconds: float = SECONDS) -> Rate:
+def forward(
+  model: Network, probe: Probe, source: Source, settings: Settings, seconds: float = SECONDS
+) -> Rate:
   """Images a second through a network and a probe's decision."""
   split = partition.of_process(settings.partitioner)
   rows = settings.batch_size * len(split.devices)
@@ -108,12 +109,12 @@ def _image(image):
   return image
 
 
-def largest(models: Sequence[Model]) -> Model:
+def largest(models: Sequence[Network]) -> Network:
   """The one with the most parameters."""
   return max(models, key=lambda m: sum(np.size(leaf) for leaf in jax.tree.leaves(m.variables)))
 
 
-def batch_size(models: Sequence[Model], probes: Sequence[Probe], source: Source, settings: Settings) -> int:
+def batch_size(models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings) -> int:
   """The batch size that `--batch_size=auto` stands for: found by trying.
 
   Ever larger ones are tried, with as many steps in flight as a pass has, until one does not fit, or is not
