@@ -52,8 +52,12 @@ def _of_size(source: Source, size: int) -> dict[str, Any]:
   if source.resize is None:
     other = size != source.crop
     return {"crop": size, "stimulus": source.crop, "interpolation": "bilinear"} if other else {}
-  as_given = {name: getattr(source, name) for name in ("interpolation", "squash")}
-  return as_given | {"crop": size, "resize": round(source.resize * size / source.crop)}
+  resize = round(source.resize * size / source.crop)
+  return _as_given(source) | {"crop": size, "resize": resize}
+
+
+def _as_given(source: Source) -> dict[str, Any]:
+  return {name: getattr(source, name) for name in ("resize", "crop", "interpolation", "squash")}
 
 
 def _recipe(model: Network, source: Source, recipe: str) -> Mapping[str, Any]:
@@ -61,10 +65,9 @@ def _recipe(model: Network, source: Source, recipe: str) -> Mapping[str, Any]:
   size = model.size or source.crop
   if source.resize is None:
     return _of_size(source, size)
-  as_given = {name: getattr(source, name) for name in ("resize", "crop", "interpolation", "squash")}
   if recipe == "native" and model.name in ZOO:
     resize, interpolation = ZOO[model.name].native
-    return as_given | {"resize": resize, "interpolation": interpolation}
+    return _as_given(source) | {"resize": resize, "interpolation": interpolation}
   stated = model.certificate.get("preprocessing")
   if recipe == "native" and stated is not None:
     return _checked(stated, model)
