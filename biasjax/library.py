@@ -7,10 +7,9 @@ import dataclasses
 import io
 import os
 import tempfile
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -19,7 +18,8 @@ from PIL import Image
 from biasjax import convert, numerics
 from biasjax import probes as all_probes
 from biasjax.data.sources import Example, Source
-from biasjax.engine import evaluate
+from biasjax.engine import evaluate, given
+from biasjax.engine.given import Given
 from biasjax.errors import BiasjaxError
 from biasjax.models import load as converted
 from biasjax.models.load import Model
@@ -47,17 +47,6 @@ class Measured:
 
   metrics: pd.DataFrame
   observations: dict[str, pd.DataFrame]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given:
-  """The caller's network, as a pass wants it."""
-
-  variables: Any
-  apply: Callable[[Any, Images], Logits]
-  classes: int
-  name: str = "network"
-  fingerprint: str = ""
 
 
 def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
@@ -121,7 +110,7 @@ def measure(
     raise BiasjaxError("measure: probes is empty: name one")
   needed = {name: all_probes.get(name, size) for probe in asked for name in probe.needs}
   planned = list((needed | {probe.name: probe for probe in asked}).values())
-  network = _Given(variables, apply, _classes(apply, variables, size))
+  network = given.checked("measure", "network", apply, variables, size, kept=False)
   rights = _checked_labels("labels", labels, len(pixels), network, planned[0], kind)
 
   def read(index: int) -> Example:
@@ -199,29 +188,7 @@ def _probe(probe: str | Probe, size: int, kind: str) -> Probe:
   return probe
 
 
-def _classes(apply: Callable, variables: Any, size: int) -> int:
-  """How many logits the network has, found without computing any."""
-  images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-  if not isinstance(apply, Hashable):  # what is compiled for it is found again by it
-    raise BiasjaxError(f"measure: apply is a {type(apply).__name__}, which cannot be hashed: give a function")
-  try:
-    logits = jax.eval_shape(apply, variables, images)
-  except Exception as error:  # the caller's code may raise anything
-    reason = " ".join(str(error).split())[:200]
-    raise BiasjaxError(
-      f"measure: apply(variables, images) fails for images float32 {list(images.shape)}: "
-      f"{type(error).__name__}: {reason}"
-    ) from error
-  shape = getattr(logits, "shape", ())
-  if len(shape) != 2 or shape[0] != 1 or shape[1] < 2 or logits.dtype != np.float32:
-    found = f"{logits.dtype} {list(shape)}" if hasattr(logits, "dtype") else type(logits).__name__
-    raise BiasjaxError(
-      f"measure: apply(variables, images) gives {found} for one image, not logits float32 [1, classes]"
-    )
-  return shape[1]
-
-
-def _checked_labels(what: str, labels: Any, n: int, network: _Given, probe: Probe, kind: str) -> np.ndarray:
+def _checked_labels(what: str, labels: Any, n: int, network: Given, probe: Probe, kind: str) -> np.ndarray:
   """int [n], each a class that competes."""
   labels = np.asarray(labels)
   if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (n,):
