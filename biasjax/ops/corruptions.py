@@ -1,17 +1,18 @@
 """ImageNet-C's corruptions as pure functions of (key, image, severity), for any square size.
 
 Hendrycks & Dietterich 2019 (arXiv:1903.12261); constants are those of their published code. `CORRUPTIONS`
-has them by name. Each takes an image in [0, 1] and a severity 0 to 4, which may be traced, and returns an
+has most by name. Each takes an image in [0, 1] and a severity 0 to 4, which may be traced, and returns an
 image of whole 8-bit levels over 255, truncated as theirs. What they did with libraries is done as follows,
 and held against these libraries in the tests: scikit-image's Gaussian filter and Pillow's box resizing are
 products with matrices; OpenCV's filter and ImageMagick's motion blur are products of spectra; OpenCV's
 affine warp and scipy's zoom and map_coordinates are linear interpolation in float32; JPEG is `ops/jpeg.py`.
-Their files were saved as JPEG of quality 85 afterwards; that is not repeated. Frost needs photographs that
-are not ours to ship, and spatter's water edge and distance transforms; both are left out.
+Their files were saved as JPEG of quality 85 afterwards; that is not repeated. Spatter and frost have modules
+of their own.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +53,8 @@ ELASTIC = tuple(  # length and sigma of the displacement, reach of the affine ma
 )
 
 
-def _of(table, severity: Severity) -> Array:
-  """The row of a table of constants, float32."""
+def of_severity(table: Sequence[Any], severity: Severity) -> Array:
+  """The row of a table of constants that is a severity's, float32."""
   return jnp.asarray(np.asarray(table, np.float32))[severity]
 
 
@@ -68,12 +69,14 @@ def truncated(image: Image) -> Image:
 
 def gaussian_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Adds normal noise."""
-  return truncated(image + _of(GAUSSIAN_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32))
+  return truncated(
+    image + of_severity(GAUSSIAN_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32)
+  )
 
 
 def shot_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Poisson counts of `SHOT_NOISE` photons at white, by inversion of the distribution function."""
-  photons = _of(SHOT_NOISE, severity)
+  photons = of_severity(SHOT_NOISE, severity)
   rate, wanted = image * photons, jax.random.uniform(key, image.shape, jnp.float32)
   longest = jnp.int32(photons + 7 * jnp.sqrt(photons) + 8)  # further counts have a probability below 1e-9
 
@@ -91,14 +94,14 @@ def shot_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
 def impulse_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Each value becomes 0 or 1 with a probability of `IMPULSE_NOISE` in all."""
   of_flip, of_salt = jax.random.split(key)
-  flipped = jax.random.uniform(of_flip, image.shape, jnp.float32) <= _of(IMPULSE_NOISE, severity)
+  flipped = jax.random.uniform(of_flip, image.shape, jnp.float32) <= of_severity(IMPULSE_NOISE, severity)
   salt = jax.random.uniform(of_salt, image.shape, jnp.float32) > 0.5
   return truncated(jnp.where(flipped, salt.astype(image.dtype), image))
 
 
 def speckle_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Normal noise that is proportional to the value."""
-  noise = _of(SPECKLE_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32)
+  noise = of_severity(SPECKLE_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32)
   return truncated(image + image * noise)
 
 
@@ -127,7 +130,7 @@ def gaussian_filter(image: Float[Array, "h w c"], sigma: Float[Array, ""]) -> Fl
 def gaussian_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A Gaussian filter."""
   del key
-  return truncated(gaussian_filter(image, _of(GAUSSIAN_BLUR, severity)))
+  return truncated(gaussian_filter(image, of_severity(GAUSSIAN_BLUR, severity)))
 
 
 def convolved(image: Float[Array, "h w c"], kernel: Float[Array, "k k"], mode: str) -> Float[Array, "h w c"]:
@@ -189,7 +192,7 @@ def glass_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
   holds by then: the neighbour's own neighbour, if that was visited before. Such chains are followed here all
   at once.
   """
-  sigma, reach, times = _of(GLASS, severity)
+  sigma, reach, times = of_severity(GLASS, severity)
   size = image.shape[0]
   blurred = truncated(gaussian_filter(image, sigma)).reshape(-1, image.shape[2])
   reach = reach.astype(jnp.int32)
@@ -231,7 +234,7 @@ def motion_kernel(
 
 def motion_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A motion blur at an angle of -45 to 45 degrees."""
-  radius, sigma = _of(MOTION, severity)
+  radius, sigma = of_severity(MOTION, severity)
   angle = jax.random.uniform(key, (), jnp.float32, -45, 45)
   return truncated(convolved(image, motion_kernel(radius, sigma, angle), "edge") + 0.5 / 255)
 
@@ -283,7 +286,7 @@ def grey(image: Image) -> Float[Array, "h w 1"]:
 
 def snow(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Flakes that fall in streaks, over a whitened image."""
-  mean, sd, _, threshold, radius, sigma, share = _of(SNOW, severity)
+  mean, sd, _, threshold, radius, sigma, share = of_severity(SNOW, severity)
   of_flakes, of_angle = jax.random.split(key)
   size = image.shape[0]
   flakes = mean + sd * jax.random.normal(of_flakes, (size, size, 1), jnp.float32)
@@ -322,7 +325,7 @@ def plasma(key: RandomKey, size: int, decay: Float[Array, ""]) -> Float[Array, "
 
 def fog(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A plasma of fog, the brightest value kept."""
-  thickness, decay = _of(FOG, severity)
+  thickness, decay = of_severity(FOG, severity)
   size = image.shape[0]
   heights = plasma(key, max(256, 1 << (size - 1).bit_length()), decay)[:size, :size, None]
   brightest = image.max()
@@ -336,14 +339,14 @@ def brightness(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Adds to the value of hue, saturation, value."""
   del key
   value = image.max(axis=-1, keepdims=True)
-  brighter = jnp.clip(value + _of(BRIGHTNESS, severity), 0.0, 1.0)
+  brighter = jnp.clip(value + of_severity(BRIGHTNESS, severity), 0.0, 1.0)
   return truncated(jnp.where(value > 0, image * (brighter / jnp.where(value > 0, value, 1.0)), brighter))
 
 
 def saturate(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Scales and shifts the saturation; what has no hue is given red's, as published."""
   del key
-  scale, shift = _of(SATURATE, severity)
+  scale, shift = of_severity(SATURATE, severity)
   value = image.max(axis=-1, keepdims=True)
   span = value - image.min(axis=-1, keepdims=True)
   saturation = span / jnp.where(value > 0, value, 1.0)
@@ -357,11 +360,11 @@ def contrast(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Scales the deviations from each channel's mean."""
   del key
   mean = image.mean(axis=(0, 1), keepdims=True)
-  return truncated((image - mean) * _of(CONTRAST, severity) + mean)
+  return truncated((image - mean) * of_severity(CONTRAST, severity) + mean)
 
 
 def sampled(
-  image: Float[Array, "h w c"], y: Float[Array, "h w"], x: Float[Array, "h w"], *, repeat_edge: bool
+  image: Float[Array, "n n c"], y: Float[Array, "h w"], x: Float[Array, "h w"], *, repeat_edge: bool
 ) -> Float[Array, "h w c"]:
   """Linear interpolation at (y, x); beyond the border the image is mirrored, with its edge twice or once.
 
@@ -370,7 +373,7 @@ def sampled(
     y, x: in pixels.
     repeat_edge: mirrored as in scipy's "reflect" (the edge twice) instead of OpenCV's reflect 101 (once).
   """
-  size = image.shape[0]
+  size = len(image)
 
   def mirrored(index):
     if repeat_edge:
@@ -386,6 +389,22 @@ def sampled(
   upper = (1 - right) * image[rows[0], columns[0]] + right * image[rows[0], columns[1]]
   lower = (1 - right) * image[rows[1], columns[0]] + right * image[rows[1], columns[1]]
   return (1 - down) * upper + down * lower
+
+
+def sampled_inside(
+  image: Float[Array, "h w c"], y: Float[Array, "h w"], x: Float[Array, "h w"]
+) -> Float[Array, "h w c"]:
+  """Linear interpolation at (y, x) in pixels; beyond the border everything is 0.
+
+  Args:
+    image: square.
+    y, x: in pixels.
+  """
+  size = image.shape[0]
+  # With a frame of zeros, which is all that can be seen from outside.
+  image = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
+  y, x = (jnp.clip(at + 1, 0.0, size + 1.0) for at in (y, x))
+  return sampled(image, y, x, repeat_edge=False)
 
 
 @functools.cache
@@ -405,7 +424,7 @@ def smoothing(size: int) -> np.ndarray:
 
 def elastic_transform(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A random affine map, then a smooth random displacement."""
-  length, _, reach = _of(ELASTIC, severity)
+  length, _, reach = of_severity(ELASTIC, severity)
   of_map, of_y, of_x = jax.random.split(key, 3)
   size = image.shape[0]
   centre, square = float(size // 2), float(size // 3)

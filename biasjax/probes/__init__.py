@@ -71,7 +71,7 @@ def _datasets(where: str, sources: Sequence[Source]) -> set[str]:
 
 def sized(planned: Sequence[Probe], source: Source) -> list[Probe]:
   """Probes as they are asked of images of the source's size, which some networks see at another."""
-  return [get(probe.name, source.crop) for probe in planned]
+  return [get(probe.asked or probe.name, source.crop) for probe in planned]
 
 
 def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Probe]]:
@@ -89,7 +89,7 @@ def plan(wanted: Sequence[str], sources: Sequence[Source]) -> dict[str, list[Pro
   wanted = list(dict.fromkeys(name for name, _ in places))
   for source in sources:
     asked = [get(name, source.crop) for name, where in places if source.name in where]
-    needed = [get(need, source.crop) for probe in asked for need in (*probe.needs, probe.name)]
+    needed = [get(need, source.crop) for probe in asked for need in (*probe.needs, probe.asked or probe.name)]
     found[source.name] = list({p.name: p for p in needed if source.labels in p.decide}.values())
   for name in wanted:
     if not any(probe.name == get(name, s.crop).name for s in sources for probe in found[s.name]):

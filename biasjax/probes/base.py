@@ -135,6 +135,8 @@ class Probe:
       datasets of other kinds. Prediction, rank and confidence are about the competing classes.
     attack: for a perturbation that depends on the network; `perturb` is not called then.
     forwards: what a condition costs for each image, in forward passes (a gradient is two more), for plans.
+    asked: what `probes.get` makes it from again where that is more than its name: a path, which no number
+      depends on, but on what is there; "" for its name.
   """
 
   name: str
@@ -147,3 +149,4 @@ class Probe:
   decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)
   attack: Attack | None = None
   forwards: float = 1.0
+  asked: str = ""

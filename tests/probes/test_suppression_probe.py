@@ -4,33 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import made_observations
 from biasjax import probes
 from biasjax.errors import BiasjaxError
 from biasjax.probes import suppression
 
-IDS = [f"{i}.png" for i in range(10)]
-
-
-def observed(conditions):
-  """Observations with the first so many examples right, for each condition."""
-  rows = [
-    (c, i, n, n if n < right else 99, 0 if n < right else 5)
-    for c, right in conditions.items()
-    for n, i in enumerate(IDS)
-  ]
-  table = pd.DataFrame(rows, columns=["condition", "example_id", "label", "prediction", "rank"])
-  table.attrs["labels"] = "imagenet"
-  return table
-
 
 def summary(right):
   """Metrics by name; `right` are right under suppression, 8 of 10 on clean images."""
-  probe = probes.get("suppression", 32)
-  tables = {
-    "accuracy": observed({"clean": 8}),
-    "suppression": observed({c: right(c) for c in probe.conditions}),
-  }
-  return {metric.name: metric for metric in probe.summarise(tables)}
+  return made_observations.summary("suppression", right, 10, size=32, clean=8)
 
 
 def test_reliance_is_the_share_of_accuracy_that_is_lost():
