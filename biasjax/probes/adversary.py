@@ -112,6 +112,7 @@ class Adversary:
     """
     keys = self.victim.partition.get(keys)
     outcome = smaller.copy() if smaller else Progress.of_clean(self.images, self.clean)
+    outcome.stuck[:] = True  # until an attempt is not
     starts = outcome.images.copy()
     for stage in stages:
       self._refuse_few_classes(stage)
@@ -121,8 +122,9 @@ class Adversary:
           if not len(rows):
             return outcome
           tag = zlib.crc32(f"{stage.name}/{target}/{restart}".encode())
-          found = self._run(stage.attack, eps, tag, keys, starts, self.clean.ranked[:, target], rows)
+          found, stuck = self._run(stage.attack, eps, tag, keys, starts, self.clean.ranked[:, target], rows)
           outcome.take(rows, found, self.look(found, rows), stage.name, keep)
+          outcome.stuck[rows] &= stuck
     return outcome
 
   def _refuse_few_classes(self, stage: Stage) -> None:
@@ -149,8 +151,8 @@ class Adversary:
 
     return _grouped(partition, self.sizes, call, images, self.labels[rows])
 
-  def _run(self, attack, eps, tag, keys, starts, targets, rows) -> np.ndarray:
-    """The images [n, ...] that `attack` ends with for the examples `rows`."""
+  def _run(self, attack, eps, tag, keys, starts, targets, rows) -> tuple[np.ndarray, np.ndarray]:
+    """The images [n, ...] that `attack` ends with for the examples `rows`, and whether it was stuck, [n]."""
     partition, variables, scores = self.victim.partition, self.victim.variables, self.victim.scores
     shared = partition.share((np.asarray(eps, self.images.dtype), np.uint32(tag)))
 
@@ -164,7 +166,7 @@ class Adversary:
         state = step(variables, shared, partition.share(np.int32(i)), task, state)
         if (i + 1) % STEPS_BETWEEN_LOOKS == 0 and partition.get(state.broken).all():
           break
-      return state.adversarial
+      return state.adversarial, state.stuck
 
     arrays = (keys[rows], self.images[rows], self.labels[rows], targets[rows], starts[rows])
     run = by_steps if self.on_host else whole
@@ -174,8 +176,8 @@ class Adversary:
     """What a probe yields for one condition, the norms checked.
 
     Columns: `broken_by` (the attack that first made the network wrong, "clean" where it was, "" where it is
-    right), `loss` (the margin: best wrong minus best right score, float32) and `norm` (of the perturbation,
-    in double precision).
+    right), `loss` (the margin: best wrong minus best right score, float32), `norm` (of the perturbation,
+    in double precision) and `stuck` (whether it is right, and no attempt ended with a gradient to follow).
 
     Raises:
       RuntimeError: a perturbation exceeds its budget, which is a defect.
@@ -189,18 +191,21 @@ class Adversary:
       "broken_by": outcome.broken_by.copy(),
       "loss": outcome.margin.astype(np.float32),
       "norm": measured,
+      "stuck": outcome.right & outcome.stuck,
     }
     return condition, Attacked(self.victim.partition.put(outcome.images), columns)
 
 
 @dataclasses.dataclass
 class Progress:
-  """Where an attack stands, for each example: image, whether it is right, margin, what broke it."""
+  """Where an attack stands, for each example: image, whether it is right, margin, what broke it, whether all
+  attempts were stuck."""
 
   images: np.ndarray
   right: np.ndarray
   margin: np.ndarray
   broken_by: np.ndarray
+  stuck: np.ndarray
 
   @classmethod
   def of_clean(cls, images: np.ndarray, clean: Look) -> "Progress":
@@ -208,7 +213,7 @@ class Progress:
     broken_by = np.where(clean.right, "", CLEAN).astype(object)
     # The first attempt at an example that is right counts in any case.
     margin = np.where(clean.right, -np.inf, clean.margin)
-    return cls(images.copy(), clean.right.copy(), margin, broken_by)
+    return cls(images.copy(), clean.right.copy(), margin, broken_by, np.ones(len(margin), bool))
 
   def copy(self) -> "Progress":
     """One that can be changed."""
@@ -302,7 +307,8 @@ def _whole(scores: Callable, attack: loop.Attack) -> Callable:
   def whole(variables, shared, task):
     eps, tag = shared
     with numerics.settled():
-      return loop.all_steps(attack, functools.partial(scores, variables), eps, _keyed(task, tag)).adversarial
+      state = loop.all_steps(attack, functools.partial(scores, variables), eps, _keyed(task, tag))
+      return state.adversarial, state.stuck
 
   return whole
 
@@ -311,14 +317,17 @@ def accuracy(observations: pd.DataFrame, condition: str, column: str, *, detail:
   """Accuracy in per cent on what `condition` made of all images, with Wilson's 95 % interval.
 
   An attack may go below chance, and that is no flag; what is at chance may be a network that says the same of
-  every image, which no attack can change.
+  every image, which no attack can change. Images that count as right because the attack was stuck are one.
   """
   table = observations[observations["condition"] == condition]
   rank, labels, answers = (table[name].to_numpy() for name in ("rank", "label", "prediction"))
   right, n = int((rank == 0).sum()), len(rank)
   low, high = wilson(right, n)
   guessing = float(chance.of_answers(labels, answers, chance.competing(observations.attrs))[0])
-  flag = chance.flag(low, high, guessing, below=False)
+  flags = [chance.flag(low, high, guessing, below=False)]
+  if stuck := int(np.sum(table.get("stuck", False) & (rank == 0))):
+    flags.append(f"no gradient to follow on {stuck} of {n} images, which count as right: use autoattack")
+  flag = "; ".join(filter(None, flags))
   numbers = (100 * right / n, 100 * low, 100 * high, n, detail, 100 * guessing, flag)
   return Metric(column, *numbers)
 

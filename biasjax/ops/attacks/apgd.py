@@ -55,6 +55,7 @@ class State(NamedTuple):
   halved: Bool[Array, "b"]
   adversarial: Images
   broken: Bool[Array, "b"]
+  stuck: Bool[Array, "b"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Apgd:
       halved=jnp.ones(batch, bool),
       adversarial=x,
       broken=jnp.zeros(batch, bool),
+      stuck=jnp.zeros(batch, bool),
     )
 
   def step(self, scores: Scores, eps: threat.Eps, i: Int[Array, ""], task: Task, state: State) -> State:
@@ -106,6 +108,7 @@ class Apgd:
       return losses.sum(), (losses, ~is_right(of_x, right))
 
     gradients, (loss, wrong) = jax.grad(total, has_aux=True)(state.x)
+    stuck = threat.useless(gradients)
     state = state._replace(
       adversarial=_where(wrong & ~state.broken, state.x, state.adversarial), broken=state.broken | wrong
     )
@@ -137,6 +140,7 @@ class Apgd:
       halved=jnp.where(checking, halve, state.halved),
       adversarial=state.adversarial,
       broken=state.broken,
+      stuck=stuck,
     )
 
   def _move(self, eps, originals, x, previous, gradients, step_size, momentum):

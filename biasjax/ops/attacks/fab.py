@@ -30,6 +30,7 @@ class State(NamedTuple):
   x: Images
   adversarial: Images
   broken: Bool[Array, "b"]
+  stuck: Bool[Array, "b"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Fab:
   def start(self, eps: threat.Eps, task: Task) -> State:
     """At the image itself."""
     del eps
-    return State(task.images, task.images, jnp.zeros(len(task.labels), bool))
+    none = jnp.zeros(len(task.labels), bool)
+    return State(task.images, task.images, broken=none, stuck=none)
 
   def step(self, scores: Scores, eps: threat.Eps, i: Int[Array, ""], task: Task, state: State) -> State:
     """Linearise, project both points, move, and come back part of the way where the boundary is crossed."""
@@ -62,6 +64,8 @@ class Fab:
 
     x = state.x
     gradients, ahead = jax.grad(total, has_aux=True)(x)
+    stuck = threat.useless(gradients)
+    gradients = jnp.where(stuck[:, None, None, None], 0.0, gradients)
     away = x - task.images
     # The linearised classifier at the original.
     ahead_there = ahead - jnp.sum(gradients * away, axis=threat.PIXELS)
@@ -80,6 +84,7 @@ class Fab:
       x=jnp.where(wrong[:, None, None, None], back, x),
       adversarial=jnp.where(found[:, None, None, None], x, state.adversarial),
       broken=state.broken | found,
+      stuck=stuck,
     )
 
 

@@ -35,8 +35,8 @@ class Task(NamedTuple):
 class Attack(Protocol):
   """Steps over a batch; pure, and hashable, so that it is compiled once.
 
-  A state is a named tuple of arrays [b, ...] with `adversarial`, the images that the attack ends with, and
-  `broken`, where it has nothing left to do.
+  A state is a named tuple of arrays [b, ...] with `adversarial`, the images that the attack ends with,
+  `broken`, where it has nothing left to do, and `stuck`, where the last gradient said nothing (`useless`).
   """
 
   @property

@@ -27,6 +27,7 @@ class State(NamedTuple):
   adversarial: Images
   margin: Float[Array, "b"]
   broken: Bool[Array, "b"]
+  stuck: Bool[Array, "b"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Pgd:
     elif self.start_at == "task":
       x = threat.project(self.norm, task.images, task.starts, eps)
     batch = len(task.labels)
-    return State(x, x, jnp.full(batch, -jnp.inf, x.dtype), jnp.zeros(batch, bool))
+    none = jnp.zeros(batch, bool)
+    return State(x, x, jnp.full(batch, -jnp.inf, x.dtype), broken=none, stuck=none)
 
   def step(self, scores: Scores, eps: threat.Eps, i: Int[Array, ""], task: Task, state: State) -> State:
     """One gradient, one step, one projection."""
@@ -80,12 +82,14 @@ class Pgd:
     gradients, margins = jax.grad(total, has_aux=True)(state.x)
     length = self.step_size * eps if self.relative else self.step_size
     x = move(self.norm, task.images, state.x, gradients, length, eps)
+    stuck = threat.useless(gradients)
     if not self.best:
-      return state._replace(x=x, adversarial=x)
+      return state._replace(x=x, adversarial=x, stuck=stuck)
     better = margins > state.margin
     return State(
       x=x,
       adversarial=jnp.where(better[:, None, None, None], state.x, state.adversarial),
       margin=jnp.where(better, margins, state.margin),
       broken=state.broken,
+      stuck=stuck,
     )

@@ -34,11 +34,12 @@ def sides(queries: int, height: int, width: int, norm: threat.Norm) -> np.ndarra
 
 
 class State(NamedTuple):
-  """The best image so far, its margin, and where it is wrong (and stays)."""
+  """The best image so far, its margin, where it is wrong (and stays). Nothing is stuck without a gradient."""
 
   adversarial: Images
   margin: Float[Array, "b"]
   broken: Bool[Array, "b"]
+  stuck: Bool[Array, "b"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Square:
     """The image itself, which the first pattern replaces in any case."""
     del eps
     batch = len(task.labels)
-    return State(task.images, jnp.full(batch, -jnp.inf, task.images.dtype), jnp.zeros(batch, bool))
+    lowest, none = jnp.full(batch, -jnp.inf, task.images.dtype), jnp.zeros(batch, bool)
+    return State(task.images, lowest, broken=none, stuck=none)
 
   def step(self, scores: Scores, eps: threat.Eps, i: Int[Array, ""], task: Task, state: State) -> State:
     """One query for each example."""
@@ -80,6 +82,7 @@ class Square:
       adversarial=jnp.where(taken[:, None, None, None], proposals, state.adversarial),
       margin=jnp.where(taken, margins, state.margin),
       broken=state.broken | wrong,
+      stuck=state.stuck,
     )
 
 

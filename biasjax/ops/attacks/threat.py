@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from biasjax.types import Images
 
@@ -35,8 +35,17 @@ def project(norm: Norm, originals: Images, images: Images, eps: Eps) -> Images:
   return (originals + deltas * factor).clip(0.0, 1.0)
 
 
+def useless(gradients: Images) -> Bool[Array, "b"]:
+  """Where a gradient says nothing about where to go: it is 0 everywhere, or somewhere not finite.
+
+  So it is of scores that saturate: a softmax of logits that are far apart is constant in floating point.
+  """
+  return ~(jnp.any(gradients != 0, axis=PIXELS) & jnp.all(jnp.isfinite(gradients), axis=PIXELS))
+
+
 def steepest(norm: Norm, gradients: Images) -> Images:
-  """The direction of length 1 in `norm` that raises a loss the most; 0 where the gradient is 0."""
+  """The direction of length 1 in `norm` that raises a loss the most; 0 where that is 0 or not finite."""
+  gradients = jnp.where(jnp.isfinite(gradients), gradients, 0.0)
   if norm == "linf":
     return jnp.sign(gradients)
   # Scaled first: the squares of a confident network's gradients underflow.
