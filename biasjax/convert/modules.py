@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import math
+import pathlib
 import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,7 +39,7 @@ class Built:
     size: pixels of a side.
     normalization: of images in [0, 1].
     preprocessing: {"resize", "crop", "interpolation", "squash", "origin"}, where they say.
-    source: where its weights are, in the zoo's notation; "" if nobody says.
+    source: where its weights are, a file or in the zoo's notation; "" if nobody says.
     adapt: (state dict) -> state dict with the module's names, of files with older ones.
   """
 
@@ -83,7 +84,7 @@ def convert(
     raise BiasjaxError(f"--{kind}={name}: nobody says where its weights are: give --checkpoint=FILE")
   file = None
   if checkpoint is not None or source:
-    path = checkpoint if checkpoint is not None else download.fetch(source, offline=offline)
+    path = checkpoint or _found(source, offline)
     file = readers.read(path)
     _load(built, file, reading)
   traced = tracing.trace(built.module, built.size)
@@ -117,6 +118,11 @@ def convert(
     | {library: _version(library) for library in ("torch", "timm", "torchvision")},
   }
   return Conversion(program, variables, {}, found)
+
+
+def _found(source: str, offline: bool) -> Any:
+  """The file of weights that a network names: one that is here, or fetched."""
+  return source if pathlib.Path(source).is_file() else download.fetch(source, offline=offline)
 
 
 def _version(library: str) -> str | None:
@@ -159,31 +165,29 @@ def _timm(name: str, size: int | None) -> Built:
       module = timm.create_model(name, pretrained=False)
   except Exception as error:
     raise BiasjaxError(f"--timm={name}: {' '.join(str(error).split())[:200]}") from error
-  stated = module.pretrained_cfg
+  built = _stated(module, module.pretrained_cfg, size, f"--timm={name}", "timm's pretrained_cfg")
+  home = importlib.import_module(type(module).__module__)
+  adapt = getattr(home, "checkpoint_filter_fn", None)
+  return dataclasses.replace(built, adapt=None if adapt is None else lambda state: adapt(state, module))
+
+
+def _stated(module: Any, stated: Mapping[str, Any], size: int | None, flag: str, origin: str) -> Built:
+  """A module with what its `pretrained_cfg` says, in timm's terms."""
   pixels = size or stated["input_size"][-1]
   if stated.get("crop_mode", "center") not in ("center", "squash"):
-    raise BiasjaxError(f"--timm={name}: its crop_mode {stated['crop_mode']!r} is not supported")
+    raise BiasjaxError(f"{flag}: its crop_mode {stated['crop_mode']!r} is not supported")
   preprocessing = {
     "resize": math.floor(pixels / (stated.get("crop_pct") or 0.875)),
     "crop": pixels,
     "interpolation": stated.get("interpolation") or "bicubic",
     "squash": stated.get("crop_mode") == "squash",
-    "origin": "timm's pretrained_cfg",
+    "origin": origin,
   }
-  normalization = Normalization(tuple(stated["mean"]), tuple(stated["std"]), "timm's pretrained_cfg")
-  source = stated.get("url") or ""
+  source = stated.get("file") or stated.get("url") or ""
   if stated.get("hf_hub_id"):
     source = f"hf:{stated['hf_hub_id']}/{stated.get('hf_hub_filename') or 'model.safetensors'}"
-  home = importlib.import_module(type(module).__module__)
-  adapt = getattr(home, "checkpoint_filter_fn", None)
-  return Built(
-    module,
-    pixels,
-    normalization,
-    preprocessing,
-    source,
-    None if adapt is None else lambda state: adapt(state, module),
-  )
+  normalization = Normalization(tuple(stated["mean"]), tuple(stated["std"]), origin)
+  return Built(module, pixels, normalization, preprocessing, source)
 
 
 def _torchvision(name: str, size: int | None) -> Built:
@@ -220,7 +224,13 @@ def _module(name: str, size: int | None) -> Built:
     raise BiasjaxError(f"--module={name}: {reason}; expected PACKAGE.MODULE:FUNCTION") from error
   if not isinstance(module, torch.nn.Module):
     raise BiasjaxError(f"--module={name}: gives {type(module).__name__}, not a torch.nn.Module")
-  return Built(module, size or 224, ASSUMED, None)
+  if not hasattr(module, "pretrained_cfg"):
+    return Built(module, size or 224, ASSUMED, None)
+  try:
+    return _stated(module, module.pretrained_cfg, size, f"--module={name}", "its pretrained_cfg")
+  except (AttributeError, KeyError, TypeError) as error:
+    reason = f"{type(error).__name__}: {error}"
+    raise BiasjaxError(f"--module={name}: its pretrained_cfg is not as timm's are ({reason})") from error
 
 
 def _load(built: Built, file: readers.File, reading: str | None) -> None:
@@ -321,7 +331,16 @@ def parity(module: Any, program: Any, variables: Any) -> dict[str, Any]:
     assert x.grad is not None
     return result.detach().numpy(), x.grad.numpy()
 
-  single, double = theirs(torch.float32), theirs(torch.float64)
+  module.requires_grad_(False)  # of the images alone
+  threads = torch.get_num_threads()
+  if any(getattr(layer, "groups", 1) > 1 for layer in module.modules()):
+    # A convolution of single channels in float64 is thousands of small steps, between which threads wait for
+    # each other far longer than they compute.
+    torch.set_num_threads(1)
+  try:
+    single, double = theirs(torch.float32), theirs(torch.float64)
+  finally:
+    torch.set_num_threads(threads)
   module.float()
 
   def norm(found, expected):

@@ -86,3 +86,35 @@ def test_a_module_that_is_not_there_is_one_line(tmp_path, capsys):
   assert run("--module=nowhere.at.all:build", f"--output={tmp_path / 'x'}") == 1
   error = capsys.readouterr().err.splitlines()[-1]
   assert "--module=nowhere.at.all:build: ModuleNotFoundError" in error
+
+
+def stating() -> nn.Module:
+  """A module that says where its weights are and what it sees, as timm's do."""
+  module = small()
+  module.pretrained_cfg = STATED
+  return module
+
+
+STATED: dict = {}
+
+
+def test_a_module_of_ones_own_says_what_timms_say(tmp_path, capsys):
+  torch.save({k: 2 * v for k, v in small().state_dict().items()}, tmp_path / "w.pth")
+  STATED.clear()
+  STATED.update(file=str(tmp_path / "w.pth"), input_size=(3, 48, 48), crop_pct=0.8, interpolation="bilinear")
+  STATED.update(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
+  assert run(f"--module={__name__}:stating", f"--output={tmp_path / 'mine'}") == 0
+  assert "mean 0.4, 0.5, 0.6, std 0.1, 0.2, 0.3 (its pretrained_cfg)" in capsys.readouterr().out
+  model = load.load(tmp_path / "mine")
+  found = model.certificate
+  assert found["preprocessing"]["resize"] == 60
+  assert found["preprocessing"]["interpolation"] == "bilinear"
+  assert found["source"]["file"] == "w.pth"
+  module = small()
+  module.load_state_dict({k: 2 * v for k, v in module.state_dict().items()})
+  expected = of_torch(module, images(48), STATED["mean"], STATED["std"])
+  np.testing.assert_allclose(model.apply(model.variables, images(48)), expected, rtol=1e-4, atol=1e-5)
+  STATED.pop("mean")
+  assert run(f"--module={__name__}:stating", f"--output={tmp_path / 'other'}") == 1
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert "its pretrained_cfg is not as timm's are (KeyError: 'mean')" in error
