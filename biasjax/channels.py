@@ -315,7 +315,7 @@ def fit_channel(
 
   def residuals(model):
     # Of a sensitivity below 0 all that counts is how far the model is above it: P(t <= 0 | model).
-    censored = np.sqrt(np.maximum(-2 * (scipy.stats.norm.logcdf(-model / error) + math.log(2)), 0))
+    censored = np.sqrt(np.maximum(-2 * (scipy.special.log_ndtr(-model / error) + math.log(2)), 0))
     return np.where(t > 0, (t - model) / error, -censored)
 
   def of_parameters(parameters):

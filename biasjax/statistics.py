@@ -7,6 +7,7 @@ import numpy as np
 import scipy  # its modules are loaded where they are first used, which takes a second
 
 CONFIDENCE = 0.95
+DRAWN_AT_ONCE = 16  # resamples, whose means are one product of matrices
 
 
 def _normal(confidence: float) -> float:
@@ -86,11 +87,11 @@ def ratio_of_means(
   # Var(numerator) = dispersion m (1 - m) and Cov = together m, of a mean m = guessed + r left. Few hits (or
   # few misses) tell the dispersion, 1 of zeros and ones, badly: as if one more had counted in full.
   few = n * min(below, 1 - below)
-  dispersion = (float(x @ x) / max(below, 1 - below) + 1) / (few + 1)
-  together = float(x @ y) / n / below if below > 0 else 0.0
+  dispersion = (_product(x, x) / max(below, 1 - below) + 1) / (few + 1)
+  together = _product(x, y) / n / below if below > 0 else 0.0
   # (below - m)^2 <= z^2 / n Var(numerator - r denominator) is a quadratic in r: a r^2 + b r + c <= 0.
   z2 = _normal(confidence) ** 2 / n
-  a = left**2 - z2 * (-dispersion * left**2 - 2 * left * together + float(y @ y) / n)
+  a = left**2 - z2 * (-dispersion * left**2 - 2 * left * together + _product(y, y) / n)
   b = -2 * (below - guessed) * left - z2 * (dispersion * left * (1 - 2 * guessed) - 2 * guessed * together)
   c = (below - guessed) ** 2 - z2 * dispersion * guessed * (1 - guessed)
   least, most = -guessed / left, min((1 - guessed) / left, largest)
@@ -104,6 +105,11 @@ def ratio_of_means(
     )
     low, high = (second, most) if ratio >= second else (least, first)
   return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
+
+
+def _product(x: np.ndarray, y: np.ndarray) -> float:
+  """x @ y by NumPy's own sum: threads of a BLAS wait busily after each of many small products."""
+  return float((x * y).sum())
 
 
 def mean_of_shares(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
@@ -170,12 +176,17 @@ def _clustered(influence: np.ndarray, clusters: Sequence[np.ndarray]) -> tuple[f
 
 
 def bootstrap_means(outcomes: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
-  """Column means of `outcomes` [n, k] over rows drawn with replacement; float [resamples, k]."""
+  """Column means of `outcomes`, bool [n, k], over rows drawn with replacement; float64 [resamples, k]."""
   n, rng = len(outcomes), np.random.default_rng(seed)
-  means = np.empty((resamples, outcomes.shape[1]))
-  for i in range(resamples):
-    means[i] = np.bincount(rng.integers(n, size=n), minlength=n) @ outcomes / n
-  return means
+  exact = np.float32 if n < 2**24 else np.float64  # for sums of whole numbers up to n
+  outcomes = outcomes.astype(exact)
+  counts, times = np.empty((resamples, outcomes.shape[1])), np.empty((DRAWN_AT_ONCE, n), exact)
+  for start in range(0, resamples, DRAWN_AT_ONCE):
+    some = counts[start : start + DRAWN_AT_ONCE]
+    for row in range(len(some)):
+      times[row] = np.bincount(rng.integers(n, size=n), minlength=n)
+    some[:] = times[: len(some)] @ outcomes
+  return counts / n
 
 
 def percentile_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -297,3 +297,9 @@ def test_calibration_is_perfect_where_confidence_is_the_accuracy_of_its_bin():
   confidence, right = np.repeat([0.5, 0.75], [4, 4]), np.array([1, 1, 0, 0, 1, 1, 1, 0], bool)
   assert statistics.calibration_error(confidence, right)[0] == pytest.approx(0)
   assert statistics.calibration_error(confidence, ~right)[0] == pytest.approx((0 + 0.5) / 2)
+
+
+def test_the_bootstrap_draws_rows_with_replacement():
+  outcomes = np.random.default_rng(3).random((50, 4)) < 0.4
+  drawn, rng = statistics.bootstrap_means(outcomes, 40), np.random.default_rng(0)
+  np.testing.assert_array_equal(drawn, [outcomes[rng.integers(50, size=50)].sum(0) / 50 for _ in range(40)])

@@ -1,6 +1,7 @@
 """Accuracy on the images as they are: top-1, top-5, by class, by condition, and how well it is calibrated."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from biasjax.data import layouts
 from biasjax.data.classes import class_index
-from biasjax.probes import chance
+from biasjax.probes import chance, observed
 from biasjax.probes.base import DECISIONS, Metric, Probe
 from biasjax.probes.decisions import all_classes, sixteen_categories
 from biasjax.statistics import (
@@ -103,8 +104,9 @@ def by_class(table: pd.DataFrame) -> list[Metric]:
   worst of many classes looks worse than it is; its interval does not know that it was picked.
   """
   label, right = table["label"].to_numpy(), table["rank"].to_numpy() == 0
-  classes, index = np.unique(label, return_inverse=True)
-  n, rights = np.bincount(index), np.bincount(index, right).astype(int)
+  n, rights = np.bincount(label), np.bincount(label, right).astype(int)
+  classes = np.flatnonzero(n)
+  n, rights = n[classes], rights[classes]
   worst = int(np.argmin(rights / n))
   low, high = wilson(int(rights[worst]), int(n[worst]))
   # Answers that are dealt out to the images are right in a class as often as they name it.
@@ -140,13 +142,19 @@ class Conditioned:
   @classmethod
   def of(cls, table: pd.DataFrame) -> "Conditioned":
     """From observations whose ids are "<corruption>/<severity>/<image>"."""
-    split = [example_id.split("/", 2) for example_id in table["example_id"].to_list()]
-    condition = pd.Categorical(["/".join(parts[:2]) for parts in split])
-    image = pd.Categorical([parts[2] for parts in split])
-    right = np.full((len(image.categories), len(condition.categories)), np.nan, np.float32)
-    right[image.codes, condition.codes] = table["rank"].to_numpy() == 0
-    chances = _chances(table, np.asarray(condition.codes), len(condition.categories))
-    return cls(right, list(condition.categories), chances)
+    folder, folders, image, images = observed.in_folders(table["example_id"], 2)
+    order = np.argsort(folders)
+    column = np.argsort(order)[folder]
+    right = np.full((images, len(order)), np.nan, np.float32)
+    right[image, column] = table["rank"].to_numpy() == 0
+    return cls(right, [folders[at] for at in order], _chances(table, column, len(order)))
+
+  @functools.cached_property
+  def complete(self) -> np.ndarray:
+    """`right` as float64, where an image that is missing in a condition counts as the average one there."""
+    right = self.right.astype(float)
+    missing = np.isnan(right)
+    return np.where(missing, np.nanmean(right, axis=0), right) if missing.any() else right
 
   def columns(self, corruptions: Iterable[str]) -> list[int] | None:
     """Those of all severities of `corruptions`, in order; None where one is missing."""
@@ -192,13 +200,11 @@ def weighted(
   columns = of.columns(weights)
   if columns is None:
     return None
-  right = of.right[:, columns].astype(float)
-  # An image that is missing in a condition counts there as the average one.
-  right = np.where(np.isnan(right), np.nanmean(right, axis=0), right)
   total = sum(weights.values())
   share = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES) / total
   # A sum of shares may leave 1 by what is rounded.
-  value, low, high = mean_of_shares(np.clip((1 - right if of_errors else right) @ share, 0.0, 1.0))
+  right = np.clip(of.complete[:, columns] @ share, 0.0, 1.0)
+  value, low, high = mean_of_shares(1 - right if of_errors else right)
   return total * value, total * low, total * high
 
 

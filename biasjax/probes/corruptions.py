@@ -17,10 +17,9 @@ import pandas as pd
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.ops import corruptions, corruptions_bar, frost, spatter
-from biasjax.probes import chance
 from biasjax.probes.accuracy import Conditioned, mean_accuracy, mean_error
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.relative import Asked, accuracy_of
+from biasjax.probes.relative import accuracy_of, asked_under
 
 NAME, FROST = "corruptions", "frost"
 GROUPS = {"imagenet_c": (*layouts.FIFTEEN, *layouts.EXTRA), "imagenet_cbar": layouts.CBAR}
@@ -39,9 +38,8 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
   Intervals (95 %) are Wilson's for one condition. Means take an image in all its conditions as one draw. A
   mean is there only if all of its conditions are, and named after what it is over.
   """
-  variant, observed = name.removeprefix(NAME), observations[name]
-  ids, classes = pd.Index(observed["example_id"].unique()), chance.competing(observed.attrs)
-  asked = {str(of): Asked.of(table, ids, classes) for of, table in observed.groupby("condition", sort=False)}
+  variant = name.removeprefix(NAME)
+  _, asked = asked_under(observations[name])
   curves = [
     accuracy_of(f"top1_acc/{NAME}{variant}/{condition.replace('/', '_')}", of)
     for condition, of in asked.items()

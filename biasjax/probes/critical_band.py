@@ -9,7 +9,7 @@ published, in whole steps of the noise levels, and once continuously (biasjax/ch
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
 from biasjax.probes import chance
 from biasjax.probes.base import Metric, Probe
+from biasjax.probes.observed import under
 from biasjax.statistics import bootstrap_means, percentile_interval, wilson
 from biasjax.types import Image, RandomKey
 
@@ -70,13 +71,12 @@ def summarise(
   """
   bands = pyramid.levels(size)
   columns = [CLEAN, *(condition_name(band, sd) for band in range(bands) for sd in sds)]
-  table = observations[name]
-  right = table.assign(right=table["rank"] == 0).pivot(
-    index="example_id", columns="condition", values="right"
-  )
-  outcomes = right[columns].to_numpy(float)
+  said = under(observations[name], columns)
+  outcomes = said.right.astype(float)
   prefix = f"criticalband{name.removeprefix(NAME)}"
-  chances = _chances(table, columns)
+  at = np.tile(np.arange(len(columns)), len(outcomes))
+  classes = chance.competing(observations[name].attrs)
+  chances = chance.of_answers(said.label.ravel(), said.prediction.ravel(), classes, at, len(columns))
   metrics = [
     _accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i], float(chances[i])) for i, c in enumerate(columns)
   ]
@@ -86,20 +86,15 @@ def summarise(
     counts, n = outcomes.sum(0), np.full(len(columns), len(outcomes))
     fitted = channels.fit_psychometric(counts, n, np.array(sds), float(chances[1:].min()), outcomes)
   lowest = size / 2.0**bands
+  published = set(channels.PUBLISHED_SDS) <= set(sds)
+  resampled = bootstrap_means(said.right, RESAMPLES) if published else None
   for suffix, criterion in (("", 0.5), ("_norm", None)):
     fit = channels.fit_channel(fitted, criterion, lowest) if fitted else channels.no_fit(bands)
     found = _continuous(f"{prefix}/continuous", suffix, fit, sds[0], len(outcomes))
-    if set(channels.PUBLISHED_SDS) <= set(sds):
-      found = _published(f"metric/{prefix}", suffix, outcomes, columns, bands, lowest) + found
+    if resampled is not None:
+      found = _published(f"metric/{prefix}", suffix, outcomes, resampled, columns, bands, lowest) + found
     metrics += [dataclasses.replace(metric, flag=flag or metric.flag) for metric in found]
   return metrics
-
-
-def _chances(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-  """Chance in each condition of `columns`."""
-  at = pd.Categorical(table["condition"], categories=columns).codes
-  labels, answers = (table[name].to_numpy()[at >= 0] for name in ("label", "prediction"))
-  return chance.of_answers(labels, answers, chance.competing(table.attrs), at[at >= 0], len(columns))
 
 
 def _accuracy(name: str, right: np.ndarray, guessing: float) -> Metric:
@@ -110,9 +105,15 @@ def _accuracy(name: str, right: np.ndarray, guessing: float) -> Metric:
 
 
 def _published(
-  prefix: str, suffix: str, outcomes: np.ndarray, columns: list[str], bands: int, lowest: float
+  prefix: str,
+  suffix: str,
+  outcomes: np.ndarray,
+  resampled: np.ndarray,
+  columns: list[str],
+  bands: int,
+  lowest: float,
 ) -> list[Metric]:
-  """The channel through integer thresholds, from the four published SDs."""
+  """The channel through integer thresholds, from the four published SDs; of means of outcomes as well."""
   rows = [[CLEAN] * bands] + [
     [condition_name(band, sd) for band in range(bands)] for sd in channels.PUBLISHED_SDS
   ]
@@ -126,12 +127,12 @@ def _published(
     return channels.published_channel(channels.published_thresholds(100 * right / of), lowest)
 
   found = estimate(outcomes.mean(0))
-  resampled = [estimate(accuracy) for accuracy in bootstrap_means(outcomes, RESAMPLES)]
+  estimates = [estimate(accuracy) for accuracy in resampled]
   metrics = []
   flag = "all thresholds are equal: no channel" if math.isnan(found.cf) and not math.isnan(found.bw) else ""
   for name in PROPERTIES:
     value = getattr(found, name)
-    low, high = percentile_interval(np.array([getattr(r, name) for r in resampled]))
+    low, high = percentile_interval(np.array([getattr(r, name) for r in estimates]))
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)
     # The paper's figures show the normalised ones.
     column = f"{prefix}/{name}{suffix}"

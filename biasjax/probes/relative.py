@@ -8,6 +8,7 @@ import pandas as pd
 
 from biasjax.probes import chance
 from biasjax.probes.base import Metric
+from biasjax.probes.observed import codes, under
 from biasjax.statistics import ratio_of_means, wilson
 
 
@@ -25,15 +26,26 @@ class Asked:
   chance: float
   flag: str
 
-  @classmethod
-  def of(cls, table: pd.DataFrame, ids: pd.Index, classes: int) -> "Asked":
-    """From the observations of the condition, in the order of the example `ids`."""
-    if not np.array_equal(table["example_id"], ids):
-      table = table.set_index("example_id").loc[ids]
-    labels, answers, rank = (table[name].to_numpy() for name in ("label", "prediction", "rank"))
-    guessing = float(chance.of_answers(labels, answers, classes)[0])
-    right = rank == 0
-    return cls(right.astype(float), guessing, chance.flag(*wilson(int(right.sum()), len(right)), guessing))
+
+def asked_under(
+  table: pd.DataFrame, conditions: Sequence[str] | None = None, ids: pd.Index | None = None
+) -> tuple[pd.Index, dict[str, Asked]]:
+  """The example ids, and what was said of them under each condition, in the same order.
+
+  Args:
+    table: observations; its `attrs` say which classes compete.
+    conditions: those that are wanted, in order; by default all.
+    ids: of the examples, in order; ascending by default.
+  """
+  conditions = list(codes(table["condition"])[1] if conditions is None else conditions)
+  said, classes = under(table, conditions, ids), chance.competing(table.attrs)
+  asked = {}
+  for at, condition in enumerate(conditions):
+    right = said.right[:, at]
+    guessing = float(chance.of_answers(said.label[:, at], said.prediction[:, at], classes)[0])
+    flag = chance.flag(*wilson(int(right.sum()), len(right)), guessing)
+    asked[condition] = Asked(right.astype(float), guessing, flag)
+  return said.ids, asked
 
 
 def mean_right(asked: Sequence[Asked]) -> np.ndarray:

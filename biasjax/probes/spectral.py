@@ -17,10 +17,9 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops import fourier
-from biasjax.probes import chance
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.relative import Asked, accuracy_of, flag_of, mean_right, ratios_of
+from biasjax.probes.relative import accuracy_of, asked_under, flag_of, mean_right, ratios_of
 from biasjax.statistics import ratio_of_means
 
 CUTOFFS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
@@ -48,14 +47,12 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral
   cannot be told from chance; a ratio of accuracies that cannot is flagged.
   """
   variant = name.removeprefix("spectral")
-  clean_table = observations["accuracy"]
-  clean_table = clean_table[clean_table["condition"] == CLEAN]
-  ids, classes = pd.Index(clean_table["example_id"]), chance.competing(observations["accuracy"].attrs)
-  clean = Asked.of(clean_table, ids, classes)
-  by_condition = dict(list(observations[name].groupby("condition", sort=False)))
+  ids, accuracy = asked_under(observations["accuracy"], [CLEAN])
+  clean, wanted = accuracy[CLEAN], [f"{band}/{c}" for band in COLUMNS for c in CUTOFFS]
+  _, said = asked_under(observations[name], wanted, ids)
   ratios, accuracies, biases = [], [], {}
   for band, column in COLUMNS.items():
-    asked = {c: Asked.of(by_condition[f"{band}/{c}"], ids, classes) for c in CUTOFFS}
+    asked = {c: said[f"{band}/{c}"] for c in CUTOFFS}
     for c, of in asked.items():
       ratios += ratios_of(f"metric/bandpass{variant}/{column}/{c}", [of], clean, detail=True)
       accuracies.append(accuracy_of(f"top1_acc/bandpass{variant}/{column}/{c}", of))

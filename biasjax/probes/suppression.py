@@ -22,10 +22,9 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops import suppression as ops
-from biasjax.probes import chance
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.relative import Asked, accuracy_of, ratios_of
+from biasjax.probes.relative import accuracy_of, asked_under, ratios_of
 
 NAME = "suppression"
 GRIDS = (2, 4, 6, 8, 10, 12, 14, 16)  # tiles a side
@@ -114,13 +113,10 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
   `top1_acc/suppression/<condition>` in per cent. Intervals and flags are those of spectral ratios.
   """
   variant = name.removeprefix(NAME)
-  clean_table = observations["accuracy"]
-  clean_table = clean_table[clean_table["condition"] == CLEAN]
-  ids, classes = pd.Index(clean_table["example_id"]), chance.competing(observations["accuracy"].attrs)
-  clean = Asked.of(clean_table, ids, classes)
+  ids, accuracy = asked_under(observations["accuracy"], [CLEAN])
+  clean = accuracy[CLEAN]
   ratios, accuracies = [], []
-  for of, table in observations[name].groupby("condition", sort=False):
-    asked = Asked.of(table, ids, classes)
+  for of, asked in asked_under(observations[name], ids=ids)[1].items():
     ratios += ratios_of(f"{NAME}{variant}/{of}", [asked], clean, detail=True)
     accuracies.append(accuracy_of(f"top1_acc/{NAME}{variant}/{of}", asked))
   found = {metric.name: metric for metric in ratios}

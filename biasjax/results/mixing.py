@@ -34,19 +34,18 @@ def _name(unit: Unit) -> str:
   return f"{unit.model}, {unit.probe} on {unit.dataset}"
 
 
-def refuse_different_images(store: Store, units: Sequence[Unit], digests: Mapping[Unit, str]) -> None:
+def refuse_different_images(store: Store, digests: Mapping[Unit, str]) -> None:
   """Compares what the units of each dataset were computed from.
 
   Args:
     store: where they are.
-    units: that the tables rest on.
     digests: of the contents that each has seen, equal for equal ones; "" where that is not known.
 
   Raises:
     BiasjaxError: two of them have seen different images under the same names.
   """
   first: dict[str, Unit] = {}
-  for unit in units:
+  for unit in digests:
     if not digests[unit]:
       continue
     other = first.setdefault(unit.dataset, unit)

@@ -5,6 +5,7 @@ Layout of a working directory (docs/results.md):
   run.json          what it holds: datasets, and the key of each (model, dataset, probe)
   observations/<dataset>/<probe>/<model>/<key>/<start>-<stop>.parquet
   adversarial/<dataset>/<probe>/<model>/<key>/<start>-<stop>.npz   where asked for (--keep_adversarial)
+  summaries/<dataset>/<probe>/<model>/<key>.json   metrics, to be used again where nothing changed
   results.csv       a row for each model, a column for each metric, in the paper's naming
   metrics.csv       a row for each number, with its interval and count
   trials.csv        shape bias of recorded decisions, a row for each file; error_consistency.csv beside it
@@ -15,6 +16,7 @@ with a dot are locks and what a killed process left; nothing reads them. Names t
 stand beside a chunk from which images are excluded, so that a listing tells which those are.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
@@ -28,7 +30,7 @@ import urllib.parse
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ __all__ = ["Loaded", "Store", "Unit", "chunks", "write_file"]
 logger = logging.getLogger(__name__)
 
 FORMAT = 3  # of run.json and the observations
+READERS = 8  # files that are read at once
 READABLE = (2, FORMAT)  # 2 had one chunk size for all datasets, and no contents; 1 had no nll and brier
 
 
@@ -89,12 +92,14 @@ class Loaded:
   """The observations of a unit, every file of it verified.
 
   Attributes:
-    table: docs/results.md's columns; names and ids are dictionaries, but for ids that do not repeat.
+    table: docs/results.md's columns; names are dictionaries, and ids that occur under several conditions.
     footers: of its files, in order.
+    digest: of the bytes of all files.
   """
 
   table: pa.Table
   footers: Sequence[Footer]
+  digest: str
 
   @property
   def excluded(self) -> dict[str, str]:
@@ -127,7 +132,7 @@ class Loaded:
         for field in table.schema
       ]
       table = table.cast(pa.schema(plain))
-    return table.to_pandas()
+    return table.to_pandas(split_blocks=True)
 
 
 class Store:
@@ -438,18 +443,35 @@ class Store:
       BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition; what
         is damaged is set aside, so that the next run computes it again.
     """
-    tables, footers = [], []
-    for chunk in self.chunks(unit.dataset):
+    read = self._of_files(unit, files.decode)
+    tables = [table for (table, _), _ in read]
+    # One without a row does not show which types its columns have.
+    table = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
+    return Loaded(table.unify_dictionaries(), [footer for (_, footer), _ in read], _joined(read))
+
+  def digest(self, unit: Unit) -> str:
+    """What `Loaded.digest` is, without decoding anything.
+
+    Raises:
+      BiasjaxError: chunks are missing.
+    """
+    return _joined(self._of_files(unit, lambda content, chunk: None))
+
+  def _of_files(self, unit: Unit, use: Callable[[bytes, Chunk], Any]) -> list[tuple[Any, bytes]]:
+    """What `use` makes of each file, and a digest of its bytes; several are read at once."""
+
+    def read(chunk: Chunk) -> tuple[Any, bytes]:
       path = self.folder(unit) / files.file_name(chunk)
       try:
-        table, footer = files.decode(path.read_bytes(), chunk)
+        content = path.read_bytes()
+        return use(content, chunk), hashlib.sha256(content).digest()
       except (Damaged, OSError) as error:
         self._names(path.parent).discard(path.name)
         reason = " ".join(str(error).split())
         raise BiasjaxError(f"{path} is damaged ({reason}): {_set_aside(path)}") from error
-      tables.append(table)
-      footers.append(footer)
-    return Loaded(_joined(tables), footers)
+
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+      return list(pool.map(read, self.chunks(unit.dataset)))
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.
@@ -461,13 +483,8 @@ class Store:
     return loaded.frame(strings=True), loaded.excluded
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-  """The tables as one; ids that do not repeat become strings, which are faster than their dictionary."""
-  table = pa.concat_tables(tables)
-  at = table.schema.get_field_index("example_id")
-  if all(len(part["example_id"].chunk(0).dictionary) == len(part) for part in tables if len(part)):
-    table = table.set_column(at, "example_id", table["example_id"].cast(pa.string()))
-  return table.unify_dictionaries()
+def _joined(read: Sequence[tuple[Any, bytes]]) -> str:
+  return hashlib.sha256(b"".join(digest for _, digest in read)).hexdigest()
 
 
 def _set_aside(path: epath.Path) -> str:

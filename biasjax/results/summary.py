@@ -1,15 +1,16 @@
 """From stored observations to tables: results.csv, metrics.csv and excluded.csv (docs/results.md)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.results import across, mixing
-from biasjax.results.store import SETTINGS, Store, Unit, write_file
+from biasjax.results import across, kept, mixing
+from biasjax.results.kept import Kept
+from biasjax.results.store import SETTINGS, Loaded, Store, Unit, write_file
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name.
 NUMBERS = ("value", "low", "high", "n", "chance", "flag", "detail")
@@ -59,44 +60,34 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
       of different images.
   """
   store.look_again()
-  rows, excluded, incomplete = [], {}, []
-  contents: dict[Unit, str] = {}
-  machines: dict[Unit, Sequence[Mapping[str, str]]] = {}
+  rows, incomplete, used = [], [], {}
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
-  for (model, dataset, name), of_name in units.items():
-    probe = get_probe(name, of_name.key["preprocess"]["crop"])
-    wanted = {other: units.get((model, dataset, other)) for other in (name, *probe.needs)}
-    lacking = [other for other, unit in wanted.items() if unit is None or store.missing(unit)]
-    if lacking:
-      incomplete.append(
-        f"{model}, {name} on {dataset} lacks observations of {' and '.join(lacking)}: "
-        "run it to the end to have it in the tables"
-      )
-      continue
-    observations = {}
-    for other in wanted:
-      unit = units[model, dataset, other]
+  for (model, dataset), names in _grouped(units).items():
+    reader = _Reader(store, {name: units[model, dataset, name] for name in names})
+    for name in names:
+      unit = units[model, dataset, name]
+      probe = get_probe(name, unit.key["preprocess"]["crop"])
+      lacking = [
+        of for of in (name, *probe.needs) if of not in names or store.missing(units[model, dataset, of])
+      ]
+      if lacking:
+        incomplete.append(
+          f"{model}, {name} on {dataset} lacks observations of {' and '.join(lacking)}: "
+          "run it to the end to have it in the tables"
+        )
+        continue
       try:
-        loaded = store.load(unit)
+        used[unit] = _metrics(reader, name, probe)
       except BiasjaxError as error:
-        incomplete.append(f"{model}, {other} on {dataset}: {error}")
-        break
-      observations[other] = loaded.frame(strings=True)
-      observations[other].attrs["labels"] = unit.key.get("labels", "imagenet")
-      excluded.setdefault(dataset, {}).update(loaded.excluded)
-      contents[unit], machines[unit] = loaded.contents, loaded.environments
-    if len(observations) < len(wanted):
-      continue
-    if not len(observations[name]):
-      raise BiasjaxError(f"{model}, {name} on {dataset}: no image could be decoded")
-    for metric in probe.summarise(observations):
-      column = _column(metric.name, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
-      numbers = (getattr(metric, number) for number in NUMBERS)
-      rows.append((model, dataset, name, column, *numbers, *of_name.settings.values()))
+        incomplete.append(f"{model}, {name} on {dataset}: {error}")
+        continue
+      for metric, *numbers in used[unit].metrics:
+        column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
+        rows.append((model, dataset, name, column, *numbers, *unit.settings.values()))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
-  mixing.refuse_different_settings(store, list(contents))
-  mixing.refuse_different_images(store, list(contents), contents)
+  mixing.refuse_different_settings(store, list(used))
+  mixing.refuse_different_images(store, {unit: of.contents for unit, of in used.items()})
   metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS, *SETTINGS])
   metrics = pd.concat([metrics, _with_settings(across.derive(metrics), metrics)], ignore_index=True)
   notes = [
@@ -104,8 +95,82 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     for dataset, known in sorted(store.manifest["datasets"].items())
     for note in known.get("notes", ())
   ]
-  notes += mixing.versions(list(contents)) + mixing.environments(machines)
-  return Summary(metrics, {k: v for k, v in excluded.items() if v}, incomplete, notes)
+  notes += mixing.versions(list(used))
+  notes += mixing.environments({unit: of.environments for unit, of in used.items()})
+  excluded: dict[str, dict[str, str]] = {}
+  for unit, of in used.items():
+    if of.excluded:
+      excluded.setdefault(unit.dataset, {}).update(of.excluded)
+  return Summary(metrics, excluded, incomplete, notes)
+
+
+def _grouped(units: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], list[str]]:
+  """(model, dataset) -> the probes that it was asked, in order."""
+  grouped: dict[tuple[str, str], list[str]] = {}
+  for model, dataset, probe in units:
+    grouped.setdefault((model, dataset), []).append(probe)
+  return grouped
+
+
+class _Reader:
+  """The observations of one model on one dataset, each read at most once; `units` are by their probes."""
+
+  def __init__(self, store: Store, units: Mapping[str, Unit]):
+    self.store, self.units = store, units
+    self._digests: dict[str, str] = {}
+    self._loaded: dict[str, Loaded] = {}
+    self._frames: dict[str, pd.DataFrame] = {}
+
+  def digest(self, probe: str) -> str:
+    """Of the files."""
+    if probe not in self._digests:
+      self._digests[probe] = self.store.digest(self.units[probe])
+    return self._digests[probe]
+
+  def loaded(self, probe: str) -> Loaded:
+    """The observations as they are stored."""
+    if probe not in self._loaded:
+      self._loaded[probe] = self.store.load(self.units[probe])
+      self._digests[probe] = self._loaded[probe].digest
+    return self._loaded[probe]
+
+  def frame(self, probe: str) -> pd.DataFrame:
+    """The observations as `summarise` of a probe takes them."""
+    if probe not in self._frames:
+      frame = self.loaded(probe).frame()
+      frame.attrs["labels"] = self.units[probe].key.get("labels", "imagenet")
+      self._frames[probe] = frame
+    return self._frames[probe]
+
+
+def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
+  """What is kept of a unit, if nothing has changed since; else made again, and kept.
+
+  Raises:
+    BiasjaxError: observations are damaged, or there are none.
+  """
+  unit, wanted, code = reader.units[name], (name, *probe.needs), kept.code_of(probe.summarise)
+  found = kept.find(reader.store, unit) if code else None
+  if found and found.code == code and found.read == {of: reader.digest(of) for of in wanted}:
+    return found
+  observations = {of: reader.frame(of) for of in wanted}
+  loaded = reader.loaded(name)
+  if not len(observations[name]):
+    raise BiasjaxError("no image could be decoded")
+  metrics = [
+    (metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS)))
+    for metric in probe.summarise(observations)
+  ]
+  read = {of: reader.digest(of) for of in wanted}
+  made = Kept(code, read, metrics, loaded.excluded, loaded.contents, loaded.environments)
+  if code:
+    kept.keep(reader.store, unit, made)
+  return made
+
+
+def _plain(value: Any) -> Any:
+  """A number as Python has it, which JSON keeps to the last bit."""
+  return value.item() if isinstance(value, np.generic) else value
 
 
 def _column(name: str, dataset: str, incomplete: bool) -> str:

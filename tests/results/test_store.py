@@ -154,3 +154,21 @@ def test_what_is_read_is_what_was_written(tmp_path):
     pd.testing.assert_frame_equal(
       found[list(expected)].astype({"condition": "str", "example_id": "str"}), expected, check_dtype=False
     )
+
+
+@pytest.mark.parametrize("conditions", [("clean",), ("clean", "dark")])
+def test_a_chunk_of_which_nothing_could_be_decoded_is_read_beside_others(tmp_path, conditions):
+  store = Store(tmp_path / "out", 4)
+  store.register(Images(12), [Unit("a", "made", "accuracy", {})])
+  (unit,) = store.units()
+  for start, stop in store.chunks("made"):
+    broken = start == 4
+    excluded = {f"image{i}": "truncated" for i in range(start, stop) if broken}
+    store.write(unit, (start, stop), columns(start, start if broken else stop, conditions), excluded)
+  loaded = store.load(unit)
+  for frame in (loaded.frame(), loaded.frame(strings=True)):
+    ids = [f"image{i}" for i in range(4)] * len(conditions)
+    ids += [f"image{i}" for i in range(8, 12)] * len(conditions)
+    assert frame["example_id"].to_list() == ids
+    assert frame["condition"].to_list() == [of for _ in "ab" for of in conditions for _ in range(4)]
+  assert list(loaded.excluded) == ["image4", "image5", "image6", "image7"]

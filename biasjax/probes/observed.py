@@ -1,0 +1,118 @@
+"""Observations as arrays of examples by conditions: what most summaries count."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+  """What a network said of the same examples under several conditions.
+
+  Attributes:
+    ids: of the examples [n].
+    label, prediction, rank: int [n, conditions].
+  """
+
+  ids: pd.Index
+  label: np.ndarray
+  prediction: np.ndarray
+  rank: np.ndarray
+
+  @property
+  def right(self) -> np.ndarray:
+    """bool [n, conditions], top-1."""
+    return self.rank == 0
+
+
+def codes(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
+  """An integer for each value, and the distinct values that they stand for."""
+  if isinstance(values.dtype, pd.CategoricalDtype):
+    used = values.cat.remove_unused_categories()
+    return used.cat.codes.to_numpy(), used.cat.categories
+  found, distinct = pd.factorize(values)
+  return found, pd.Index(distinct)
+
+
+def under(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | None = None) -> Observed:
+  """The observations under `conditions`, in their order.
+
+  Args:
+    table: columns condition, example_id, label, prediction and rank; each example once for each condition.
+    conditions: some of those that are there.
+    ids: of the examples, which then are in this order; by default ascending, whatever the files' order.
+
+  Raises:
+    ValueError: an example lacks a condition.
+  """
+  condition, known = codes(table["condition"])
+  example, named = codes(table["example_id"])
+  column = pd.Index(conditions).get_indexer(known)[condition]
+  order: pd.Index = named.sort_values() if ids is None else ids
+  if not named.equals(order):
+    example = order.get_indexer(named)[example]
+  wanted = (column >= 0) & (example >= 0)
+  if not wanted.all():
+    column, example = column[wanted], example[wanted]
+  n = len(order)
+  at = example.astype(np.int64) * len(conditions) + column
+  if not (np.bincount(at, minlength=n * len(conditions)) == 1).all():
+    raise ValueError(f"not each of {n} examples once under {', '.join(conditions)}")
+
+  def matrix(name: str) -> np.ndarray:
+    values = table[name].to_numpy()
+    placed = np.empty(n * len(conditions), values.dtype)
+    placed[at] = values if wanted.all() else values[wanted]
+    return placed.reshape(n, len(conditions))
+
+  return Observed(order, matrix("label"), matrix("prediction"), matrix("rank"))
+
+
+def in_folders(ids: pd.Series, depth: int) -> tuple[np.ndarray, list[str], np.ndarray, int]:
+  """Which images are the same but for the first folders of their paths.
+
+  Made for many paths: those of a folder stand together, and mostly as in the other folders.
+
+  Args:
+    ids: str [n], paths.
+    depth: how many folders are left out.
+
+  Returns:
+    The folder of each id, int [n]; the folders ("blur/1"); the image of each id, int [n]; how many there are.
+  """
+  paths = pa.Table.from_pandas(ids.astype(str).to_frame(), preserve_index=False)[0]
+  folder, image = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+  folders: dict[str, int] = {}
+  images: dict[str, int] = {}
+  before, numbers = None, np.empty(0, np.int64)
+  for name, start, stop in _runs(paths, depth):
+    folder[start:stop] = folders.setdefault(name, len(folders))
+    rest = pc.call_function(
+      "utf8_slice_codeunits", [paths.slice(start, stop - start)], pc.SliceOptions(len(name) + 1)
+    )
+    if before is None or not rest.equals(before):
+      before, numbers = rest, np.array([images.setdefault(of, len(images)) for of in rest.to_pylist()])
+    image[start:stop] = numbers
+  return folder, list(folders), image, len(images)
+
+
+def _runs(paths: pa.ChunkedArray, depth: int) -> Iterator[tuple[str, int, int]]:
+  """(folder, start, stop) of paths that follow each other in it."""
+  start = 0
+  while start < len(paths):
+    folder = "/".join(paths[start].as_py().split("/", depth)[:depth])
+    stop, step = start + 1, 1
+    while stop < len(paths):
+      inside = pc.call_function(
+        "starts_with", [paths.slice(stop, step)], pc.MatchSubstringOptions(f"{folder}/")
+      ).to_numpy()
+      if not inside.all():
+        stop += int(inside.argmin())
+        break
+      stop, step = stop + len(inside), 2 * step
+    yield folder, start, stop
+    start = stop
