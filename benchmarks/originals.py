@@ -43,7 +43,7 @@ def gaussian_noise(image: Pixels, severity: int, noise: np.ndarray) -> Pixels:
   return written(image / 255 + corruptions.GAUSSIAN_NOISE[severity] * noise)
 
 
-def shot_noise(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
+def shot_noise(image: Pixels, severity: int, rng: np.random.RandomState) -> Pixels:
   """NumPy's Poisson numbers."""
   photons = corruptions.SHOT_NOISE[severity]
   return written(rng.poisson(image / 255 * photons) / photons)
@@ -156,7 +156,7 @@ def frosted(image: Pixels, severity: int, photograph: Pixels, top: int, left: in
   return np.uint8(np.clip(of_image * image + of_frost * crop, 0, 255))
 
 
-def plasma(size: int, decay: float, rng: np.random.Generator) -> np.ndarray:
+def plasma(size: int, decay: float, rng: np.random.RandomState) -> np.ndarray:
   """Heights in [0, 1] by diamonds and squares on a torus, whole arrays at a time."""
   heights, step, wibble = np.zeros((size, size)), size, 100.0
 
@@ -178,7 +178,7 @@ def plasma(size: int, decay: float, rng: np.random.Generator) -> np.ndarray:
   return heights / heights.max()
 
 
-def fog(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
+def fog(image: Pixels, severity: int, rng: np.random.RandomState) -> Pixels:
   """A plasma is added, the brightest value kept."""
   thickness, decay = corruptions.FOG[severity]
   size, x = len(image), image / 255

@@ -11,15 +11,17 @@ of their own.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 from jaxtyping import Array, Float, Int
 
-from biasjax.ops import jpeg
+from biasjax.ops import draw, jpeg
 from biasjax.types import Image, RandomKey
 
 Severity = Int[Array, ""]  # 0 to 4
@@ -27,6 +29,7 @@ Corruption = Callable[[RandomKey, Image, Severity], Image]
 
 GAUSSIAN_NOISE = (0.08, 0.12, 0.18, 0.26, 0.38)
 SHOT_NOISE = (60, 25, 12, 5, 3)
+MOST_PHOTONS = 128  # more have a probability below 1e-12
 IMPULSE_NOISE = (0.03, 0.06, 0.09, 0.17, 0.27)
 SPECKLE_NOISE = (0.15, 0.2, 0.35, 0.45, 0.6)
 GAUSSIAN_BLUR = (1, 2, 3, 4, 6)
@@ -69,39 +72,51 @@ def truncated(image: Image) -> Image:
 
 def gaussian_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Adds normal noise."""
-  return truncated(
-    image + of_severity(GAUSSIAN_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32)
-  )
+  return truncated(image + of_severity(GAUSSIAN_NOISE, severity) * draw.normal(key, image.shape))
+
+
+@functools.cache
+def poisson_tables() -> tuple[np.ndarray, np.ndarray]:
+  """(keep float32, other int32) [5, 256, MOST_PHOTONS]: Poisson numbers of each level by aliases.
+
+  Walker 1977: the number i of a uniform choice is kept with a probability of keep[i] and is other[i] else.
+  """
+  count = np.arange(MOST_PHOTONS)
+  rate = np.arange(256)[None, :, None] / 255 * np.array(SHOT_NOISE)[:, None, None]
+  left = scipy.stats.poisson.pmf(count, rate).reshape(-1, MOST_PHOTONS) * MOST_PHOTONS
+  left *= MOST_PHOTONS / left.sum(axis=1, keepdims=True)
+  keep, other = np.ones_like(left), np.tile(count, (len(left), 1))
+  row = np.arange(len(left))
+  for _ in range(MOST_PHOTONS - 1):
+    # The least likely number that is left is filled up by the most likely one.
+    least, most = left.argmin(axis=1), np.where(np.isinf(left), -np.inf, left).argmax(axis=1)
+    keep[row, least], other[row, least] = left[row, least], most
+    left[row, most] -= 1 - left[row, least]
+    left[row, least] = np.inf  # done
+  shape = 5, 256, MOST_PHOTONS
+  return keep.astype(np.float32).reshape(shape), other.astype(np.int32).reshape(shape)
 
 
 def shot_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
-  """Poisson counts of `SHOT_NOISE` photons at white, by inversion of the distribution function."""
-  photons = of_severity(SHOT_NOISE, severity)
-  rate, wanted = image * photons, jax.random.uniform(key, image.shape, jnp.float32)
-  longest = jnp.int32(photons + 7 * jnp.sqrt(photons) + 8)  # further counts have a probability below 1e-9
-
-  def step(k, state):
-    count, probability, below = state
-    count = count + (wanted >= below)
-    probability = probability * rate / (k + 1)
-    return count, probability, below + probability
-
-  none = jnp.exp(-rate)
-  count, _, _ = jax.lax.fori_loop(0, longest, step, (jnp.zeros_like(image), none, none))
-  return truncated(count / photons)
+  """Poisson counts of `SHOT_NOISE` photons at white, of the whole level nearest to each value."""
+  keep, other = (jnp.asarray(table)[severity].reshape(-1) for table in poisson_tables())
+  drawn = draw.bits(key, image.shape)
+  number = (drawn >> 25).astype(jnp.int32)  # the upper seven bits
+  rest = (drawn & ((1 << 25) - 1)).astype(jnp.float32) / (1 << 25)
+  at = jnp.round(image * 255).astype(jnp.int32) * MOST_PHOTONS + number
+  count = jnp.where(rest < keep[at], number, other[at])
+  return truncated(count / of_severity(SHOT_NOISE, severity))
 
 
 def impulse_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Each value becomes 0 or 1 with a probability of `IMPULSE_NOISE` in all."""
-  of_flip, of_salt = jax.random.split(key)
-  flipped = jax.random.uniform(of_flip, image.shape, jnp.float32) <= of_severity(IMPULSE_NOISE, severity)
-  salt = jax.random.uniform(of_salt, image.shape, jnp.float32) > 0.5
-  return truncated(jnp.where(flipped, salt.astype(image.dtype), image))
+  drawn, amount = draw.uniform(key, image.shape), of_severity(IMPULSE_NOISE, severity)
+  return truncated(jnp.where(drawn < amount, (drawn < amount / 2).astype(image.dtype), image))
 
 
 def speckle_noise(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Normal noise that is proportional to the value."""
-  noise = of_severity(SPECKLE_NOISE, severity) * jax.random.normal(key, image.shape, jnp.float32)
+  noise = of_severity(SPECKLE_NOISE, severity) * draw.normal(key, image.shape)
   return truncated(image + image * noise)
 
 
@@ -202,7 +217,7 @@ def glass_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
     return (y > reach) & (y <= size - reach) & (x > reach) & (x <= size - reach)
 
   def once(i, values):
-    drawn = jax.random.uniform(jax.random.fold_in(key, i), (2, size * size), jnp.float32)
+    drawn = draw.uniform(jax.random.fold_in(key, i), (2, size * size))
     move = jnp.floor(drawn * 2 * reach).astype(jnp.int32) - reach
     moves = visited(row, column)
     y, x = jnp.where(moves, row + move[0], row), jnp.where(moves, column + move[1], column)
@@ -235,7 +250,7 @@ def motion_kernel(
 def motion_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A motion blur at an angle of -45 to 45 degrees."""
   radius, sigma = of_severity(MOTION, severity)
-  angle = jax.random.uniform(key, (), jnp.float32, -45, 45)
+  angle = draw.uniform(key, (), -45, 45)
   return truncated(convolved(image, motion_kernel(radius, sigma, angle), "edge") + 0.5 / 255)
 
 
@@ -289,35 +304,42 @@ def snow(key: RandomKey, image: Image, severity: Severity) -> Image:
   mean, sd, _, threshold, radius, sigma, share = of_severity(SNOW, severity)
   of_flakes, of_angle = jax.random.split(key)
   size = image.shape[0]
-  flakes = mean + sd * jax.random.normal(of_flakes, (size, size, 1), jnp.float32)
+  flakes = mean + sd * draw.normal(of_flakes, (size, size, 1))
   table = [zoomed(size, float(of[2])) for of in SNOW]
   flakes = _zoom(flakes, *(jnp.asarray(np.array([row[part] for row in table]))[severity] for part in (0, 1)))
   flakes = truncated(jnp.where(flakes < threshold, 0.0, flakes))
-  angle = jax.random.uniform(of_angle, (), jnp.float32, -135, -45)
+  angle = draw.uniform(of_angle, (), -135, -45)
   flakes = truncated(convolved(flakes, motion_kernel(radius, sigma, angle), "edge") + 0.5 / 255)
   whitened = share * image + (1 - share) * jnp.maximum(image, 1.5 * grey(image) + 0.5)
   return truncated(whitened + flakes + flakes[::-1, ::-1])
 
 
-def plasma(key: RandomKey, size: int, decay: Float[Array, ""]) -> Float[Array, "n n"]:
-  """A map of heights in [0, 1] by the diamond-square algorithm on a torus; `size` is a power of two."""
-  heights = jnp.zeros((size, size), jnp.float32)
-  step, wibble = size, jnp.float32(100)
+def plasma(drawn: Float[Array, "n2"], decay: Float[Array, ""]) -> Float[Array, "n n"]:
+  """A map of heights in [0, 1] by the diamond-square algorithm on a torus.
 
-  def wobbled(number, total):
-    drawn = jax.random.uniform(jax.random.fold_in(key, number), total.shape, jnp.float32, -1, 1)
-    return total / 4 + wibble * wibble * drawn
+  Args:
+    drawn: uniform in [-1, 1], one for each place of a square map whose side is a power of two.
+    decay: how much less heights change with each halving of the distance.
+  """
+  size = math.isqrt(len(drawn))
+  heights = jnp.zeros((size, size), jnp.float32)
+  step, wibble, used = size, jnp.float32(100), 0
+
+  def wobbled(total):
+    nonlocal used
+    used += total.size
+    return total / 4 + wibble * wibble * drawn[used - total.size : used].reshape(total.shape)
 
   while step >= 2:
     half = step // 2
     corners = heights[::step, ::step]
     total = corners + jnp.roll(corners, -1, 0)
-    heights = heights.at[half::step, half::step].set(wobbled(3 * step, total + jnp.roll(total, -1, 1)))
+    heights = heights.at[half::step, half::step].set(wobbled(total + jnp.roll(total, -1, 1)))
     inside, corners = heights[half::step, half::step], heights[::step, ::step]
     above = inside + jnp.roll(inside, 1, 0) + corners + jnp.roll(corners, -1, 1)
-    heights = heights.at[::step, half::step].set(wobbled(3 * step + 1, above))
+    heights = heights.at[::step, half::step].set(wobbled(above))
     left = inside + jnp.roll(inside, 1, 1) + corners + jnp.roll(corners, -1, 0)
-    heights = heights.at[half::step, ::step].set(wobbled(3 * step + 2, left))
+    heights = heights.at[half::step, ::step].set(wobbled(left))
     step, wibble = half, wibble / decay
   heights = heights - heights.min()
   return heights / heights.max()
@@ -327,7 +349,8 @@ def fog(key: RandomKey, image: Image, severity: Severity) -> Image:
   """A plasma of fog, the brightest value kept."""
   thickness, decay = of_severity(FOG, severity)
   size = image.shape[0]
-  heights = plasma(key, max(256, 1 << (size - 1).bit_length()), decay)[:size, :size, None]
+  side = max(256, 1 << (size - 1).bit_length())
+  heights = plasma(draw.uniform(key, (side * side,), -1, 1), decay)[:size, :size, None]
   brightest = image.max()
   return truncated((image + thickness * heights) * brightest / (brightest + thickness))
 
@@ -430,7 +453,7 @@ def elastic_transform(key: RandomKey, image: Image, severity: Severity) -> Image
   centre, square = float(size // 2), float(size // 3)
   # Three corners of a square, (x, y), and where they go.
   before = jnp.asarray([[square, square], [square, -square], [-square, -square]], jnp.float32) + centre
-  after = before + jax.random.uniform(of_map, (3, 2), jnp.float32, -reach, reach)
+  after = before + draw.uniform(of_map, (3, 2), -reach, reach)
   # The map back, from the edges that meet in the second corner.
   to, back = (jnp.stack([p[0] - p[1], p[2] - p[1]], axis=1) for p in (after, before))
   determinant = to[0, 0] * to[1, 1] - to[0, 1] * to[1, 0]
@@ -443,10 +466,7 @@ def elastic_transform(key: RandomKey, image: Image, severity: Severity) -> Image
   at_y = before[1, 1] + matrix[1, 0] * dx + matrix[1, 1] * dy
   warped = sampled(image, at_y, at_x, repeat_edge=False)
   smooth = jnp.asarray(smoothing(size))[severity]
-  moved = [
-    length * (smooth @ jax.random.uniform(k, (size, size), jnp.float32, -1, 1) @ smooth.T)
-    for k in (of_y, of_x)
-  ]
+  moved = [length * (smooth @ draw.uniform(k, (size, size), -1, 1) @ smooth.T) for k in (of_y, of_x)]
   return truncated(sampled(warped, y + moved[0], x + moved[1], repeat_edge=True))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from biasjax.ops import draw
 from biasjax.ops.corruptions import Corruption, Severity, of_severity, sampled_inside, truncated
 from biasjax.types import Image, RandomKey
 
@@ -40,7 +41,7 @@ Strength = Float[Array, ""]
 
 
 def _between(key: RandomKey, low: float | int, high: float | int, shape: tuple[int, ...] = ()) -> Array:
-  return jax.random.uniform(key, shape, jnp.float32, low, high)
+  return draw.uniform(key, shape, low, high)
 
 
 def _pixels(size: int) -> tuple[Array, Array]:
@@ -247,7 +248,7 @@ def _draw_sparkles(key: RandomKey, size: int) -> Drawn:
   return {
     "centres": _between(of_centre, 0, size, (SPARKLES, 2)),  # y, x
     "rays": jax.random.randint(of_count, (SPARKLES,), *RAYS),
-    "lengths": jax.random.normal(of_lengths, (SPARKLES, RAYS[1]), jnp.float32),
+    "lengths": draw.normal(of_lengths, (SPARKLES, RAYS[1])),
   }
 
 
@@ -278,7 +279,7 @@ def _draw_inverse(key: RandomKey, size: int) -> Drawn:
   return {
     "centre": _between(of_centre, 0.25, 0.75, (2,)) * size,  # y, x
     "rays": jax.random.randint(of_count, (), *RAYS),
-    "lengths": jax.random.normal(of_lengths, (RAYS[1],), jnp.float32),
+    "lengths": draw.normal(of_lengths, (RAYS[1],)),
   }
 
 

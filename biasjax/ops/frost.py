@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image as PillowImage
 
 from biasjax.errors import BiasjaxError
+from biasjax.ops import draw
 from biasjax.ops.corruptions import Severity, of_severity, truncated
 from biasjax.types import Image, RandomKey
 
@@ -78,7 +79,7 @@ def frost(key: RandomKey, image: Image, severity: Severity, photographs: Photogr
   which = jax.random.randint(of_photograph, (), 0, len(photographs.sizes))
   size = image.shape[0]
   room = jnp.asarray(photographs.sizes)[which] - size
-  top, left = jnp.floor(jax.random.uniform(of_place, (2,), jnp.float32) * room).astype(jnp.int32)
+  top, left = jnp.floor(draw.uniform(of_place, (2,)) * room).astype(jnp.int32)
   crop = jax.lax.dynamic_slice(jnp.asarray(photographs.levels), (which, top, left, 0), (1, size, size, 3))
   of_image, of_frost = of_severity(FROST, severity)
   return truncated(of_image * image + of_frost * crop[0].astype(jnp.float32) / 255)

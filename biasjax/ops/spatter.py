@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from biasjax.ops import draw
 from biasjax.ops.corruptions import Severity, gaussian_filter, of_severity, truncated
 from biasjax.types import Image, RandomKey
 
@@ -144,8 +145,7 @@ def water(layer: Float[Array, "h w"]) -> Float[Array, "h w"]:
 def spatter(key: RandomKey, image: Image, severity: Severity) -> Image:
   """Water at the lower three severities, mud at the others."""
   size = image.shape[0]
-  drawn = jax.random.normal(key, (size, size), jnp.float32)
-  return splashed(drawn, image, severity)
+  return splashed(draw.normal(key, (size, size)), image, severity)
 
 
 def splashed(drawn: Float[Array, "h w"], image: Image, severity: Severity) -> Image:
