@@ -165,10 +165,24 @@ def _timm(name: str, size: int | None) -> Built:
       module = timm.create_model(name, pretrained=False)
   except Exception as error:
     raise BiasjaxError(f"--timm={name}: {' '.join(str(error).split())[:200]}") from error
-  built = _stated(module, module.pretrained_cfg, size, f"--timm={name}", "timm's pretrained_cfg")
+  stated = module.pretrained_cfg
+  built = _stated(module, stated, size, f"--timm={name}", "timm's pretrained_cfg")
   home = importlib.import_module(type(module).__module__)
-  adapt = getattr(home, "checkpoint_filter_fn", None)
-  return dataclasses.replace(built, adapt=None if adapt is None else lambda state: adapt(state, module))
+  rename = getattr(home, "checkpoint_filter_fn", None)
+
+  def adapt(state: dict[str, Any]) -> dict[str, Any]:
+    state = state if rename is None else rename(state, module)
+    return _without_offset(state, stated.get("classifier"), stated.get("label_offset") or 0)
+
+  return dataclasses.replace(built, adapt=adapt)
+
+
+def _without_offset(state: dict[str, Any], classifiers: str | tuple[str, ...], offset: int) -> dict[str, Any]:
+  """Without the background class that stands before the others in some files, as timm has it."""
+  for name in (classifiers,) if isinstance(classifiers, str) else classifiers or ():
+    ends = (f"{name}.weight", f"{name}.bias")
+    state |= {key: state[key][offset:] for key in ends if offset and key in state}
+  return state
 
 
 def _stated(module: Any, stated: Mapping[str, Any], size: int | None, flag: str, origin: str) -> Built:
@@ -204,7 +218,7 @@ def _torchvision(name: str, size: int | None) -> Built:
   origin = f"torchvision's {weights}"
   crop = size or transforms.crop_size[0]
   preprocessing = {
-    "resize": transforms.resize_size[0],
+    "resize": round(transforms.resize_size[0] * crop / transforms.crop_size[0]),
     "crop": crop,
     "interpolation": transforms.interpolation.value,
     "squash": False,

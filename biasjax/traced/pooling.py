@@ -1,6 +1,8 @@
 """Pooling, with PyTorch's ceil_mode and count_include_pad."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,23 +13,54 @@ from biasjax.traced.resizing import along
 from biasjax.traced.table import CONSTANT_LIMIT, PARTS, Array, Ints, operation, pair, require
 
 
+class Windows(NamedTuple):
+  """What is pooled over, for height and width each.
+
+  Attributes:
+    kernel: places of a window.
+    strides: from one window to the next.
+    dilations: from one place of a window to the next.
+    pads: what PyTorch counts as padding, on either side.
+    around: (before, after) what is laid around all four dimensions: the padding, and behind it what the last
+      window reaches beyond.
+  """
+
+  kernel: Ints
+  strides: Ints
+  dilations: Ints
+  pads: Ints
+  around: list[tuple[int, int]]
+
+  @property
+  def whole(self) -> bool:
+    """Whether no window reaches beyond the padded image."""
+    return self.around[2:] == [(p, p) for p in self.pads]
+
+  def reduce(self, values: Array, initial: int | float, function: Callable) -> Array:
+    """All places of each window, where these lie side by side, by `lax.max` or `lax.add`."""
+    # Concrete, not traced: JAX has gradients of sums and maxima, not of any reduction.
+    start = np.asarray(initial, values.dtype)
+    return lax.reduce_window(
+      values, start, function, (1, 1, *self.kernel), (1, 1, *self.strides), self.around
+    )
+
+
 def _windows(
   self: Array, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
-) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-  """(kernel, strides, dilations, pads, what the last window reaches beyond the padded image)."""
+) -> Windows:
   require(self.ndim == 4, f"features of {self.ndim} dimensions")
   kernel, pads = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
   strides = pair(stride, "stride", 1) if stride else kernel
   dilations = pair(dilation, "dilation", 1)
-  beyond = []
+  around = [(0, 0), (0, 0)]
   for size, k, s, p, d in zip(self.shape[2:], kernel, strides, pads, dilations, strict=True):
     reach = d * (k - 1) + 1
     require(2 * p <= k and size + 2 * p >= reach, f"a window of {k} over {size} padded by {p}")
     windows = -(-(size + 2 * p - reach) // s) + 1 if ceil_mode else 0
     if windows and (windows - 1) * s >= size + p:  # it would begin in the padding
       windows -= 1
-    beyond.append(max(0, (windows - 1) * s + reach - size - 2 * p))
-  return kernel, strides, dilations, pads, beyond
+    around.append((p, p + max(0, (windows - 1) * s + reach - size - 2 * p)))
+  return Windows(kernel, strides, dilations, pads, around)
 
 
 @operation("aten.max_pool2d.default")
@@ -40,29 +73,19 @@ def max_pool2d(
   ceil_mode: bool = False,
 ) -> Array:
   """The greatest in each window; the gradient goes to the first of equals."""
-  kernel, strides, dilations, pads, beyond = _windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-  if (kernel, strides, pads, dilations) == ([3, 3], [2, 2], [1, 1], [1, 1]) and beyond == [0, 0]:
+  windows = _windows(self, kernel_size, stride, padding, dilation, ceil_mode)
+  if windows == ([3, 3], [2, 2], [1, 1], [1, 1], [(0, 0), (0, 0), (1, 1), (1, 1)]):
     return jnp.moveaxis(max_pool(jnp.moveaxis(self, 1, -1)), -1, 1)
-  if dilations != [1, 1]:  # JAX has no gradient of such windows
-    return _max_of_places(self, kernel, strides, dilations, pads, beyond)
-  around = [(0, 0), (0, 0), *((p, p + e) for p, e in zip(pads, beyond, strict=True))]
-  return lax.reduce_window(
-    self,
-    np.asarray(-np.inf, self.dtype),  # concrete: JAX has gradients of maxima, not of any reduction
-    lax.max,
-    (1, 1, *kernel),
-    (1, 1, *strides),
-    around,
-  )
+  if windows.dilations != [1, 1]:  # JAX has no gradient of such windows
+    return _max_of_places(self, windows)
+  return windows.reduce(self, -np.inf, lax.max)
 
 
-def _max_of_places(
-  self: Array, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints, beyond: Ints
-) -> Array:
+def _max_of_places(self: Array, windows: Windows) -> Array:
   """The greatest of all places of a window, each an array of its own; for windows with gaps."""
+  kernel, strides, dilations, _, around = windows
   require(math.prod(kernel) <= PARTS, f"a window of {kernel}")
-  around = [(0, 0, 0), (0, 0, 0), *((p, p + e, 0) for p, e in zip(pads, beyond, strict=True))]
-  padded = lax.pad(self, jnp.asarray(-jnp.inf, self.dtype), around)
+  padded = lax.pad(self, jnp.asarray(-jnp.inf, self.dtype), [(*both, 0) for both in around])
   counts = [
     (size - d * (k - 1) - 1) // s + 1
     for size, k, s, d in zip(padded.shape[2:], kernel, strides, dilations, strict=True)
@@ -90,15 +113,13 @@ def avg_pool2d(
   divisor_override: int | None = None,
 ) -> Array:
   """The mean of each window, over what it holds: with the padding or without, never what lies beyond it."""
-  kernel, strides, _, pads, beyond = _windows(self, kernel_size, stride, padding, [1], ceil_mode)
-  around = [(0, 0), (0, 0), *((p, p + e) for p, e in zip(pads, beyond, strict=True))]
-  total = lax.reduce_window(
-    self, np.zeros((), self.dtype), lax.add, (1, 1, *kernel), (1, 1, *strides), around
-  )
+  windows = _windows(self, kernel_size, stride, padding, [1], ceil_mode)
+  kernel, strides, _, pads, _ = windows
+  total = windows.reduce(self, 0, lax.add)
   if divisor_override is not None:
     require(divisor_override != 0, "divisor_override is 0")
     return total / divisor_override
-  if not any(beyond) and (count_include_pad or not any(pads)):
+  if windows.whole and (count_include_pad or not any(pads)):
     return total / math.prod(kernel)
   counts = []
   for size, out, k, s, p in zip(self.shape[2:], total.shape[2:], kernel, strides, pads, strict=True):

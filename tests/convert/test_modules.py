@@ -59,6 +59,52 @@ def test_a_network_of_timm_with_weights_of_a_file(torchvision, tmp_path, capsys,
   assert run(f"--verify={tmp_path / 'vit'}") == 0
 
 
+def test_a_background_class_before_the_others_is_left_out_as_timm_does(torchvision, tmp_path, monkeypatch):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  module = torch_networks.randomise(timm.create_model(NAME, num_classes=1001))
+  path = tmp_path / "background.pth"
+  torch.save(module.state_dict(), path)
+  create = timm.create_model
+
+  def stating_an_offset(*given, **named):
+    made = create(*given, **named)
+    made.pretrained_cfg["label_offset"] = 1
+    return made
+
+  monkeypatch.setattr(timm, "create_model", stating_an_offset)
+  assert run(f"--timm={NAME}", f"--checkpoint={path}", f"--output={tmp_path / 'vit'}") == 0
+  model = load.load(tmp_path / "vit")
+  # timm's own reading of the same file.
+  theirs = timm.create_model(NAME)
+  stated = theirs.pretrained_cfg
+  timm.models.load_pretrained(theirs, pretrained_cfg=stated | {"file": str(path)}, num_classes=1000)
+  found = np.asarray(model.apply(model.variables, images(model.size)))
+  expected = of_torch(theirs, images(model.size), stated["mean"], stated["std"])
+  assert found.shape == (2, 1000)
+  assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_a_network_of_torchvision_with_weights_of_a_file(torchvision, tmp_path, capsys):
+  name, size, resize = "shufflenet_v2_x0_5.IMAGENET1K_V1", 64, round(256 * 64 / 224)
+  module = torch_networks.randomise(torchvision.models.get_model(name.partition(".")[0], weights=None))
+  torch.save(module.state_dict(), tmp_path / "mine.pth")
+  flags = (f"--torchvision={name}", f"--checkpoint={tmp_path / 'mine.pth'}", f"--output={tmp_path / 'it'}")
+  assert run(*flags, f"--size={size}") == 0
+  assert "(torchvision's " in capsys.readouterr().out
+  model = load.load(tmp_path / "it")
+  stated = model.certificate["preprocessing"]
+  assert (stated["resize"], stated["crop"], stated["interpolation"]) == (resize, size, "bilinear")
+  found = np.asarray(model.apply(model.variables, images(size)))
+  expected = of_torch(module, images(size), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+  assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+  assert model.certificate["source"]["network"] == f"torchvision:{name}"
+
+
+def test_a_network_that_torchvision_has_not_is_one_line(torchvision, tmp_path, capsys):
+  assert run("--torchvision=resnet_of_nobody", f"--output={tmp_path / 'x'}") == 1
+  assert "--torchvision=resnet_of_nobody: " in capsys.readouterr().err
+
+
 def test_weights_of_another_network_are_refused(torchvision, tmp_path, capsys):
   pytest.importorskip("timm", reason="needs timm")
   path = tmp_path / "other.pth"
