@@ -7,7 +7,6 @@ A condition of a probe is drawn with the very noise that the image has in a run,
 Without --image a picture is drawn.
 """
 
-import fnmatch
 import pathlib
 import sys
 
@@ -21,7 +20,7 @@ from biasjax import probes
 from biasjax.data import preprocess, synthetic
 from biasjax.data.classes import class_index
 from biasjax.data.pipeline import noise_id
-from biasjax.engine import programs
+from biasjax.engine import pictures as engine
 from biasjax.errors import BiasjaxError
 from biasjax.ops.pixels import unit_interval
 from biasjax.train import interventions
@@ -58,16 +57,9 @@ def under_conditions(
     BiasjaxError: there is no such probe or condition, or it needs a network.
   """
   asked = probes.get(probe, len(pixels))
-  if asked.attack:
-    raise BiasjaxError(f"{probe} needs a network: python run.py --keep_adversarial=8 draws what it makes")
-  wanted = [c for c in asked.conditions if any(fnmatch.fnmatchcase(c, pattern) for pattern in patterns)]
-  if not wanted:
-    raise BiasjaxError(f"{probe} has no condition {','.join(patterns)}: it has {', '.join(asked.conditions)}")
-  prepared = jax.jit(programs.prepare_step(asked.prepare))(pixels[None])
-  perturb = jax.jit(programs.perturb_step(asked.perturb))
+  wanted = engine.conditions(asked, patterns)
   ids = noise_id(path.name, class_index().get(path.parent.name, 0))[None]
-  keys = {condition: programs.condition_key(0, asked.name, condition) for condition in wanted}
-  return {c: np.asarray(perturb(keys[c], asked.conditions[c], ids, prepared))[0] for c in wanted}
+  return {c: images[0] for c, images in engine.perturbed(asked, wanted, pixels[None], ids).items()}
 
 
 def under_interventions(specs: list[str], pixels: np.ndarray) -> dict[str, np.ndarray]:

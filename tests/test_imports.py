@@ -36,11 +36,11 @@ ALLOWED = {
   "biasjax.engine": ("data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
   "biasjax.library": ("convert", "data", "engine", "models", "numerics", "probes", "results"),
   "biasjax.study": ("results", "statistics"),
-  "biasjax.report": ("results", "study"),
+  "biasjax.report": ("recorded", "results", "statistics", "study"),
   "biasjax.train": ("convert", "data", "models", "numerics", "ops", "partition", "results"),
   "biasjax.cli": (
     *("configuration", "convert", "data", "engine", "models", "partition", "probes", "recorded", "report"),
-    *("results", "terminal", "train"),
+    *("results", "study", "terminal", "train"),
   ),
 }
 LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.messages"}

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 AUTO = "auto"
+MOST_REPORTED = 2  # networks on one page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,21 @@ def measure(asked: Mapping[str, Any]) -> int:
   if len(stopped) == len(opened.models):
     return exits.INCOMPLETE
   status = tables(opened.store, report_to)
+  _report(opened, asked, stopped)
   damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
   return exits.INCOMPLETE if stopped or damaged else status
+
+
+def _report(opened: Asked, asked: Mapping[str, Any], stopped: Mapping[str, str]) -> None:
+  """The page of a run's networks, unless there are many, or it is not wanted."""
+  names = [model.name for model in opened.models if model.name not in stopped]
+  if asked.get("report") is False or len(names) > MOST_REPORTED:
+    return
+  from biasjax.cli import reporting  # only here: matplotlib takes its time
+
+  sources = {source.name: source for _, source in opened.passes}
+  rows = opened.settings.batch_size * len(partition.of_process(opened.settings.partitioner).devices)
+  reporting.after_run(opened.store, names, asked, sources, rows)
 
 
 def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
@@ -193,6 +207,11 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   _refuse_repeated("--dataset", [source.name for source in found])
   planned = probes.plan(names, found)
   models = _models(asked["models"], asked, found)
+  if asked.get("report") and len(models) > MOST_REPORTED:
+    raise BiasjaxError(
+      f"--report is about one or two networks, and {len(models)} are asked for: leave it out, and afterwards "
+      "name those that it is to be about: --report --models=NAME,NAME"
+    )
   settings = _settings(asked, models, planned, found, worker)
   split = _passes(asked, models, found)
   for members, source in split:

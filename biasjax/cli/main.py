@@ -4,7 +4,7 @@ python run.py --models=... --probes=... --dataset=... --workdir=out    measure; 
 python run.py --models=... --probes=... --dataset=... --dry_run        what that would do, how long
 python run.py --list=models                                            what there is; --version
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
-python run.py --summarise --workdir=out                                the tables again
+python run.py --summarise --workdir=out                                the tables again; or --report
 python run.py --trials='dir/*.csv' --workdir=out                       people beside networks
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
@@ -31,7 +31,7 @@ flags.DEFINE_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@D
 flags.DEFINE_list(
   "dataset",
   None,
-  "[NAME=]BENCHMARK[:PATH], tfds:DATASET[@SPLIT] or KIND:PATH (folder, cue_conflict, categories16); a list.",
+  "[NAME=]BENCHMARK[:PATH], or KIND:PATH (folder, tfds ...); a list.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
@@ -71,6 +71,7 @@ flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_string("list", None, f"{', '.join(LISTED)}[:PATTERN].")
 flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
+flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
 flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
@@ -83,7 +84,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 HELP = {
   "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
   "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
-  "Run": ("workdir", "config", "list", "dry_run", "summarise", "offline", "report_to"),
+  "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
   "Machine": (
     *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
     *("tune_cpu", "compilation_cache"),
@@ -102,7 +103,7 @@ _OPENING = ("data_dir", "manual_dir", "limit", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
-_MEASURING = ("workdir", "report_to", *_ASKING, *_MACHINE, *_WORKER)
+_MEASURING = ("workdir", "report", "report_to", *_ASKING, *_MACHINE, *_WORKER)
 USED = {
   "in measuring": _MEASURING,
   "with --list": ("list",),
@@ -112,6 +113,7 @@ USED = {
   "with --trials": ("trials", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
   "with --summarise": ("summarise", "workdir", "report_to"),
+  "with --report": ("report", "workdir", "models", "trials"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
@@ -153,6 +155,8 @@ def command_of(asked: dict) -> str:
     return "in training"
   if asked["table"] or asked["study"]:
     return "with --table"
+  if asked["report"] and not asked["dataset"]:
+    return "with --report"
   for name in ("trials", "prepare", "summarise", "benchmark", "dry_run"):
     if asked[name]:
       return f"with --{name}"
@@ -174,7 +178,7 @@ def refuse(command: str, asked: dict, given: Sequence[str]) -> None:
   for name in given:
     if name not in (*USED[command], *EVERYWHERE):
       others = [where for where, used in USED.items() if name in used and where != f"with --{name}"]
-      only = f", only {' or '.join(others)}" if 0 < len(others) <= 3 else ""
+      only = f", only {' or '.join(others)}" if 0 < len(others) <= 4 else ""
       raise BiasjaxError(f"--{name} is not used {command}{only}: leave it out")
   meeting = [name for name in _WORKER[2:] if asked[name] is not None]
   if asked["shard"] and (asked["distributed"] or meeting):
@@ -217,6 +221,7 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
     "with --table": study_table,
     "with --trials": score_trials,
     "with --prepare": prepare,
+    "with --report": report_networks,
   }
   return commands.get(command, measure)(asked)
 
@@ -282,6 +287,13 @@ def score_trials(asked: dict) -> int:
 
   print(scoring.score_trials(asked["trials"], asked["workdir"]))
   return 0
+
+
+def report_networks(asked: dict) -> int:
+  """Writes the page of one or two networks that have been measured."""
+  from biasjax.cli import reporting
+
+  return reporting.from_workdir(asked)
 
 
 def prepare(asked: dict) -> int:

@@ -72,6 +72,15 @@ def category_index() -> dict[str, int]:
   return {category: i for i, category in enumerate(categories())}
 
 
+def class_names(labels: str) -> tuple[str, ...]:
+  """What labels are called, by their kind: WordNet ids or categories; none of a network's own classes."""
+  if labels in ("synthetic", "synthetic_conflict"):
+    return synthetic.CATEGORIES
+  if labels in ("categories16", "cue_conflict", "model_vs_human"):
+    return categories()
+  return () if labels in ("classes", "class_conflict") else wordnet_ids()
+
+
 def conflict_categories(labels: str) -> tuple[str, ...]:
   """The categories whose cues are in conflict, by the kind of labels: drawn ones, or Geirhos et al.'s."""
   return synthetic.CATEGORIES if labels == "synthetic_conflict" else categories()

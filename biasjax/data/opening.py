@@ -45,15 +45,26 @@ def default_data_dir(data_dir: str | None) -> str:
   return os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
+ASKED = ("data_dir", "manual_dir", "limit", "allow_incomplete")
+
+
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
-  """`open_dataset` with what the flags data_dir, manual_dir, limit and allow_incomplete say."""
-  return open_dataset(
-    spec,
-    asked["data_dir"],
-    asked["manual_dir"],
-    limit=asked["limit"],
-    allow_incomplete=asked["allow_incomplete"],
-  )
+  """`open_dataset` with what the flags `ASKED` say, which `open_again` needs."""
+  flags = {name: asked[name] for name in ASKED}
+  return dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
+
+
+def open_again(known: Mapping[str, Any]) -> Source | None:
+  """A dataset as run.json knows it; None where it is not there any more, or is another one.
+
+  Args:
+    known: its entry: what `open_asked` was told, and the fingerprint.
+  """
+  try:
+    source = open_asked(known["asked"]["spec"], known["asked"])
+  except (BiasjaxError, OSError, KeyError):
+    return None
+  return source if source.fingerprint == known["fingerprint"] else None
 
 
 def open_dataset(

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from biasjax.data import archives, layouts, prepared, shards, synthetic
@@ -61,6 +61,7 @@ class Source:
     incomplete: whether it is not all of what it is called after, as --allow_incomplete permits: tables mark
       its numbers.
     places: what is known of each example without reading it; () where nothing is.
+    asked: how it was asked for, to open it again (`opening.open_again`); {} where that is not known.
   """
 
   name: str
@@ -78,6 +79,7 @@ class Source:
   notes: tuple[str, ...] = ()
   incomplete: bool = False
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
+  asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
   def example(self, index: int) -> Example:
     """What `read` gives, its labels checked.

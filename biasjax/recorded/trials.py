@@ -175,6 +175,31 @@ def summarise(files: Mapping[str, pd.DataFrame], people: Sequence[pd.DataFrame])
   return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def by_category(people: Sequence[pd.DataFrame]) -> pd.DataFrame:
+  """Shape bias of people together for each category of shape.
+
+  Args:
+    people: each person's decisions.
+
+  Returns:
+    Columns `category, shape_bias, low, high, n`; the interval is over people, who differ more among each
+    other than their decisions do, and of one person over decisions. n is how many decisions it rests on.
+  """
+  rows = []
+  for category in sorted(set().union(*(table["shape"] for table in people))):
+    counted = [count(table[table["shape"] == category]) for table in people]
+    shape, texture = (
+      np.array([float(getattr(p, name)) for p in counted]) for name in ("n_shape", "n_texture")
+    )
+    total = int((shape + texture).sum())
+    edges = ratio_of_totals(shape, shape + texture)
+    if len(people) == 1 and total:
+      edges = edges[0], *wilson(int(shape.sum()), total)
+    if total:
+      rows.append((category, *edges, total))
+  return pd.DataFrame(rows, columns=["category", "shape_bias", "low", "high", "n"])
+
+
 def consistency(observers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   """Error consistency of each two observers over the stimuli that both have seen; right is the shape.
 

@@ -8,12 +8,10 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import markupsafe
-import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.report.cells import Cell, Grid, number_cell, text_cell
+from biasjax.report.cells import Cell, Grid, number_cell, strip, text_cell
 from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
 from biasjax.study.stored import Observations
@@ -110,26 +108,12 @@ def _standing(study: Study, model: str) -> Grid:
     if math.isfinite(value):
       place = int((values > value).sum()) + 1
       row += [Cell(f"{place} of {len(values)}", sort=place, kind="n")]
-      row += [Cell("", strip=_strip(values.to_numpy(), value))]
+      row += [Cell("", strip=strip(values.to_numpy(), {"": value}))]
     else:
       row += [text_cell("missing"), text_cell("")]
     rows.append([*row, number_cell(float(table.loc[kin, name].median()), 3)])
   columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]
   return Grid("Biases and axes", columns, rows)
-
-
-def _strip(values: np.ndarray, value: float) -> markupsafe.Markup:
-  """A box plot of all models with this one marked."""
-  low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-  width = high - low or 1.0
-  x = [200 * float(v - low) / width + 4 for v in (first, middle, third, value)]
-  box = f'<rect x="{x[0]:.1f}" y="4" width="{x[2] - x[0]:.1f}" height="8" fill="var(--grid)"/>'
-  lines = '<line x1="4" x2="204" y1="8" y2="8" stroke="var(--grid)"/>'
-  median = f'<line x1="{x[1]:.1f}" x2="{x[1]:.1f}" y1="3" y2="13" stroke="var(--quiet)"/>'
-  mark = f'<circle cx="{x[3]:.1f}" cy="8" r="3.6" fill="var(--link)"/>'
-  label = f"{value:.3g} between {low:.3g} and {high:.3g}"
-  start = f'<svg class="strip" viewBox="0 0 208 16" role="img" aria-label="{label}">'
-  return markupsafe.Markup(f"{start}{lines}{box}{median}{mark}</svg>")
 
 
 def _results(study: Study, model: str) -> Grid:

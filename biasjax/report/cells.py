@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import markupsafe
 import numpy as np
@@ -20,6 +21,7 @@ class Cell:
     href: where it leads.
     strong: the class of an outcome.
     strip: a drawing instead of text.
+    metric: of a number of metrics.csv, which one: model, dataset, probe and metric.
   """
 
   text: str
@@ -28,6 +30,7 @@ class Cell:
   href: str = ""
   strong: str = ""
   strip: markupsafe.Markup | None = None
+  metric: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,3 +59,28 @@ def number_cell(value: float | int | np.number, digits: int = 2) -> Cell:
 def verdict_cell(outcome: str) -> Cell:
   """An outcome of a check."""
   return Cell(outcome, strong=outcome.replace(" ", "-"))
+
+
+MARKS = ("var(--link)", "var(--bad)")
+
+
+def strip(values: np.ndarray, marked: Mapping[str, float]) -> markupsafe.Markup:
+  """A box plot of `values` [n], all finite, with some numbers marked, each by the name of whose it is."""
+  everything = [*values, *marked.values()]
+  low, high = min(everything), max(everything)
+  width = high - low or 1.0
+  first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
+
+  def at(value: float) -> str:
+    return f"{200 * float(value - low) / width + 4:.1f}"
+
+  box = f'<rect x="{at(first)}" y="4" width="{200 * float(third - first) / width:.1f}" height="8" '
+  drawn = ['<line x1="4" x2="204" y1="8" y2="8" stroke="var(--grid)"/>', f'{box}fill="var(--grid)"/>']
+  drawn.append(f'<line x1="{at(middle)}" x2="{at(middle)}" y1="3" y2="13" stroke="var(--quiet)"/>')
+  said = []
+  for (name, value), colour in zip(marked.items(), MARKS, strict=False):
+    drawn.append(f'<circle cx="{at(value)}" cy="8" r="3.6" fill="{colour}"/>')
+    said.append(f"{name} {value:.3g}".strip())
+  label = markupsafe.escape(f"{', '.join(said)} between {low:.3g} and {high:.3g}")
+  start = f'<svg class="strip" viewBox="0 0 208 16" role="img" aria-label="{label}">'
+  return markupsafe.Markup(f"{start}{''.join(drawn)}</svg>")

@@ -137,10 +137,10 @@ def channels(study: Study) -> Drawing | None:
   bands, lowest = _octaves(study)
   x = np.linspace(0, bands - 1, 97)
   order = fits.index
-  values = [_channel(x, fits.loc[m], lowest) for m in order]
+  values = [channel(x, fits.loc[m], lowest) for m in order]
   people = study.pixels in (None, PUBLISHED_PIXELS)  # cycles an image mean something else at another size
   if people:
-    values.append(_channel(x, pd.Series(HUMAN_CHANNEL), lowest))
+    values.append(channel(x, pd.Series(HUMAN_CHANNEL), lowest))
   height = min(1.4 + 0.14 * len(values), 9.5)
   figure = Figure(figsize=(7.2, height))
   panel = figure.subplots()
@@ -196,7 +196,7 @@ def _octaves(study: Study) -> tuple[int, float]:
 NOISE = r"top1_acc/criticalband/f=(\d+)[,/ ]*sd=([\d.]+)"
 
 
-def _channel(x: np.ndarray, fit: pd.Series, lowest: float) -> np.ndarray:
+def channel(x: np.ndarray, fit: pd.Series, lowest: float) -> np.ndarray:
   """The Gaussian over octaves that a bandwidth, centre and peak sensitivity stand for."""
   height, centre = FULL + math.log2(max(fit["pns"], 1e-6)), math.log2(max(fit["cf"], 1e-6) / lowest)
   sigma = abs(fit["bw"]) / (2 * math.sqrt(math.log(4)))

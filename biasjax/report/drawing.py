@@ -1,6 +1,7 @@
 """How figures look, and how they are kept: PNG and SVG to print, SVG for the page, CSV behind them."""
 
 import dataclasses
+import io
 import pathlib
 import re
 import xml.etree.ElementTree as ET
@@ -104,6 +105,15 @@ def keep(drawing: Drawing, folder: pathlib.Path) -> str:
     FigureCanvasSVG(figure).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})
   text = pathlib.Path(f"{path}.svg").read_text(encoding="utf-8")
   return for_page(text, drawing)
+
+
+def inline(drawing: Drawing) -> str:
+  """The SVG for a page that has no files beside it."""
+  text = io.StringIO()
+  drawing.figure.set_dpi(72)
+  with mpl.rc_context({**STYLE, "svg.hashsalt": drawing.name}):
+    FigureCanvasSVG(drawing.figure).print_svg(text, metadata={"Date": None, "Title": drawing.title})
+  return for_page(text.getvalue(), drawing)
 
 
 def for_page(text: str, drawing: Drawing) -> str:

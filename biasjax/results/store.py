@@ -260,6 +260,7 @@ class Store:
       "location": source.location,
       "notes": list(source.notes),
       "incomplete": source.incomplete,
+      "asked": dict(source.asked),
     }
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
@@ -436,14 +437,14 @@ class Store:
         break
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
-  def load(self, unit: Unit) -> Loaded:
-    """All observations of `unit`, and what their files say of them.
+  def load(self, unit: Unit, only: Sequence[Chunk] | None = None) -> Loaded:
+    """All observations of `unit`, or those of some chunks, and what their files say of them.
 
     Raises:
       BiasjaxError: chunks are missing or damaged, or do not hold each example once for each condition; what
         is damaged is set aside, so that the next run computes it again.
     """
-    read = self._of_files(unit, files.decode)
+    read = self._of_files(unit, files.decode, only)
     tables = [table for (table, _), _ in read]
     # One without a row does not show which types its columns have.
     table = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
@@ -457,7 +458,9 @@ class Store:
     """
     return _joined(self._of_files(unit, lambda content, chunk: None))
 
-  def _of_files(self, unit: Unit, use: Callable[[bytes, Chunk], Any]) -> list[tuple[Any, bytes]]:
+  def _of_files(
+    self, unit: Unit, use: Callable[[bytes, Chunk], Any], only: Sequence[Chunk] | None = None
+  ) -> list[tuple[Any, bytes]]:
     """What `use` makes of each file, and a digest of its bytes; several are read at once."""
 
     def read(chunk: Chunk) -> tuple[Any, bytes]:
@@ -471,7 +474,7 @@ class Store:
         raise BiasjaxError(f"{path} is damaged ({reason}): {_set_aside(path)}") from error
 
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-      return list(pool.map(read, self.chunks(unit.dataset)))
+      return list(pool.map(read, self.chunks(unit.dataset) if only is None else only))
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.

@@ -193,12 +193,16 @@ def wide(metrics: pd.DataFrame) -> pd.DataFrame:
   Metrics whose names do not hold the dataset (the biases) come from one dataset; where several have been
   probed, the others' columns end in "@dataset".
   """
-  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
-  own = metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
-  column = np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
-  table = metrics.assign(column=column)
+  table = metrics.assign(column=columns(metrics))
   order = list(dict.fromkeys(table["column"]))
   return table.pivot(index="model", columns="column", values="value")[order].reset_index()
+
+
+def columns(metrics: pd.DataFrame) -> np.ndarray:
+  """What each row of `metrics` is called as a column of `wide`; str [rows]."""
+  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
+  own = metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
+  return np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
 
 
 def _preferred(datasets: set[str]) -> str:
@@ -214,7 +218,7 @@ def write_tables(store: Store, summary: Summary) -> None:
   ]
   tables = {
     "results.csv": wide(summary.metrics),
-    "metrics.csv": summary.metrics.drop(columns="detail"),
+    "metrics.csv": summary.metrics,
     "excluded.csv": pd.DataFrame(left_out, columns=["dataset", "example_id", "reason"]),
   }
   for name, table in tables.items():

@@ -78,14 +78,21 @@ def beside(table: str) -> Observations | None:
     BiasjaxError: it is there and cannot be read.
   """
   folder = pathlib.Path(table).parent
-  if not (folder / "run.json").is_file():
-    return None
-  store = Store(folder)
+  return of(Store(folder)) if (folder / "run.json").is_file() else None
+
+
+def of(store: Store) -> Observations:
+  """Those of a working directory.
+
+  Raises:
+    BiasjaxError: its run.json does not hold what it should.
+  """
   try:
     units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
     {name: store.manifest["datasets"][name]["length"] for _, name, _ in units}
   except (KeyError, TypeError) as error:
-    raise BiasjaxError(f"{folder / 'run.json'} cannot be read ({error}): mend it, or move it away") from error
+    path = store.workdir / "run.json"
+    raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or move it away") from error
   return Observations(store, units)
 
 

@@ -13,6 +13,7 @@ class Images:
   """As much of a source as the store asks for."""
 
   incomplete = False
+  asked: dict = {}  # noqa: RUF012
 
   name, length, fingerprint, location, notes = "drawn", 5, "f", "here", ()
 

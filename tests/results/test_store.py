@@ -19,6 +19,7 @@ class Images:
   """As much of a source as the store asks for."""
 
   incomplete = False
+  asked: dict = {}  # noqa: RUF012
 
   name, fingerprint, location, notes = "made", "f", "here", ()
 

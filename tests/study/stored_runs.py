@@ -11,6 +11,7 @@ class Images:
   """As much of a source as the store asks for."""
 
   incomplete = False
+  asked: dict = {}  # noqa: RUF012
 
   def __init__(self, name, length):
     self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"

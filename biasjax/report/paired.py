@@ -1,0 +1,146 @@
+"""Two networks on the same examples: the difference of each number, with an interval that is paired.
+
+Only numbers that the stored decisions give back are compared, so that a difference is that of the two numbers
+which stand beside it.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.special
+
+from biasjax.errors import BiasjaxError
+from biasjax.recorded import trials
+from biasjax.report.scores import Scores, module
+from biasjax.statistics import CONFIDENCE, difference_of_ratios
+from biasjax.study.sampling import ACCURACIES
+from biasjax.study.stored import Observations
+
+COLUMNS = ["model", "other", "dataset", "probe", "metric", "difference", "low", "high", "n", "smallest"]
+POWER = 0.8  # of the smallest difference that could have been seen
+BANDS = {"LPP": "low", "HPP": "high"}
+BIAS_CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
+
+# Numerator and denominator of a ratio of sums over examples, and which image each example is made of, if any.
+Parts = tuple[pd.DataFrame, tuple[str, ...]]
+
+
+def differences(scores: Scores, observed: Observations) -> pd.DataFrame:
+  """The first network less the second, for each number of the scorecard that decisions make.
+
+  Args:
+    scores: of two networks.
+    observed: what they said.
+
+  Returns:
+    Columns `COLUMNS`, in the units of metrics.csv. The interval is paired, by
+    `statistics.difference_of_ratios`, `n` the examples that both have. `smallest` is the smallest true
+    difference for which such an interval would leave out 0 in 80 of 100 cases, by the normal approximation.
+  """
+  first, second = scores.models
+  main = scores.main.set_index(["model", "dataset", "probe", "metric"])
+  rows, read = [], {}
+  for dataset, probe, metric in dict.fromkeys(main.index.droplevel("model")):
+    values = [main["value"].get((m, dataset, probe, metric), math.nan) for m in (first, second)]
+    if not all(map(math.isfinite, values)):
+      continue
+    found = []
+    for model, value in zip((first, second), values, strict=True):
+      try:
+        parts = _parts(observed, read, model, dataset, probe, metric)
+      except BiasjaxError:  # what is damaged is said where the tables are made
+        parts = None
+      if parts is None or not _gives(parts[0], metric, value):
+        break
+      found.append(parts)
+    if len(found) == 2:
+      compared = _compared(found[0], found[1], metric)
+      if compared:
+        rows.append((first, second, dataset, probe, metric, *compared))
+  return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _scale(metric: str) -> float:
+  return 100.0 if metric.startswith(ACCURACIES) else 1.0
+
+
+def _gives(parts: pd.DataFrame, metric: str, value: float) -> bool:
+  """Whether the decisions are those that the number was made of."""
+  total = float(parts["of"].sum())
+  return total > 0 and bool(
+    np.isclose(_scale(metric) * parts["got"].sum() / total, value, rtol=1e-6, atol=1e-9)
+  )
+
+
+def _parts(
+  observed: Observations, read: dict, model: str, dataset: str, probe: str, metric: str
+) -> Parts | None:
+  """float [examples], columns got and of; None where the number is no ratio of sums over examples."""
+  if metric.startswith("top1_acc/"):
+    right = observed.accuracy(model, dataset, probe, metric)
+    return None if right is None else (pd.DataFrame({"got": right, "of": 1.0}), ())
+
+  def table(name: str) -> pd.DataFrame | None:
+    if (model, dataset, name) not in read:
+      read[model, dataset, name] = observed.read(model, dataset, name)
+    return read[model, dataset, name]
+
+  if module(probe) == "spectral" and (match := re.fullmatch(r"(LPP|HPP)(:[^/]*)?", metric)):
+    asked, clean = table(probe), table("accuracy")
+    if asked is None or clean is None:
+      return None
+    wanted = [f"{BANDS[match[1]]}/{cutoff}" for cutoff in BIAS_CUTOFFS]
+    mine = asked[asked["condition"].isin(wanted)]
+    got = (mine["rank"] == 0).groupby(mine["example_id"]).mean()
+    of = (clean["rank"] == 0).groupby(clean["example_id"]).mean()
+    return pd.DataFrame({"got": got, "of": of.astype(float)}).dropna(), ()
+  if module(probe) == "shape" and metric == f"shape-bias{probe.removeprefix('shape')}":
+    return _cues(observed, table(probe), model, dataset, probe)
+  return None
+
+
+def _cues(
+  observed: Observations, decided: pd.DataFrame | None, model: str, dataset: str, probe: str
+) -> Parts | None:
+  if decided is None:
+    return None
+  kind = observed.units[model, dataset, probe].key.get("labels", "cue_conflict")
+  decided.attrs["labels"] = kind
+  if kind not in ("cue_conflict", "synthetic_conflict"):
+    return None
+  decisions = trials.from_observations(decided).assign(example_id=decided["example_id"].to_numpy())
+  if ":" in probe:
+    competing = probe.partition("categories=")[2].split("+")
+    decisions = decisions[decisions["shape"].isin(competing) & decisions["texture"].isin(competing)]
+  conflict = decisions[decisions["shape"] != decisions["texture"]]
+  shape, texture = ((conflict["response"] == conflict[cue]).to_numpy(float) for cue in ("shape", "texture"))
+  parts = pd.DataFrame({"got": shape, "of": shape + texture}, index=conflict["example_id"])
+  names = conflict["image"].astype(str).str.extract(trials.IMAGES)
+  if kind != "cue_conflict" or names.isna().any(axis=None):
+    return parts, ()
+  parts["shape"], parts["texture"] = names[0].to_numpy(), names[1].to_numpy()
+  return parts, ("shape", "texture")
+
+
+def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, float, int, float] | None:
+  """(difference, low, high, n, smallest)."""
+  (one, clusters), (other, _) = first, second
+  both = one.index.intersection(other.index)
+  if not len(both) or not one.index.is_unique or not other.index.is_unique:
+    return None
+  if len(both) < max(len(one), len(other)):
+    return None  # the difference would not be that of the two numbers
+  one, other = one.loc[both], other.loc[both]
+  pair = tuple((of["got"].to_numpy(float), of["of"].to_numpy(float)) for of in (one, other))
+  ways: Sequence[np.ndarray] = [one[name].to_numpy(str) for name in clusters]
+  scale = _scale(metric)
+  value, low, high = (scale * edge for edge in difference_of_ratios(pair[0], pair[1], ways))
+  if not math.isfinite(low):
+    return None
+  # In standard errors: those of the interval, and what it takes for the power.
+  z = float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
+  smallest = (1 + float(scipy.special.ndtri(POWER)) / z) * (high - low) / 2
+  return value, low, high, len(both), smallest
