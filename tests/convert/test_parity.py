@@ -1,10 +1,13 @@
 """A converted network is still the same network: its logits are PyTorch's."""
 
+import jax
 import numpy as np
 import pytest
 
 import biasjax
 from biasjax.cli import converting as command
+from biasjax.convert import tracing
+from biasjax.traced import interpreter
 from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
 
 TOLERANCE = 1e-4
@@ -84,3 +87,24 @@ def photographs(reference, count):
   files = sorted((reference / "data/imagenet_sample").glob("*/*"))[:: 200 // count][:count]
   assert len(files) == count
   return np.stack([preprocess.preprocess(file.read_bytes()) for file in files]).astype(np.float32) / 255
+
+
+def test_a_traced_resnet50_is_the_native_one(resnet50, tmp_path):
+  native = converted(tmp_path, resnet50.state_dict(), "safetensors")
+  traced = tracing.trace(resnet50, 64)
+  variables = tracing.variables(traced, **native.variables["normalization"])
+  weights = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+
+  def looked_at(apply, variables):
+    def total(images):
+      found = apply(variables, images)
+      return (found @ weights).sum(), found
+
+    gradient, found = jax.jit(jax.grad(total, has_aux=True))(RANDOM_IMAGES)
+    return np.asarray(found), np.asarray(gradient)
+
+  expected, expected_gradient = looked_at(native.apply, native.variables)
+  found, gradient = looked_at(interpreter.apply_function(traced.program), variables)
+  assert relative_difference(found, expected) < 1e-5
+  assert np.linalg.norm(gradient - expected_gradient) < 1e-3 * np.linalg.norm(expected_gradient)
+  assert relative_difference(expected[:1], expected[1:]) > 1e-3  # the two images differ
