@@ -147,6 +147,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     except BiasjaxError as error:
       absent.append(spec)
       print(f"missing  {spec}: {error}")
+  _refuse_repeated("--dataset", [source.name for source in found])
   named = networks.sort(asked["models"])
   present, to_fetch = convert.not_fetched(named.checkpoints)
   models = _models([*present, *named.others], asked, found)
@@ -159,7 +160,8 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     print(f"missing  model {name}: will be fetched and converted")
   if not found:
     return exits.INCOMPLETE
-  planned = probes.plan(probes.asked_of(_probe_names(asked), found), found)
+  names = _probe_names(asked)
+  planned = probes.plan(probes.asked_of(names, found) if absent else names, found)
   settings = _settings(asked, models, planned, found, worker)
   store = _store(asked)
   rows = [

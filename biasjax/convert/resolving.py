@@ -50,8 +50,8 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
       found = [_of_folder(path, reading)]
     elif path.is_file():
       found = [of_file(pathlib.Path(path), reading=reading)]
-    elif "://" in spec or (spec not in names and path.parent.is_dir() and "/" in spec):
-      raise BiasjaxError(f"{spec}: there is no such checkpoint: make it with python -m convert")
+    elif spec not in names and "/" in spec:
+      raise BiasjaxError(_nothing_at(spec))
     else:
       matching = zoo.matching(spec, names)
       found = [_of_name(name, offline) for name in matching]
@@ -68,10 +68,18 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
   present, absent = [], []
   for spec in _files(specs):
     path, _ = _split(spec)
-    names = [spec] if path.exists() or "/" in spec else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
+    if "/" in spec and not path.exists():
+      raise BiasjaxError(_nothing_at(spec))
+    names = [spec] if path.exists() else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
     for name in names:
       (absent if name in zoo.ZOO and not is_current(zoo.ZOO[name]) else present).append(name)
   return present, absent
+
+
+def _nothing_at(spec: str) -> str:
+  if glob.has_magic(spec):
+    return f"{spec}: no checkpoint matches this pattern: check the path"
+  return f"{spec}: there is no such checkpoint: check the path, or make it with python -m convert"
 
 
 def _files(specs: Sequence[str]) -> list[str]:

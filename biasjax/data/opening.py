@@ -94,10 +94,15 @@ def open_dataset(
     return source if limit is None else _limited(source, limit)
   match = SPEC.fullmatch(spec)
   if not match:
+    bare = spec.partition("=")[2] or spec
+    if archives.exists(pathlib.Path(bare).expanduser()):
+      raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
     raise BiasjaxError(
       f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, or "
       "folder:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; optionally NAME=..."
     )
+  if match["row"] in (*sources.WAYS_IN, "tfds"):
+    raise BiasjaxError(f"--dataset={spec}: {match['row']} needs to know where: {match['row']}:PATH")
   row = datasets.get(match["row"], others=(*sources.WAYS_IN, "tfds"))
   if match["path"]:
     at = Found("files", match["path"])

@@ -157,6 +157,11 @@ def _class_folders(root: pathlib.Path, files: Sequence[File]) -> None:
   """Refuses subfolders that are no classes, and a folder without images."""
   folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
   unknown = [name for name in folders if name not in class_index()]
+  if set(unknown) <= set(category_index()) and unknown:
+    raise BiasjaxError(
+      f"{root}: its subfolders are the 16 categories, e.g. {unknown[0]!r}: name it cue_conflict:{root} "
+      f"(stimuli with two cues) or categories16:{root}"
+    )
   if unknown:
     raise BiasjaxError(
       f"{root}: {len(unknown)} subfolder(s) are not among ImageNet's 1,000 WordNet ids, e.g. {unknown[0]!r}: "

@@ -259,6 +259,12 @@ def _package(module: str | None) -> str:
 
 
 def _is_array(value: Any) -> bool:
-  return isinstance(value, np.ndarray | np.generic) or (
-    isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-  )
+  if isinstance(value, np.ndarray | np.generic):
+    return True
+  # Some versions of JAX keep a constant of NumPy in a type of their own, which is no jax.Array.
+  of_jax = isinstance(value, jax.Array) or (_package(type(value).__module__) == "jax" and _has_values(value))
+  return of_jax and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _has_values(value: Any) -> bool:
+  return hasattr(value, "dtype") and hasattr(value, "__array__")

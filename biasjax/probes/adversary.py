@@ -344,6 +344,10 @@ def budgets(probe: str, eps: str, norm: str) -> dict[str, float]:
     values = [float(value) for value in eps.split("+")]
   except ValueError:
     values = []
+  if norm == "linf" and "/255" in eps:
+    raise BiasjaxError(
+      f"probe {probe}: eps={eps}: budgets are in 1/255 already: eps={eps.replace('/255', '')}"
+    )
   if not values or values != sorted(set(values)) or not 0 <= values[0] <= values[-1] < float("inf"):
     raise BiasjaxError(f"probe {probe}: eps={eps}: expected ascending numbers joined by +, like 0.5+1+4")
   return {f"eps={value:g}": value / 255 if norm == "linf" else value for value in values}

@@ -163,6 +163,10 @@ def _step(step: str, norm: str, iterations: int) -> tuple[float, bool]:
   """The length of a step, and whether it is a multiple of eps."""
   if not step:
     return (STEP / 255, False) if norm == "linf" else (2.5 / iterations, True)
+  if norm == "linf" and step.endswith("/255"):
+    raise BiasjaxError(
+      f"probe pgd: step={step}: steps are in 1/255 already: step={step.removesuffix('/255')}"
+    )
   try:
     length = float(step.removesuffix("eps"))
   except ValueError:

@@ -152,10 +152,16 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
   except OSError as error:
     raise BiasjaxError(f"{flag}: cannot read {path}: {error.strerror}") from error
   except (ValueError, csv.Error) as error:  # pandas' parser errors and undecodable text
-    reason = " ".join(str(error).split())
+    empty = not pathlib.Path(path).read_bytes().strip()
+    reason = "it is empty" if empty else " ".join(str(error).split())
     raise BiasjaxError(f"{flag}: {path} is no table of comma-separated values: {reason}") from error
   if "model" not in header:
     raise BiasjaxError(f"{flag}: {path} has no column named model; it begins {', '.join(header[:4])}")
+  if {"metric", "value"} <= set(header):
+    raise BiasjaxError(
+      f"{flag}: {path} has a row for each number, as metrics.csv: name the results.csv beside it, with a row "
+      "for each model"
+    )
   repeated = sorted({name for name in header if header.count(name) > 1})
   if repeated:
     raise BiasjaxError(f"{flag}: {path} has two columns named {repeated[0]}: keep one of them")

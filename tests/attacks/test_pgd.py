@@ -147,6 +147,8 @@ def test_restarts_and_the_best_iterate_break_no_fewer_images():
     ("pgd:start=image:restarts=2", "would all be the same attack"),
     ("autoattack:attacks=apgd", "autoattack: attacks=apgd: expected one of apgd-ce"),
     ("autoattack:queries=many", "autoattack: queries=many: expected a whole number"),
+    ("pgd:eps=8/255", "eps=8/255: budgets are in 1/255 already: eps=8$"),
+    ("pgd:step=2/255", "step=2/255: steps are in 1/255 already: step=2$"),
     ("fgsm:eps=nan", "fgsm: eps=nan: expected ascending numbers"),
   ],
 )

@@ -289,6 +289,13 @@ def test_specs_stand_for_names_patterns_folders_and_files(published, tmp_path):
   assert convert.resolve([str(tmp_path / "x")]) == [converted]
   with pytest.raises(BiasjaxError, match="no model is called 'tinny': did you mean tiny"):
     convert.resolve(["tinny"])
+  for path in ("checkpoints/none", "/nowhere/none.pth"):
+    with pytest.raises(BiasjaxError, match=f"{path}: there is no such checkpoint: check the path"):
+      convert.resolve([path])
+    with pytest.raises(BiasjaxError, match="there is no such checkpoint"):
+      convert.not_fetched([path])
+  with pytest.raises(BiasjaxError, match="no checkpoint matches this pattern"):
+    convert.resolve(["/nowhere/*.pth"])
   with pytest.raises(BiasjaxError, match="there is no such checkpoint"):
     convert.resolve([str(tmp_path / "absent.pth")])
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from biasjax.data import classes, sources
+from biasjax.data import classes, opening, sources
 from biasjax.errors import BiasjaxError
 from made_images import class_folder, encoded, pixels
 
@@ -325,6 +325,17 @@ def test_a_tfds_dataset_that_is_not_prepared_is_refused(tmp_path):
     BiasjaxError, match=r"is not prepared in .*run.py --prepare=imagenet_v2, or .*pip install tensorflow"
   ):
     sources.tfds("imagenet_v2", data_dir=str(tmp_path))
+
+
+def test_a_dataset_that_lacks_its_kind_or_its_path_is_told_what_to_write(tmp_path):
+  with pytest.raises(BiasjaxError, match=f"did you mean folder:{tmp_path}"):
+    opening.open_dataset(str(tmp_path))
+  with pytest.raises(BiasjaxError, match="cue_conflict needs to know where: cue_conflict:PATH"):
+    opening.open_dataset("cue_conflict")
+  (tmp_path / "airplane").mkdir()
+  (tmp_path / "airplane/airplane1-bear2.png").write_bytes(encoded(pixels(8, 8), "PNG"))
+  with pytest.raises(BiasjaxError, match=f"its subfolders are the 16 categories.*cue_conflict:{tmp_path}"):
+    opening.open_dataset(f"folder:{tmp_path}")
 
 
 @pytest.mark.parametrize("spec", ["", "folder", "folder:", "zip:x", "a=b=folder:x", "/data/imagenet"])

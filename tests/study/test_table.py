@@ -75,7 +75,12 @@ def test_rows_that_differ_for_one_model_are_both_left_out(tmp_path):
     ("model,a,a\nx,1,2\n", "has two columns named a"),
     ("model,a\n,1\n", "line 2 of .* names no model"),
     ("model,a\n", "it has only a header"),
-    ("", "is no table of comma-separated values"),
+    ("", "is no table of comma-separated values: it is empty"),
+    ("\n", "is no table of comma-separated values: it is empty"),
+    (
+      "model,dataset,probe,metric,value\na,x,accuracy,top1,1\n",
+      "as metrics.csv: name the results.csv beside it",
+    ),
     ("model,a\nx,1\ny,2,3\nz,4,5,6\n", "is no table of comma-separated values"),
   ],
 )
