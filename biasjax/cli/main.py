@@ -37,6 +37,7 @@ flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
+flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
 flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized.")
 flags.DEFINE_string("workdir", "out", "Where results go; start again to go on.")
@@ -83,7 +84,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
   "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
-  "Data": ("data_dir", "manual_dir", "prepare", "allow_incomplete"),
+  "Data": ("data_dir", "manual_dir", "prepare", "classes", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
   "Machine": (
     *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
@@ -99,7 +100,7 @@ SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.
 SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 
 # Which flags are used where; any other one that is given there is a mistake.
-_OPENING = ("data_dir", "manual_dir", "limit", "allow_incomplete")
+_OPENING = ("data_dir", "manual_dir", "limit", "classes", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)

@@ -45,12 +45,12 @@ def default_data_dir(data_dir: str | None) -> str:
   return os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
-ASKED = ("data_dir", "manual_dir", "limit", "allow_incomplete")
+ASKED = ("data_dir", "manual_dir", "limit", "allow_incomplete", "classes")
 
 
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
   """`open_dataset` with what the flags `ASKED` say, which `open_again` needs."""
-  flags = {name: asked[name] for name in ASKED}
+  flags = {name: asked.get(name) for name in ASKED}
   return dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
 
 
@@ -74,6 +74,7 @@ def open_dataset(
   *,
   limit: int | None = None,
   allow_incomplete: bool = False,
+  classes: str | None = None,
 ) -> Source:
   """The dataset that a `--dataset` names.
 
@@ -84,13 +85,14 @@ def open_dataset(
     manual_dir: where archives or folders lie as they are distributed.
     limit: a class-balanced subset of so many images (of each condition).
     allow_incomplete: go on where the dataset is not what was published; `Source.notes` then says so.
+    classes: of classes:PATH, see `sources.own_classes`.
 
   Raises:
     BiasjaxError: no such dataset, it is not there, or it is not what its authors published.
   """
   kinds = "|".join((*sources.WAYS_IN, "tfds"))
   if re.fullmatch(rf"(?:[^=:/]+=)?(?:{kinds}):.+", spec):
-    source = sources.open_source(spec, data_dir, allow_incomplete=allow_incomplete)
+    source = sources.open_source(spec, data_dir, allow_incomplete=allow_incomplete, classes=classes)
     return source if limit is None else _limited(source, limit)
   match = SPEC.fullmatch(spec)
   if not match:
@@ -99,7 +101,7 @@ def open_dataset(
       raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
     raise BiasjaxError(
       f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, or "
-      "folder:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; optionally NAME=..."
+      "folder:PATH, classes:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; maybe NAME=..."
     )
   if match["row"] in (*sources.WAYS_IN, "tfds"):
     raise BiasjaxError(f"--dataset={spec}: {match['row']} needs to know where: {match['row']}:PATH")

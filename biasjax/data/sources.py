@@ -1,6 +1,7 @@
 """Where images come from: each way in gives the same thing, a `Source` that can be read at any index."""
 
 import bisect
+import csv
 import dataclasses
 import hashlib
 import json
@@ -47,7 +48,8 @@ class Source:
     read: index -> Example. Raises OSError where storage fails.
     fingerprint: changes when the set of examples does (names, sizes, labels; TFDS: version and split).
     location: where it is, for messages.
-    labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "categories16" (the 16
+    labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "classes" (a network's
+      own), "categories16" (the 16
       categories of Geirhos et al.) or "cue_conflict" (the same, of the shape; the file name tells the
       texture); "synthetic" and "synthetic_conflict" likewise with the drawn categories.
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
@@ -58,6 +60,7 @@ class Source:
     stimulus: pixels of a side of stimuli as they are stored, where networks see them at another size.
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
+    own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
     incomplete: whether it is not all of what it is called after, as --allow_incomplete permits: tables mark
       its numbers.
     places: what is known of each example without reading it; () where nothing is.
@@ -77,6 +80,7 @@ class Source:
   stimulus: int | None = None
   most_labels: int = 1
   notes: tuple[str, ...] = ()
+  own_classes: int | None = None
   incomplete: bool = False
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
   asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
@@ -135,6 +139,69 @@ def folder(path: str | os.PathLike, name: str = "imagenet", *, allow_incomplete:
       f"{root}/<WordNet id>/*, or ImageNet's names (ILSVRC2012_val_00000001.JPEG)"
     )
   return _files(name, root, found.files, found.places, notes=notes, incomplete=bool(notes))
+
+
+def own_classes(
+  path: str | os.PathLike,
+  name: str | None = None,
+  *,
+  allow_incomplete: bool = False,
+  classes: str | os.PathLike | None = None,
+) -> Source:
+  """Image files of a network's own classes: <class>/*, at any depth.
+
+  Args:
+    path: a folder.
+    name: as it appears in tables; by default the folder's.
+    allow_incomplete: leave out what cannot be read, and note it.
+    classes: a CSV with the columns "folder" and "label", the network's output from 0 on, for every subfolder;
+      without it subfolders are numbered in the order of their names, as torchvision's ImageFolder does.
+
+  Raises:
+    BiasjaxError: no such folder, no images in it, files that cannot be read, images beside the class folders,
+      or a CSV that is none or lacks a folder.
+  """
+  root = _existing(path)
+  folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+  labels = (
+    dict(zip(folders, range(len(folders)), strict=True)) if classes is None else _numbered(classes, folders)
+  )
+  good, notes = _whole(root, walk(root), allow_incomplete)
+  if not good:
+    raise BiasjaxError(
+      f"{root} holds no images: expected {root}/<class>/* ending in one of {' '.join(IMAGE_SUFFIXES)}"
+    )
+  beside = [file.name for file in good if "/" not in file.name]
+  if beside:
+    raise BiasjaxError(
+      f"{root}: {len(beside)} image(s) are in no class's folder, e.g. {beside[0]}: move them into one"
+    )
+  places = [Place(file.name, labels[file.name.partition("/")[0]]) for file in good]
+  of_source = {"labels": "classes", "own_classes": None if classes else len(folders)}
+  return _files(
+    name or root.resolve().name, root, good, places, notes=notes, incomplete=bool(notes), **of_source
+  )
+
+
+def _numbered(path: str | os.PathLike, folders: Sequence[str]) -> dict[str, int]:
+  """Folder -> label, as a CSV says."""
+  try:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+      rows = list(csv.DictReader(file))
+    found = {row["folder"].strip(): int(row["label"]) for row in rows}
+  except OSError as error:
+    raise BiasjaxError(f"--classes={path} cannot be read: {error.strerror}") from error
+  except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+    raise BiasjaxError(
+      f"--classes={path} is no CSV with the columns folder and label, a whole number: {error}"
+    ) from error
+  if len(found) < len(rows):
+    raise BiasjaxError(f"--classes={path}: a folder is on two lines: keep one of them")
+  lacking = [name for name in folders if name not in found]
+  if lacking or min(found.values(), default=0) < 0:
+    what = f"has no line for the folder {lacking[0]!r}" if lacking else "has a label below 0"
+    raise BiasjaxError(f"--classes={path} {what}")
+  return found
 
 
 def _of_folder(parts: Sequence[str]) -> Place | None:
@@ -338,14 +405,21 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   return source
 
 
-WAYS_IN = {"folder": folder, "cue_conflict": cue_conflict, "categories16": categories16}
+WAYS_IN = {
+  "folder": folder,
+  "classes": own_classes,
+  "cue_conflict": cue_conflict,
+  "categories16": categories16,
+}
 
 
-def open_source(spec: str, data_dir: str | None = None, *, allow_incomplete: bool = False) -> Source:
+def open_source(
+  spec: str, data_dir: str | None = None, *, allow_incomplete: bool = False, classes: str | None = None
+) -> Source:
   """The dataset that a `--dataset` names: [NAME=]KIND:PATH or [NAME=]tfds:DATASET[@SPLIT].
 
-  KIND is "folder" (ImageNet's classes), "cue_conflict" or "categories16". NAME is what tables call it;
-  "imagenet" for a folder that does not say.
+  KIND is "folder" (ImageNet's classes), "classes" (a network's own; `classes` as in `own_classes`),
+  "cue_conflict" or "categories16". NAME is what tables call it; "imagenet" for a folder that does not say.
 
   Raises:
     BiasjaxError: a spec of another form, or whatever the way in raises.
@@ -353,10 +427,12 @@ def open_source(spec: str, data_dir: str | None = None, *, allow_incomplete: boo
   match = re.fullmatch(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z_0-9]+):(?P<where>.+)", spec)
   if not match or match["kind"] not in (*WAYS_IN, "tfds"):
     raise BiasjaxError(
-      f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT] (or cue_conflict:PATH, "
+      f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT] (or classes:PATH, cue_conflict:PATH, "
       "categories16:PATH), optionally NAME=..."
     )
   if match["kind"] == "tfds":
     return tfds(match["where"], match["name"], data_dir)
-  named = {"name": match["name"]} if match["name"] else {}
+  named: dict[str, Any] = {"name": match["name"]} if match["name"] else {}
+  if match["kind"] == "classes":
+    named["classes"] = classes
   return WAYS_IN[match["kind"]](match["where"], **named, allow_incomplete=allow_incomplete)

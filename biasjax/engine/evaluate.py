@@ -167,7 +167,8 @@ def units(
           "computes": computed[probe.name, model.classes],
           "precision": settings.precision,
           "seed": settings.seed,
-        },
+        }
+        | ({"classes": model.classes} if source.labels == "classes" else {}),
       )
       for model in models
     ]
@@ -225,6 +226,8 @@ def refuse(models: Sequence[Network], probes: Sequence[Probe], source: Source, s
     BiasjaxError: one does not fit.
   """
   for model in models:
+    if source.labels == "classes":
+      _refuse_other_classes(model, source)
     if isinstance(model, Answered):
       answered.refuse(model, probes, source, settings.seed)
     for probe in probes if model.classes is not None else ():
@@ -233,6 +236,23 @@ def refuse(models: Sequence[Network], probes: Sequence[Probe], source: Source, s
         jax.eval_shape(probe.decide[source.labels], logits)
       except BiasjaxError as error:
         raise BiasjaxError(f"model {model.name}, {probe.name} on {source.name}: {error}") from error
+
+
+def _refuse_other_classes(model: Network, source: Source) -> None:
+  """Raises where a network's own classes are not those that the class folders stand for."""
+  said = f"model {model.name} on {source.name}"
+  if model.classes is None:
+    raise BiasjaxError(f"{said}: how many classes compete is not known: give logits instead of answers")
+  if source.own_classes not in (None, model.classes):
+    raise BiasjaxError(
+      f"{said}: {source.own_classes} class folders for {model.classes:,} classes, so their order does not "
+      "tell which is which: say so with --classes=FILE (columns folder and label)"
+    )
+  highest = max((place.label for place in source.places), default=0)
+  if highest >= model.classes:
+    raise BiasjaxError(
+      f"{said}: label {highest} is none of its {model.classes:,} classes, 0 to {model.classes - 1}"
+    )
 
 
 class _Pass:

@@ -139,6 +139,7 @@ class _Reader:
     if probe not in self._frames:
       frame = self.loaded(probe).frame()
       frame.attrs["labels"] = self.units[probe].key.get("labels", "imagenet")
+      frame.attrs["classes"] = self.units[probe].key.get("classes")
       self._frames[probe] = frame
     return self._frames[probe]
 
