@@ -29,7 +29,7 @@ def broken_gradient(variables, images):
 
 @pytest.mark.parametrize("name", ["pgd:steps=5", "fgsm", "pgd:steps=5:keep=best", "pgd:norm=l2:steps=5"])
 def test_images_whose_gradient_is_exactly_zero_are_stuck_as_pytorch_says(name):
-  import torch
+  torch = pytest.importorskip("torch")
 
   images = torch.from_numpy(IMAGES.transpose(0, 3, 1, 2)).requires_grad_()
   of_images = torch_perceptron(SATURATED)(images)
