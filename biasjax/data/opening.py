@@ -50,7 +50,7 @@ ASKED = ("data_dir", "manual_dir", "limit", "allow_incomplete", "classes")
 
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
   """`open_dataset` with what the flags `ASKED` say, which `open_again` needs."""
-  flags = {name: asked.get(name) for name in ASKED}
+  flags = {name: asked[name] for name in ASKED if name in asked}
   return dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
 
 
