@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import scipy  # its modules are loaded where they are first used, which takes a second
 
-from biasjax.statistics import CONFIDENCE
+from biasjax.statistics import CONFIDENCE, Z
 
 PUBLISHED_SDS = (0.02, 0.04, 0.08, 0.16)
 STRONGEST = PUBLISHED_SDS[-1]
 LOWEST_CENTRE = 1.75  # cycles/image, of band 0 with 7 bands at 224 pixels
-Z = float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
 
 
 @dataclasses.dataclass(frozen=True)

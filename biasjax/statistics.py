@@ -14,6 +14,9 @@ def _normal(confidence: float) -> float:
   return float(scipy.special.ndtri(0.5 + confidence / 2))
 
 
+Z = _normal(CONFIDENCE)  # half a 95 % interval in standard errors
+
+
 def wilson(successes: int | float, n: int | float, confidence: float = CONFIDENCE) -> tuple[float, float]:
   """Wilson's score interval of a proportion (Wilson 1927), as fractions in [0, 1]; NaN for n = 0."""
   return _wilson(successes / n, n, _normal(confidence)) if n else (math.nan, math.nan)

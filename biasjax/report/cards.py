@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.report import chance
 from biasjax.report.cells import Cell, Grid, number_cell, strip, text_cell
 from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
@@ -97,6 +98,7 @@ def _series(study: Study, model: str) -> list[str]:
 def _standing(study: Study, model: str) -> Grid:
   table = models(study).drop(columns="category")
   kin = study.table.category == study.table.category[model]
+  at = chance.flagged(study).loc[model]
   rows = []
   for name in table:
     values, value = table[name].dropna(), float(table.at[model, name])
@@ -111,8 +113,10 @@ def _standing(study: Study, model: str) -> Grid:
       row += [Cell("", strip=strip(values.to_numpy(), {"": value}))]
     else:
       row += [text_cell("missing"), text_cell("")]
-    rows.append([*row, number_cell(float(table.loc[kin, name].median()), 3)])
+    row.append(number_cell(float(table.loc[kin, name].median()), 3))
+    rows.append([*row, Cell(chance.RESTS if at[name] else "", kind="long")])
   columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]
+  columns.append("read with")
   return Grid("Biases and axes", columns, rows)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from biasjax.report import chance
 from biasjax.report.drawing import INK, SEQUENTIAL, Drawing, colours, words
 from biasjax.report.figures import legend
 from biasjax.study.analysis import Study
@@ -34,10 +35,10 @@ def pass_curves(study: Study) -> Drawing | None:
     if cutoffs:
       x, names = zip(*cutoffs, strict=True)
       _lines(study, panel, np.array(x), study.table.frame[list(names)])
-      share = _chance(study, [f"top1_acc/bandpass/{band}/{c:g}" for c in x])
+      share = chance.of_columns(study, [f"top1_acc/bandpass/{band}/{c:g}" for c in x])
       clean = _clean(study)
       if share is not None and clean is not None:
-        _chance_line(panel, float((share.max(axis=1) / clean).median()))
+        chance.line(panel, float((share.max(axis=1) / clean).median()))
     panel.set_title(title)
     panel.set_xlabel("share of the frequency axis kept")
     panel.set_ylabel("share of clean accuracy")
@@ -67,9 +68,9 @@ def severity_curves(study: Study) -> Drawing | None:
   figure = Figure(figsize=(4.6, 3.3))
   panel = figure.subplots()
   _lines(study, panel, np.arange(1.0, 6.0), table)
-  guessing = _chance(study, list(found.values()))
+  guessing = chance.of_columns(study, list(found.values()))
   if guessing is not None:
-    _chance_line(panel, float(guessing.max(axis=1).median()))
+    chance.line(panel, float(guessing.max(axis=1).median()))
   panel.set_xticks(range(1, 6))
   panel.set_xlabel("severity")
   panel.set_ylabel("top-1 accuracy, %")
@@ -102,23 +103,10 @@ def _lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
     panel.plot(x, mine.median(axis=0), color=colour, linewidth=1.8, marker=marker, markersize=3.5)
 
 
-def _chance(study: Study, names: list[str]) -> pd.DataFrame | None:
-  """What guessing gives in these columns, float [models, columns], as far as metrics.csv says; else None."""
-  known = study.table.intervals[study.table.intervals["column"].isin(names)].dropna(subset=["chance"])
-  if not len(known):
-    return None
-  return known.pivot(index="model", columns="column", values="chance").reindex(study.table.frame.index)
-
-
 def _clean(study: Study) -> pd.Series | None:
   """Clean accuracy: the first column of the first axis."""
   axis = study.definitions.axes[study.definitions.reference_axis]
   return study.table.frame.get(axis.mean[0])
-
-
-def _chance_line(panel, height: float) -> None:
-  if math.isfinite(height):
-    panel.axhline(height, color=INK, linewidth=0.9, linestyle="--", zorder=1)
 
 
 def _table(study: Study, names: list[str]) -> pd.DataFrame:
@@ -344,6 +332,7 @@ def series(study: Study) -> Iterator[Drawing]:
         x, mine["low"].fillna(mine["value"]), mine["high"].fillna(mine["value"]), color=colour, alpha=0.2
       )
       panel.plot(x, mine["value"], "o-", color=colour, markersize=3.5, linewidth=1.2)
+      chance.line(panel, chance.of_measure(study, measure))
       of = moved.loc[moved["second"] == measure].iloc[0]
       trend = f", {RHO} = {number(of['spearman'])}" if math.isfinite(of["spearman"]) else ""
       panel.set_title(f"{study.labels[measure]}{trend}", fontsize=7)
@@ -357,7 +346,7 @@ def series(study: Study) -> Iterator[Drawing]:
       f"series_{slug}",
       f"Along {name}",
       "Biases blue, axes red; bands: 95 % intervals where sampling error is known (over seeds, where there "
-      "are several). Steps of the factor are evenly spaced.",
+      "are several). Dashed, where known: guessing. Steps of the factor are evenly spaced.",
       figure,
       rows,
       "Series",

@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from biasjax.report import chance
 from biasjax.report.drawing import DIVERGING, GRID, INK, PAPER, Drawing, colours, words
+from biasjax.statistics import Z
 from biasjax.study.analysis import Study, models
 from biasjax.study.correlation import deciding
 from biasjax.study.significance import ALPHA
@@ -70,6 +72,7 @@ def scatters(study: Study) -> Iterator[Drawing]:
           f"{m}: {study.biases.at[m, bias]:.3g}, {study.axes.at[m, axis]:.3g}"
           for m in study.biases.index[mine]
         ]
+      chance.on_scatter(study, panel, bias, axis)
       cell = cells.loc[(bias, axis, first)]
       low, high = deciding(cell)
       panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
@@ -80,7 +83,7 @@ def scatters(study: Study) -> Iterator[Drawing]:
       f"scatter_{bias}",
       study.labels[bias],
       f"{study.labels[bias]} of each model against each axis, with Spearman's {RHO} over all models and its "
-      f"95 % interval {_over(study)}. Point at a model for its name.",
+      f"95 % interval {_over(study)}. Point at a model for its name.{chance.caption(study, [bias, *axes])}",
       figure,
       models(study)[["category", bias, *axes]].reset_index(),
       "Relations",
@@ -179,7 +182,7 @@ def _approximate(r: float, n: int) -> tuple[float, float]:
   """Bonett and Wright's interval (2000) of a Spearman correlation, where no bootstrap was drawn."""
   if n < 5 or not math.isfinite(r) or abs(r) >= 1:
     return math.nan, math.nan
-  half = 1.96 * math.sqrt((1 + r**2 / 2) / (n - 3))
+  half = Z * math.sqrt((1 + r**2 / 2) / (n - 3))
   return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.report import cards
+from biasjax.report import cards, chance
 from biasjax.report.cells import Cell, Grid, number_cell, text_cell, verdict_cell
 from biasjax.report.drawing import Drawing
 from biasjax.study import fragility, verdict
@@ -259,7 +259,7 @@ def _agreement(study: Study) -> list[Grid]:
 
 
 def _models(study: Study) -> Grid:
-  table = models(study)
+  table, at = models(study), chance.flagged(study)
   rows = []
   for model, row in table.iterrows():
     cells = [
@@ -267,8 +267,12 @@ def _models(study: Study) -> Grid:
       text_cell(row["category"].replace("_", " ")),
     ]
     cells += [number_cell(row[c], _digits(table[c])) for c in table.columns[1:]]
+    if at.to_numpy().any():
+      cells.append(Cell(", ".join(study.labels[c] for c in at if at.at[model, c]), kind="long"))
     rows.append(cells)
   columns = ["model", "category", *(study.labels[c] for c in table.columns[1:])]
+  if at.to_numpy().any():
+    columns.append(f"what {chance.RESTS}")
   return Grid("Biases and axes of each model", columns, rows, "tables/models.csv")
 
 

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from biasjax.errors import BiasjaxError
-from biasjax.statistics import CONFIDENCE, wilson
+from biasjax.statistics import Z, wilson
 from biasjax.study.stored import Observations
 
 
@@ -74,9 +73,7 @@ def measure(right: np.ndarray, predictions: np.ndarray, confidences: np.ndarray)
   # A vote picks one of the two decisions, so it is right where that one is.
   together = np.where(chosen == predictions[-1], last, right[peak])
   gain = together.astype(float) - last
-  half = (
-    float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2) * gain.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-  )
+  half = float(Z * gain.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
   low, high = wilson(ever, n)
   summary = {
     "n": n,

@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from biasjax.errors import BiasjaxError
 from biasjax.results import across
-from biasjax.statistics import CONFIDENCE
+from biasjax.statistics import Z
 from biasjax.study.definitions import Measure, Sizes
 from biasjax.study.stored import Observations
 from biasjax.study.table import Table
 
-Z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))  # half a 95 % interval in standard errors
 ACCURACIES = ("top1_acc", "top5_acc")  # columns in per cent
 # Decisions that are read for one measure, of all models together; beyond, columns count as moving together.
 MOST_DECISIONS = 10_000_000

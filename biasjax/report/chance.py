@@ -1,0 +1,62 @@
+"""What guessing gives, as figures and tables of a study show it."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from biasjax.report.drawing import INK, PAPER
+from biasjax.study import chance
+from biasjax.study.analysis import Study, models
+
+RESTS = "rests on an accuracy that cannot be told from chance"
+
+
+def of_columns(study: Study, names: Sequence[str]) -> pd.DataFrame | None:
+  """What guessing gives in these columns, float [models, columns], as far as metrics.csv says; else None."""
+  known = study.table.intervals[study.table.intervals["column"].isin(names)].dropna(subset=["chance"])
+  if not len(known):
+    return None
+  return known.pivot(index="model", columns="column", values="chance").reindex(study.table.frame.index)
+
+
+def of_measure(study: Study, name: str) -> float:
+  """What guessing gives for a bias or an axis, of the median model; NaN where that is not known."""
+  measure = (study.definitions.biases | study.definitions.axes)[name]
+  known = None if measure.standardized or measure.times else of_columns(study, measure.mean)
+  if known is None or not set(measure.mean) <= set(known):
+    return math.nan
+  return float(known[list(measure.mean)].mean(axis=1, skipna=False).median())
+
+
+def flagged(study: Study) -> pd.DataFrame:
+  """bool [models, biases and axes]: whether a number rests on accuracies that are not above chance."""
+  measures = study.definitions.biases | study.definitions.axes
+  return chance.flagged(measures, models(study).drop(columns="category"), study.table)
+
+
+def line(panel: Axes, height: float, *, upright: bool = False) -> None:
+  """A dashed line at what guessing gives, where that is known."""
+  if math.isfinite(height):
+    (panel.axvline if upright else panel.axhline)(height, color=INK, linewidth=0.9, linestyle="--", zorder=1)
+
+
+def on_scatter(study: Study, panel: Axes, bias: str, axis: str) -> None:
+  """Lines at what guessing gives for either, and a cross on each model that has a number that rests on it."""
+  line(panel, of_measure(study, bias), upright=True)
+  line(panel, of_measure(study, axis))
+  at = flagged(study)[[bias, axis]].any(axis=1)
+  values = models(study).loc[at, [bias, axis]].dropna()
+  if len(values):
+    panel.plot(*values.to_numpy(float).T, "x", color=PAPER, markersize=3.5, zorder=4, label="at chance")
+
+
+def caption(study: Study, measures: Sequence[str]) -> str:
+  """What the lines and crosses of a scatter of these measures are."""
+  said = ""
+  if any(math.isfinite(of_measure(study, name)) for name in measures):
+    said += " Dashed: what guessing gives."
+  if flagged(study)[list(measures)].to_numpy().any():
+    said += f" Crossed: {RESTS}."
+  return said
