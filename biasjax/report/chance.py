@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from biasjax.report.drawing import INK, PAPER
 from biasjax.study import chance
 from biasjax.study.analysis import Study, models
+from biasjax.study.definitions import Measure
 
 RESTS = "rests on an accuracy that cannot be told from chance"
 
@@ -21,9 +22,13 @@ def of_columns(study: Study, names: Sequence[str]) -> pd.DataFrame | None:
   return known.pivot(index="model", columns="column", values="chance").reindex(study.table.frame.index)
 
 
+def _measures(study: Study) -> dict[str, Measure]:
+  return {**study.definitions.biases, **study.definitions.axes}
+
+
 def of_measure(study: Study, name: str) -> float:
   """What guessing gives for a bias or an axis, of the median model; NaN where that is not known."""
-  measure = (study.definitions.biases | study.definitions.axes)[name]
+  measure = _measures(study)[name]
   known = None if measure.standardized or measure.times else of_columns(study, measure.mean)
   if known is None or not set(measure.mean) <= set(known):
     return math.nan
@@ -32,8 +37,7 @@ def of_measure(study: Study, name: str) -> float:
 
 def flagged(study: Study) -> pd.DataFrame:
   """bool [models, biases and axes]: whether a number rests on accuracies that are not above chance."""
-  measures = study.definitions.biases | study.definitions.axes
-  return chance.flagged(measures, models(study).drop(columns="category"), study.table)
+  return chance.flagged(_measures(study), models(study).drop(columns="category"), study.table)
 
 
 def line(panel: Axes, height: float, *, upright: bool = False) -> None:
