@@ -8,7 +8,9 @@ observations, taking turns in one run, and numbers that differ are listed.
 """
 
 import json
+import math
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -52,7 +54,7 @@ print(time.process_time() - started)
 class Images:
   """As much of a source as the store asks for."""
 
-  fingerprint, location, notes, incomplete = "drawn", "nowhere", (), False
+  fingerprint, location, notes, incomplete, asked = "drawn", "nowhere", (), False, ()
 
   def __init__(self, name: str, length: int):
     self.name, self.length = name, length
@@ -78,6 +80,16 @@ def drawn(labels: np.ndarray, hard: float, rng: np.random.Generator, ease: np.nd
     "nll": -np.log(np.where(right, confidence, 0.5 * (1 - confidence) + 1e-6)).astype(np.float32),
     "brier": (rng.random(len(labels)) * 2).astype(np.float32),
   }
+
+
+def difficulty(condition: str) -> float:
+  """Of a condition: what is left of the spectrum helps, and noise hurts most in the middle octave."""
+  if condition == "clean":
+    return -1.0
+  if noise := re.fullmatch(r"f=(\d+)/sd=(.+)", condition):
+    band, sd = int(noise[1]), float(noise[2])
+    return -1.0 + 1.5 * math.log2(sd / 0.01) * math.exp(-((band - 3) ** 2) / 4.5)
+  return 2.0 - 3.0 * float(condition.rpartition("/")[2])
 
 
 def write(store: Store, unit: Unit, conditions: dict[str, float], ids, labels, size: int) -> None:
@@ -107,7 +119,7 @@ def fill(folder: pathlib.Path, dataset: str, *, old: bool) -> None:
     labels = np.tile(labels, len(conditions))
   else:
     for name in ("spectral", "critical_band"):
-      asked[name] = dict(zip(probes.get(name).conditions, np.linspace(-1, 2, 60), strict=False))
+      asked[name] = {condition: difficulty(condition) for condition in probes.get(name).conditions}
   looks = sum(map(len, asked.values()))
   size = OLD_CHUNK if old else schedule.chunk_size(looks, len(ids), 256, 1, "gpu")
   store = Store(folder, size)

@@ -203,8 +203,8 @@ def weighted(
   total = sum(weights.values())
   share = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES) / total
   # A sum of shares may leave 1 by what is rounded.
-  right = np.clip(of.complete[:, columns] @ share, 0.0, 1.0)
-  value, low, high = mean_of_shares(1 - right if of_errors else right)
+  right = of.complete[:, columns]
+  value, low, high = mean_of_shares(np.clip((1 - right if of_errors else right) @ share, 0.0, 1.0))
   return total * value, total * low, total * high
 
 

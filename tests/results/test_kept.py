@@ -29,7 +29,8 @@ PROBES = ("accuracy", "spectral", "critical_band")
 class Images:
   """As much of a source as the store asks for."""
 
-  name, length, fingerprint, location, notes, incomplete = "imagenet", IMAGES, "made", "nowhere", (), False
+  name, length, fingerprint, location = "imagenet", IMAGES, "made", "nowhere"
+  notes, incomplete, asked = (), False, ()
 
 
 def write(store: Store, model: str, name: str, seed: int) -> None:
