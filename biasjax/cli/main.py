@@ -33,7 +33,7 @@ flags.DEFINE_list(
   None,
   "[NAME=]BENCHMARK[:PATH], or KIND:PATH (folder, tfds ...); a list.",
 )
-flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared.")
+flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared; benchmarks as distributed.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
@@ -76,6 +76,7 @@ flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: af
 flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
+flags.DEFINE_multi_string("beside", None, "A CSV of reference networks under one's own; repeatable.")
 flags.DEFINE_string("compare", None, "A published CSV: how far --table is from it.")
 flags.DEFINE_string("output", "study", "Where the study goes.")
 flags.DEFINE_string("init", None, "The network that training goes on from, named as in --models.")
@@ -84,7 +85,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
   "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
-  "Data": ("data_dir", "manual_dir", "prepare", "classes", "allow_incomplete"),
+  "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
   "Machine": (
     *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
@@ -92,7 +93,7 @@ HELP = {
     *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
-  "Study": ("table", "categories", "compare", "output", "trials"),
+  "Study": ("table", "categories", "beside", "compare", "output", "trials"),
   "Training, with --config=configs/train.py": ("init",),
 }
 SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.split() if name != "config")
@@ -104,17 +105,17 @@ _OPENING = ("data_dir", "manual_dir", "limit", "classes", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
-_MEASURING = ("workdir", "report", "report_to", *_ASKING, *_MACHINE, *_WORKER)
+_MEASURING = ("workdir", "report", "beside", "report_to", *_ASKING, *_MACHINE, *_WORKER)
 USED = {
   "in measuring": _MEASURING,
   "with --list": ("list",),
   "in a sweep": ("workdir", "report_to", "preprocess", "keep_adversarial", *_OPENING, *_MACHINE),
   "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", *_OPENING),
-  "with --table": ("table", "categories", "compare", "output", "seed"),
+  "with --table": ("table", "categories", "beside", "compare", "output", "seed"),
   "with --trials": ("trials", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
   "with --summarise": ("summarise", "workdir", "report_to"),
-  "with --report": ("report", "workdir", "models", "trials"),
+  "with --report": ("report", "workdir", "models", "beside", "trials"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }

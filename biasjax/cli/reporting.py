@@ -103,7 +103,7 @@ def write(
     pixels=pixels,
     people=_people(asked.get("trials")),
     differences=differences,
-    among=standing.references(found.others),
+    among=standing.references(found.others, asked.get("beside") or (), found.models),
     means={measure["name"]: measure["mean"] for name in ("biases", "axes") for measure in definitions[name]},
     conditions=conditions,
     flips=flipped,

@@ -7,7 +7,17 @@ from typing import Any
 
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
-from biasjax.study import agreement, analysis, definitions, forgetting, output, stored, table, verdict
+from biasjax.study import (
+  agreement,
+  analysis,
+  definitions,
+  forgetting,
+  output,
+  references,
+  stored,
+  table,
+  verdict,
+)
 from biasjax.study.analysis import Study
 from biasjax.study.stored import Observations
 
@@ -16,8 +26,8 @@ def run(asked: Mapping[str, Any]) -> int:
   """Reads the table, computes, writes the study, prints the summary; returns the exit status.
 
   Args:
-    asked: `table`, `categories`, `compare` (paths or None), `output` (a folder), `seed`, and `study`, the
-      definitions as in configs/study.py.
+    asked: `table`, `categories`, `compare` (paths or None), `beside` (paths; may be absent), `output` (a
+      folder), `seed`, and `study`, the definitions as in configs/study.py.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or a file cannot be read or written.
@@ -25,7 +35,13 @@ def run(asked: Mapping[str, Any]) -> int:
   if not asked["table"]:
     raise BiasjaxError("--table is needed: a CSV with a column named model, such as a run's results.csv")
   defined = definitions.parse(asked["study"])
-  read = table.read(asked["table"], asked["categories"], defined.used_columns())
+  used, beside = defined.used_columns(), asked.get("beside") or []
+  if beside:
+    read = references.read(asked["table"], asked["categories"], beside, used)
+    defined, notes = references.shared(defined, read)
+    read = dataclasses.replace(read, notes=(*read.notes, *notes))
+  else:
+    read = table.read(asked["table"], asked["categories"], used)
   observed = stored.beside(asked["table"])
   study = analysis.analyse(read, defined, asked["seed"], observed)
   study = _forgotten(study, asked["table"], observed)
@@ -33,6 +49,7 @@ def run(asked: Mapping[str, Any]) -> int:
     study = _compared(study, asked["table"], observed, asked["compare"])
   folder = pathlib.Path(asked["output"])
   source = {name: asked[name] for name in ("table", "categories", "compare")}
+  source |= {"beside": beside} if beside else {}
   output.write(study, folder, asked["seed"], source)
   # Imported late: a mistake in what was asked should not wait for matplotlib.
   from biasjax.report import cards, draw, page

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from biasjax.report import chance
+from biasjax.report import chance, highlight
 from biasjax.report.drawing import INK, SEQUENTIAL, Drawing, colours, words
 from biasjax.report.figures import legend
 from biasjax.study.analysis import Study
@@ -101,6 +101,7 @@ def _lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
     mine = table[study.table.category.eq(name).to_numpy()]
     panel.plot(x, mine.to_numpy().T, color=colour, linewidth=0.5, alpha=min(0.35, 12 / max(len(mine), 1)))
     panel.plot(x, mine.median(axis=0), color=colour, linewidth=1.8, marker=marker, markersize=3.5)
+  highlight.lines(study, panel, x, table)
 
 
 def _clean(study: Study) -> pd.Series | None:
@@ -149,6 +150,9 @@ def channels(study: Study) -> Drawing | None:
     panel.axvline(human, color="#ffffff", linewidth=0.8, linestyle=":")
   labels = [*(order if len(order) <= MANY_MODELS else [""] * len(order)), *(["people"] if people else [])]
   panel.set_yticks(range(len(values)), labels, fontsize=5.6)
+  for name, tick in zip(order, panel.get_yticklabels(), strict=False):
+    if name in study.table.highlighted:
+      tick.set(color=highlight.COLOUR, fontweight="bold")
   panel.set_xticks(range(bands), [f"{lowest * 2**f:g}" for f in range(bands)])
   panel.set_xlabel("spatial frequency of the noise, cycles an image")
   panel.grid(False)
@@ -264,6 +268,9 @@ def shape_bias(study: Study) -> Drawing | None:
       for i, one in enumerate(classes):
         values = mine[by_class[one,]].to_numpy()
         panel.scatter(values, np.full(len(values), -i), c=colour, marker=marker, s=16, alpha=0.8)
+        for own in mine.index.intersection(study.table.highlighted):
+          value = float(mine.at[own, by_class[one,]])
+          panel.scatter([value], [-i], s=70, facecolors="none", edgecolors=highlight.COLOUR, linewidths=1.4)
       median = study.biases.loc[mine.index, "shape_bias"].median()
       panel.axvline(median, color=colour, linewidth=0.9)
     panel.set_yticks([-i for i in range(len(classes))], classes)
@@ -289,6 +296,9 @@ def shape_bias(study: Study) -> Drawing | None:
       gid = f"points-shape-{name}".replace(" ", "_")
       panel.scatter(values, y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
       points[gid] = [f"{m}: {v:.3f}" for m, v in values.items()]
+      for m, at in zip(values.index, y, strict=True):
+        if m in study.table.highlighted:
+          highlight.ring(study, panel, m, float(values[m]), float(at))
     panel.set_yticks([-i for i in range(len(names))], [words(n) for n in names])
     what = "A point for each model, with 95 % intervals where their counts are known"
     known = {"low": study.intervals.low["shape_bias"], "high": study.intervals.high["shape_bias"]}

@@ -1,6 +1,7 @@
 """The figures of a study, each from its tables: relations, checks, predictions."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biasjax.report import chance
+from biasjax.report import chance, highlight
 from biasjax.report.drawing import DIVERGING, GRID, INK, PAPER, Drawing, colours, words
 from biasjax.statistics import Z
 from biasjax.study.analysis import Study, models
@@ -26,6 +27,7 @@ def legend(study: Study, figure: Figure, columns: int = 7, sizes: bool = False) 
     Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=words(name))
     for name, (colour, marker) in marks.items()
   ]
+  handles += highlight.handles(study)
   title = "larger: further along its series" if sizes else None
   columns = min(len(handles), columns)
   figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title, title_fontsize=7)
@@ -73,11 +75,12 @@ def scatters(study: Study) -> Iterator[Drawing]:
           for m in study.biases.index[mine]
         ]
       chance.on_scatter(study, panel, bias, axis)
+      highlight.points(study, panel, bias, axis)
       cell = cells.loc[(bias, axis, first)]
       low, high = deciding(cell)
       panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
       panel.set_xlabel(study.labels[bias])
-      panel.set_ylabel(study.labels[axis])
+      panel.set_ylabel(textwrap.fill(study.labels[axis], 28))
     legend(study, figure, sizes=bool(study.series))
     yield Drawing(
       f"scatter_{bias}",

@@ -99,7 +99,7 @@ class Beside:
 def html(found: Scores, beside: Beside, workdir: str) -> str:
   """The page."""
   with mpl.rc_context(STYLE):
-    drawn = list(portraits.drawings(found, beside.kinds, beside.pixels, beside.people))
+    drawn = list(portraits.drawings(found, beside.kinds, beside.pixels, beside.people, beside.among))
     figures = [
       {"section": d.section, "title": d.title, "name": d.name, "caption": d.caption}
       | {"svg": markupsafe.Markup(inline(d))}

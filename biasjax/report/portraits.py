@@ -22,7 +22,11 @@ ESTIMATES = ("criticalband/continuous", "metric/criticalband")  # of which the f
 
 
 def drawings(
-  scores: Scores, kinds: Mapping[str, str], pixels: Mapping[str, int], people: pd.DataFrame | None
+  scores: Scores,
+  kinds: Mapping[str, str],
+  pixels: Mapping[str, int],
+  people: pd.DataFrame | None,
+  among: pd.DataFrame,
 ) -> Iterator[Drawing]:
   """The figures whose numbers are there.
 
@@ -31,10 +35,11 @@ def drawings(
     kinds: dataset -> what its labels are.
     pixels: dataset -> pixels of a side of its images as networks see them.
     people: `trials.by_category` of recorded people, if there are any.
+    among: reference networks, float [networks, columns of results.csv].
   """
   found = [accuracies(scores)]
   for probe, dataset in _asked(scores, "spectral"):
-    found.append(pass_curves(scores, probe, dataset))
+    found.append(pass_curves(scores, probe, dataset, among))
   for probe, dataset in _asked(scores, "critical_band"):
     found.append(critical_band(scores, probe, dataset, pixels.get(dataset)))
   for probe, dataset in _asked(scores, "shape"):
@@ -118,17 +123,17 @@ def _words(dataset: str, probe: str, metric: str) -> str:
   return label(metric) if module(probe) == "accuracy" else f"{label(metric)} ({dataset})"
 
 
-def pass_curves(scores: Scores, probe: str, dataset: str) -> Drawing | None:
+def pass_curves(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -> Drawing | None:
   """Clean accuracy that is left when only low, or only high, frequencies are kept."""
   variant = re.escape(probe.removeprefix("spectral"))
   figure = Figure(figsize=(WIDTH, 3.2))
   panels = figure.subplots(1, 2, sharey=True)
-  guessed = False
+  guessed = others = False
   points: dict[str, list[str]] = {}
   drawn = []
   for panel, band, kept in zip(panels, ("LFC", "HFC"), ("low", "high"), strict=True):
     pattern = rf"metric/bandpass{variant}/{band}/([\d.]+)"
-    _faint(panel, scores.others[scores.others["dataset"] == dataset], pattern)
+    others |= _faint(panel, among, _rows(scores, probe, dataset, pattern, scores.models[0]))
     for i, (model, (colour, marker)) in enumerate(zip(scores.models, OWN, strict=False)):
       rows = _rows(scores, probe, dataset, pattern, model).dropna(subset=["value"])
       if not len(rows):
@@ -153,7 +158,12 @@ def pass_curves(scores: Scores, probe: str, dataset: str) -> Drawing | None:
   panels[0].set_ylabel("share of clean accuracy")
   panels[0].set_ylim(0, max(1.05, float(pd.concat(drawn)["high"].max()) + 0.02))
   more = [Line2D([], [], color=INK, linestyle="--", linewidth=0.9, label="guessing")] if guessed else []
-  _legend(figure, scores, *more, *_faint_handle(scores, dataset, "metric/bandpass"))
+  _legend(
+    figure,
+    scores,
+    *more,
+    *([Line2D([], [], color=REFERENCE, linewidth=0.6, label="other networks")] if others else []),
+  )
   return Drawing(
     _name("pass_curves", probe, dataset),
     _titled("What is left with low, or high, frequencies only", dataset),
@@ -166,16 +176,14 @@ def pass_curves(scores: Scores, probe: str, dataset: str) -> Drawing | None:
   )
 
 
-def _faint(panel, others: pd.DataFrame, pattern: str) -> None:
-  """The other networks of the table, thin."""
-  found = others["metric"].str.extract(f"^(?:{pattern})$")[0].dropna().astype(float)
-  for _, rows in others.loc[found.index].assign(x=found).groupby("model"):
-    panel.plot(rows["x"], rows["value"], color=REFERENCE, linewidth=0.6, alpha=0.6, zorder=0)
-
-
-def _faint_handle(scores: Scores, dataset: str, begins: str) -> list[Line2D]:
-  there = (scores.others["dataset"] == dataset) & scores.others["metric"].str.startswith(begins)
-  return [Line2D([], [], color=REFERENCE, linewidth=0.6, label="other networks")] if there.any() else []
+def _faint(panel, among: pd.DataFrame, rows: pd.DataFrame) -> bool:
+  """Reference networks, thin, where they have the columns of `rows`; whether there are any."""
+  there = rows[rows["column"].isin(among.columns)]
+  if not len(there):
+    return False
+  lines = among[there["column"].tolist()].dropna(how="all").to_numpy().T
+  panel.plot(there[0].astype(float), lines, color=REFERENCE, linewidth=0.6, alpha=0.6, zorder=0)
+  return bool(lines.size)
 
 
 def _guessing(scores: Scores, probe: str, dataset: str, pattern: str, model: str) -> float | None:

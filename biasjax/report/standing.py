@@ -1,18 +1,41 @@
 """Where one or two networks stand among others, number by number."""
 
 import math
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
 from biasjax.report.cells import Cell, Grid, strip, text_cell
 from biasjax.report.scores import Scores, cell, digits, label
 from biasjax.results.summary import wide
+from biasjax.study import table as tables
+from biasjax.study.references import FLAG
 
 
-def references(others: pd.DataFrame) -> pd.DataFrame:
-  """The other networks of the same table, float [networks, columns of results.csv]."""
-  return wide(others).set_index("model") if len(others) else pd.DataFrame()
+def references(others: pd.DataFrame, beside: Sequence[str], own: Collection[str]) -> pd.DataFrame:
+  """The other networks of the same table, and those of others' tables.
+
+  Args:
+    others: rows of metrics.csv.
+    beside: CSV files with a column model.
+    own: names that are taken; a network of a file that has one of them is called after the file too.
+
+  Returns:
+    float [networks, columns of results.csv].
+
+  Raises:
+    BiasjaxError: a file cannot be read.
+  """
+  frames = [wide(others).set_index("model")] if len(others) else []
+  taken = set(own).union(*(frame.index for frame in frames))
+  for path in beside:
+    frame = tables.read(path, None, (), FLAG).frame
+    stem = pathlib.Path(path).stem
+    frame = frame.rename(index={name: f"{name} ({stem})" for name in frame.index if name in taken})
+    taken.update(frame.index)
+    frames.append(frame)
+  return pd.concat(frames) if frames else pd.DataFrame()
 
 
 def grid(scores: Scores, among: pd.DataFrame, means: Mapping[str, Sequence[str]]) -> Grid | None:

@@ -68,7 +68,8 @@ def columns(table: Table, sizes: Sequence[Sizes]) -> Intervals:
   low, high, n = (pd.DataFrame(np.nan, index=frame.index, columns=frame.columns) for _ in range(3))
   measured = set(table.intervals["model"])
   for source in sizes:
-    models = [model for model in frame.index if model in source.models and model not in measured]
+    called = {model: table.known_as.get(model, model) for model in frame.index}
+    models = [model for model in frame.index if called[model] in source.models and model not in measured]
     for column, count in source.columns.items():
       if column in frame.columns and models:
         edges = _wilson(column, frame.loc[models, column].to_numpy(), count)
@@ -115,25 +116,30 @@ def measures(
     origin[name] = ""
     if measure.times or measure.standardized or not set(parts) <= set(known.low.columns):
       continue
-    if len(parts) == 1 or _measured(name, values[name], table):
+    measured = pd.Series(len(parts) == 1, index=values.index) | _measured(name, values[name], table)
+    if measured.any():
       column = parts[0] if len(parts) == 1 else name
       low[name], high[name], origin[name] = known.low[column], known.high[column], COLUMN
+    if measured.all() or (measured.any() and not table.beside):
       continue
-    together, origin[name], note = _together(parts, table, observed)
+    together, rule, note = _together(parts, table, observed)
+    origin[name] = origin[name] or rule
     notes += [f"{name}: {note}"] if note else []
     down, up = (edge[parts] - table.frame[parts] for edge in (known.low, known.high))
-    low[name] = values[name] - across.combined(down.to_numpy(), together)
-    high[name] = values[name] + across.combined(up.to_numpy(), together)
+    low[name] = low[name].where(measured, values[name] - across.combined(down.to_numpy(), together))
+    high[name] = high[name].where(measured, values[name] + across.combined(up.to_numpy(), together))
   lows, highs = (pd.DataFrame(edges, index=values.index) for edges in (low, high))
   return Intervals(lows, highs, origin=origin), notes
 
 
-def _measured(name: str, values: pd.Series, table: Table) -> bool:
-  """Whether the run has measured a bias as a number of its own, image by image: LPP and HPP."""
+def _measured(name: str, values: pd.Series, table: Table) -> pd.Series:
+  """bool [models]: whether the run has measured a bias as a number of its own, by image: LPP and HPP."""
   mine = table.intervals[(table.intervals["column"] == name) & (table.intervals["dataset"] != across.NAME)]
-  if not len(mine):
-    return False
-  return bool(np.allclose(table.frame[name], values, rtol=1e-9, atol=0, equal_nan=True))
+  none = pd.Series(False, index=values.index)
+  if not len(mine) or name not in table.frame:
+    return none
+  same = np.isclose(table.frame[name], values, rtol=1e-9, atol=0, equal_nan=True)
+  return none | (same & values.index.isin(mine["model"])) if table.beside else none | bool(same.all())
 
 
 def _together(

@@ -16,6 +16,7 @@ from biasjax.errors import BiasjaxError
 
 ABSENT = ("", "na", "nan", "n/a", "null", "none", "-")
 UNCATEGORISED = "all"
+NO_CATEGORIES = "No categories were given (--categories): near-duplicates are not told from other models."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +29,21 @@ class Table:
     notes: what was left out, and why; one sentence each.
     intervals: columns `INTERVALS`, what the metrics.csv beside the table says of its numbers; empty without
       one. chance is what guessing gives, where it says so, and flag what a number should not be read without.
+    beside: {model: file} of reference rows (`references.read`).
+    known_as: {model: what its file calls it}, of reference rows.
   """
 
   frame: pd.DataFrame
   category: pd.Series
   notes: tuple[str, ...] = ()
   intervals: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=INTERVALS))
+  beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  known_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  @property
+  def highlighted(self) -> list[str]:
+    """One's own models, where there are reference rows that they stand among."""
+    return [model for model in self.frame.index if model not in self.beside] if self.beside else []
 
   @property
   def categories(self) -> list[str]:
@@ -60,7 +70,7 @@ def read(path: str, categories: str | None, used: Iterable[str], flag: str = "--
   frame, notes = _read_numbers(path, set(used), flag)
   if categories is None:
     category = pd.Series(UNCATEGORISED, index=frame.index)
-    notes.append("No categories were given (--categories): near-duplicates are not told from other models.")
+    notes.append(NO_CATEGORIES)
   else:
     category, more = _select(read_categories(categories), frame.index, path)
     notes += more
