@@ -2,6 +2,9 @@
 
 from ml_collections import ConfigDict
 
+from biasjax.configuration import load
+
+ABOUT = load("study").ABOUT
 # Beside any intervention. Without colour and contrast being varied, networks are lost on the critical-band
 # probe's faint grey images.
 PLAIN = "flip=0.5+greyscale=0.2+contrast=0.8"
@@ -39,19 +42,33 @@ def get_config() -> ConfigDict:
     {"name": "critical_cf", "label": "Critical centre", "mean": [f"{BAND}/cf_norm"]},
     {"name": "critical_pns", "label": "Peak noise sensitivity", "mean": [f"{BAND}/pns_norm"]},
   ]
+  for bias in study.biases:
+    bias["about"] = ABOUT[bias["name"]]
   study.axes = [  # the first is in-distribution accuracy, which others are also held against
-    {"name": "ID", "label": "In-distribution accuracy", "mean": [CLEAN]},
+    {
+      "name": "ID",
+      "label": "In-distribution accuracy",
+      "about": "top-1 accuracy on drawn pictures like those of training",
+      "mean": [CLEAN],
+    },
     {
       "name": "Robustness",
       "label": "Robustness to corruptions",
+      "about": f"mean top-1 accuracy on drawn pictures under {len(CORRUPTIONS)} corruptions",
       "mean": [f"top1_acc/{corruption}_2" for corruption in CORRUPTIONS],
     },
     {
       "name": "Concepts",
       "label": "Renditions of the shape",
+      "about": "mean top-1 accuracy on bare shapes, silhouettes and edges",
       "mean": [f"top1_acc/{rendition}" for rendition in RENDITIONS if rendition != "texture_only"],
     },
-    {"name": "Adversarial", "label": "Adversarial robustness", "mean": [PGD]},
+    {
+      "name": "Adversarial",
+      "label": "Adversarial robustness",
+      "about": "top-1 accuracy under PGD of 10 steps, at most 1/255 a pixel",
+      "mean": [PGD],
+    },
   ]
   study.groups = [{"name": "Total"}, {"name": "Other", "without": ["linf_adversarial"]}]
   study.benchmarks = ["top1_acc/texture_only", "top1_acc/gaussian_noise_2", "top1_acc/defocus_blur_2"]

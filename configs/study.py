@@ -19,6 +19,15 @@ LOW = [f"metric/bandpass/LFC/{c}" for c in CUTOFFS]
 HIGH = [f"metric/bandpass/HFC/{c}" for c in CUTOFFS]
 PGD_LOW, PGD_HIGH = "top1_acc/PGD-40/low", "top1_acc/PGD-40/high"
 BAND = "metric/criticalband"
+# What the biases are, on a study's page.
+ABOUT = {
+  "shape_bias": "where shape and texture disagree: the share of decisions for the shape",
+  "LPP": "accuracy with low frequencies only, as a share of clean accuracy",
+  "HPP": "accuracy with high frequencies only, as a share of clean accuracy",
+  "critical_bw": "width, in octaves, of the band of frequencies in which noise disturbs",
+  "critical_cf": "centre of that band, in cycles an image",
+  "critical_pns": "how much noise disturbs at that centre; 1: even the weakest that was tried",
+}
 # The rows of the published table; the paper studies the 48 that its categories name.
 PUBLISHED = [
   *("tv_resnet50", "tv2_resnet50", "resnet18", "resnet34", "resnet101", "resnet152", "resnet50_untrained"),
@@ -63,11 +72,33 @@ def get_config():
     {"name": "critical_cf", "label": "Critical centre", "mean": [f"{BAND}/cf_norm"], "human": 39.6},
     {"name": "critical_pns", "label": "Peak noise sensitivity", "mean": [f"{BAND}/pns_norm"], "human": 1.0},
   ]
+  for bias in study.biases:
+    bias["about"] = ABOUT[bias["name"]]
   study.axes = [  # the first is in-distribution accuracy, which others are also held against
-    {"name": "ID", "label": "In-distribution accuracy", "mean": [CLEAN, V2, REAL]},
-    {"name": "Robustness", "label": "Robustness", "mean": [A, C, CBAR]},
-    {"name": "Concepts", "label": "Concepts", "mean": [SKETCH, R, STYLIZED]},
-    {"name": "Adversarial", "label": "Adversarial robustness", "mean": [PGD_LOW]},
+    {
+      "name": "ID",
+      "label": "In-distribution accuracy",
+      "about": "mean top-1 accuracy on ImageNet, ImageNet-V2 and ReaL",
+      "mean": [CLEAN, V2, REAL],
+    },
+    {
+      "name": "Robustness",
+      "label": "Robustness",
+      "about": "mean top-1 accuracy on ImageNet-A, -C and -C-bar",
+      "mean": [A, C, CBAR],
+    },
+    {
+      "name": "Concepts",
+      "label": "Concepts",
+      "about": "mean top-1 accuracy on other renditions: Sketch, ImageNet-R, Stylized",
+      "mean": [SKETCH, R, STYLIZED],
+    },
+    {
+      "name": "Adversarial",
+      "label": "Adversarial robustness",
+      "about": "top-1 accuracy under PGD of 40 steps, at its low budget",
+      "mean": [PGD_LOW],
+    },
   ]
   study.groups = [  # the first holds all models
     {"name": "Total"},

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 import biasjax
+from biasjax.report.pictures import SHOWN
 from deadline import DEADLINE_S
-from examples import pictures, vit
+from examples import page_pictures, pictures, vit
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -104,3 +105,14 @@ def test_pictures_are_drawn_by_the_command(tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_pages_pictures_are_what_the_script_draws():
+  drawn = page_pictures.draw()
+  kept = {path.stem: path for path in page_pictures.FOLDER.glob("*.webp")}
+  assert kept.keys() == drawn.keys() == {name for shown in SHOWN.values() for name in shown}
+  for name, picture in drawn.items():
+    with Image.open(kept[name]) as image:
+      grey = (np.asarray(of.convert("L"), int) for of in (image, Image.fromarray(picture)))
+      apart = np.abs(np.subtract(*grey))
+    assert apart.mean() < 12, name  # what WebP loses, of noise most

@@ -36,7 +36,7 @@ ALLOWED = {
   "biasjax.engine": ("data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
   "biasjax.library": ("convert", "data", "engine", "models", "numerics", "probes", "results"),
   "biasjax.study": ("results", "statistics"),
-  "biasjax.report": ("recorded", "results", "statistics", "study"),
+  "biasjax.report": ("data", "recorded", "results", "statistics", "study"),
   "biasjax.train": ("convert", "data", "models", "numerics", "ops", "partition", "results"),
   "biasjax.cli": (
     *("configuration", "convert", "data", "engine", "models", "partition", "probes", "recorded", "report"),

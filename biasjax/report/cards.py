@@ -4,19 +4,20 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError
 from biasjax.report import chance
-from biasjax.report.cells import Cell, Grid, number_cell, strip, text_cell
+from biasjax.report.cells import Cell, Grid, interval_cell, number_cell, strip, text_cell
 from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
 from biasjax.study.stored import Observations
-from biasjax.study.verdict import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,8 @@ def file_name(model: str) -> str:
   return urllib.parse.quote(model, safe="").replace("%", "~") + ".html"
 
 
-def card(study: Study, model: str, known: Provenance) -> dict[str, Any]:
-  """What the template of a model's page wants."""
+def card(study: Study, model: str, known: Provenance, places: Mapping[str, int]) -> dict[str, Any]:
+  """What the template of a model's page wants; `places` are the decimals of measures and columns."""
   agreement = study.tables.get("agreement", pd.DataFrame())
   mine = agreement[agreement["model"] == model] if len(agreement) else agreement
   certificate = known.certificates.get(model)
@@ -78,8 +79,8 @@ def card(study: Study, model: str, known: Provenance) -> dict[str, Any]:
     "category": study.table.category[model].replace("_", " "),
     "n": len(study.biases),
     "sentences": _series(study, model),
-    "standing": _standing(study, model),
-    "results": _results(study, model),
+    "standing": _standing(study, model, places),
+    "results": _results(study, model, units, places),
     "agreement": agreement_grid(mine, "Ours and theirs") if len(mine) else None,
     "certificate": _certificate(certificate) if certificate else None,
     "units": _units(units) if units else None,
@@ -95,52 +96,61 @@ def _series(study: Study, model: str) -> list[str]:
   ]
 
 
-def _standing(study: Study, model: str) -> Grid:
+def _standing(study: Study, model: str, decimals: Mapping[str, int]) -> Grid:
   table = models(study).drop(columns="category")
   kin = study.table.category == study.table.category[model]
   at = chance.flagged(study).loc[model]
   rows = []
   for name in table:
     values, value = table[name].dropna(), float(table.at[model, name])
-    row = [
-      text_cell(study.labels[name]),
-      number_cell(value, 3),
-      _interval(*study.intervals.of(model, name), 3),
-    ]
+    places = decimals[name]
+    low, high = study.intervals.of(model, name)
+    ends = (("intervals", model, name, end) for end in ("low", "high"))
+    row = [text_cell(study.labels[name]), number_cell(value, places, ("models", model, name))]
+    row.append(interval_cell(low, high, places, *ends))
     if math.isfinite(value):
       place = int((values > value).sum()) + 1
       row += [Cell(f"{place} of {len(values)}", sort=place, kind="n")]
       row += [Cell("", strip=strip(values.to_numpy(), {"": value}))]
     else:
       row += [text_cell("missing"), text_cell("")]
-    row.append(number_cell(float(table.loc[kin, name].median()), 3))
+    row.append(number_cell(float(table.loc[kin, name].median()), places))
     rows.append([*row, Cell(chance.RESTS if at[name] else "", kind="long")])
   columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]
   columns.append("read with")
   return Grid("Biases and axes", columns, rows)
 
 
-def _results(study: Study, model: str) -> Grid:
+def _results(study: Study, model: str, named: Sequence[Unit], decimals: Mapping[str, int]) -> Grid:
   values = study.table.frame.loc[model].dropna()
   defined = [*study.definitions.biases.values(), *study.definitions.axes.values()]
   first = [c for measure in defined for c in measure.mean if c in values.index]
   names = list(dict.fromkeys([*first, *values.index]))
-  names = [name for name in names if name not in study.labels]  # these are where the network stands
+  # Biases and axes are where the network stands; derived columns are of no file.
+  names = [name for name in names if name not in study.labels and name not in study.definitions.columns]
   known, flags = study.column_intervals, study.table.intervals
   of_model = flags[flags["model"] == model].set_index("column")["flag"]
   rows = []
   for name in names:
     n = float(known.n.at[model, name]) if name in known.n else math.nan
-    row = [text_cell(name), number_cell(float(values[name]), 3)]
-    row += [_interval(*known.of(model, name), 3), number_cell(n, 0)]
+    places, (low, high) = decimals[name], known.of(model, name)
+    number, ends = ("table", model, name), (("metrics", model, name, end) for end in ("low", "high"))
+    value = _named(name, float(values[name]), named) or number_cell(float(values[name]), places, number)
+    row = [text_cell(name), value, interval_cell(low, high, places, *ends)]
+    row.append(number_cell(n, 0, ("metrics", model, name, "n")))
     rows.append([*row, Cell(str(of_model.get(name, "")), kind="long")])
   return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n", "read with"], rows)
 
 
-def _interval(low: float, high: float, digits: int) -> Cell:
-  if not math.isfinite(low + high):
-    return text_cell("")
-  return text_cell(f"[{number(low, digits)}, {number(high, digits)}]")
+WORST_CLASS = re.compile(r"class_acc/(.+)/worst_class")
+
+
+def _named(column: str, value: float, units: Sequence[Unit]) -> Cell | None:
+  """The class that a column holds the index of, by name; None of other columns, and where none is known."""
+  match = WORST_CLASS.fullmatch(column)
+  kinds = {str(unit.key.get("labels", "")) for unit in units if match and unit.dataset == match[1]}
+  names = class_names(kinds.pop()) if len(kinds) == 1 else ()
+  return text_cell(names[int(value)]) if 0 <= value < len(names) else None
 
 
 def _certificate(certificate: Mapping[str, Any]) -> Grid:

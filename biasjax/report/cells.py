@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import markupsafe
 import numpy as np
+import pandas as pd
 
 from biasjax.study.verdict import number
+
+Key = tuple[str | int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,9 @@ class Cell:
     strong: the class of an outcome.
     strip: a drawing instead of text.
     metric: of a number of metrics.csv, which one: model, dataset, probe and metric.
+    interval: of the number, shown below it.
+    keys: where each number that is shown comes from, in their order: (table, row, field) of study.json;
+      ("models" or "table", model, column); ("intervals" or "metrics", model, column, "low" or "high").
   """
 
   text: str
@@ -31,17 +37,27 @@ class Cell:
   strong: str = ""
   strip: markupsafe.Markup | None = None
   metric: tuple[str, ...] = ()
+  interval: str = ""
+  keys: tuple[Key, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-  """A table: a caption, columns, rows of cells, the CSV of the same, and whether it starts folded."""
+  """A table.
+
+  Attributes:
+    caption, columns, rows: what it shows.
+    file: the CSV of the same.
+    folded: whether it starts folded.
+    searched: whether its rows can be searched.
+  """
 
   caption: str
   columns: list[str]
   rows: list[list[Cell]]
   file: str = ""
   folded: bool = False
+  searched: bool = False
 
 
 def text_cell(text: str) -> Cell:
@@ -49,11 +65,30 @@ def text_cell(text: str) -> Cell:
   return Cell(text)
 
 
-def number_cell(value: float | int | np.number, digits: int = 2) -> Cell:
+def number_cell(value: float | int | np.number, digits: int = 2, *keys: Key) -> Cell:
   """A number, or nothing; sorting goes by its full value."""
   if not math.isfinite(value):
     return Cell("", kind="n")
-  return Cell(number(float(value), digits), sort=float(value), kind="n")
+  return Cell(number(float(value), digits), sort=float(value), kind="n", keys=keys)
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+  """[low, high], or nothing."""
+  return f"[{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low + high) else ""
+
+
+def interval_cell(low: float, high: float, digits: int = 2, *keys: Key) -> Cell:
+  """An interval; sorting goes by its width."""
+  if not math.isfinite(low + high):
+    return text_cell("")
+  return Cell(interval(low, high, digits), sort=high - low, kind="n", keys=keys)
+
+
+def digits(values: pd.DataFrame) -> dict[str, int]:
+  """{column: decimals that tell the models apart}, the same wherever a measure is shown."""
+  known = values.abs().where(np.isfinite(values))
+  middle, largest = known.median(), known.max()
+  return {str(name): 1 if largest[name] >= 10 else 4 if middle[name] < 0.05 else 3 for name in values.columns}
 
 
 def verdict_cell(outcome: str) -> Cell:

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from biasjax.report import chance, highlight
-from biasjax.report.drawing import INK, SEQUENTIAL, Drawing, colours, words
-from biasjax.report.figures import legend
+from biasjax.report.drawing import BLUE, INK, ON_IMAGE, RED, SEQUENTIAL, Drawing, colours, figure, words
+from biasjax.report.scatters import legend
 from biasjax.study.analysis import Study
 from biasjax.study.verdict import RHO, number
 
 # People's critical band (Subramanian et al. 2023): one octave about 39.6 cycles an image.
 HUMAN_CHANNEL = {"bw": 1.0, "cf": 39.6, "pns": 1.0}
-HUMAN_ROW = " The last row and the dotted line are people's, one octave wide about 39.6 cycles an image."
+HUMAN_ROW = (
+  " The last row, the star and the dotted line are people's, one octave wide about 39.6 cycles an image."
+)
 PUBLISHED_PIXELS, PUBLISHED_BANDS = 224, 7  # of a side, where a table does not say; octaves of noise in them
 FULL = 4.0  # the highest threshold index
 MANY_MODELS = 60  # beyond, single models are not labelled
@@ -27,8 +29,8 @@ def pass_curves(study: Study) -> Drawing | None:
   found = _columns(study, r"metric/bandpass/(LFC|HFC)/([\d.]+)")
   if not found:
     return None
-  figure = Figure(figsize=(7.6, 3.2))
-  panels = figure.subplots(1, 2)
+  drawn = figure(3.6)
+  panels = drawn.subplots(1, 2)
   titles = {"LFC": "only low frequencies kept", "HFC": "only high frequencies kept"}
   for panel, (band, title) in zip(panels, titles.items(), strict=True):
     cutoffs = sorted((float(c), name) for (b, c), name in found.items() if b == band)
@@ -39,19 +41,31 @@ def pass_curves(study: Study) -> Drawing | None:
       clean = _clean(study)
       if share is not None and clean is not None:
         chance.line(panel, float((share.max(axis=1) / clean).median()))
+    if band == "HFC":
+      # Little is left with high frequencies only, but how much is the bias.
+      panel.set_yscale("function", functions=(_root, np.square))
+      panel.set_yticks(ROOT_TICKS, [f"{tick:g}" for tick in ROOT_TICKS])
+      panel.set_ylim(0, 1.05)
     panel.set_title(title)
     panel.set_xlabel("share of the frequency axis kept")
     panel.set_ylabel("share of clean accuracy")
-  legend(study, figure, columns=5)
+  legend(study, drawn)
   return Drawing(
     "pass_curves",
     "What is left of accuracy with low, or high, frequencies only",
     "A thin line for each model, a thick one for each category's median. Dashed, where known: what guessing "
-    "leaves of the median model's clean accuracy.",
-    figure,
+    "leaves of the median model's clean accuracy. The right scale is of square roots: little shows as well.",
+    drawn,
     _table(study, list(found.values())),
     "Measurements",
   )
+
+
+ROOT_TICKS = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+  return np.sqrt(np.maximum(values, 0))
 
 
 def severity_curves(study: Study) -> Drawing | None:
@@ -65,8 +79,8 @@ def severity_curves(study: Study) -> Drawing | None:
     s: study.table.frame[[found[name, str(s)] for name in names]].mean(axis=1) for s in range(1, 6)
   }
   table = pd.DataFrame(by_severity)
-  figure = Figure(figsize=(4.6, 3.3))
-  panel = figure.subplots()
+  drawn = figure(3.4)
+  panel = drawn.subplots()
   _lines(study, panel, np.arange(1.0, 6.0), table)
   guessing = chance.of_columns(study, list(found.values()))
   if guessing is not None:
@@ -74,14 +88,14 @@ def severity_curves(study: Study) -> Drawing | None:
   panel.set_xticks(range(1, 6))
   panel.set_xlabel("severity")
   panel.set_ylabel("top-1 accuracy, %")
-  legend(study, figure, columns=3)
+  legend(study, drawn)
   data = table.rename(columns=lambda s: f"severity_{s}").assign(category=study.table.category)
   return Drawing(
     "severity_curves",
     "Accuracy under corruptions of rising severity",
     f"Mean over {len(names)} corruptions. Thin lines: models; thick ones: the categories' medians; "
     "dashed, where known: guessing.",
-    figure,
+    drawn,
     data.reset_index(names="model"),
     "Measurements",
   )
@@ -130,9 +144,9 @@ def channels(study: Study) -> Drawing | None:
   people = study.pixels in (None, PUBLISHED_PIXELS)  # cycles an image mean something else at another size
   if people:
     values.append(channel(x, pd.Series(HUMAN_CHANNEL), lowest))
-  height = min(1.4 + 0.14 * len(values), 9.5)
-  figure = Figure(figsize=(7.2, height))
-  panel = figure.subplots()
+  height = min(1.4 + 0.13 * len(values), 9.5)
+  drawn = figure(height)
+  panel = drawn.subplots()
   image = panel.imshow(
     np.stack(values),
     aspect="auto",
@@ -143,11 +157,15 @@ def channels(study: Study) -> Drawing | None:
   )
   centre = np.log2(fits["cf"].to_numpy() / lowest)
   inside = (centre >= 0) & (centre <= bands - 1)
-  panel.plot(centre[inside], np.flatnonzero(inside), "o", color="#ffffff", markeredgecolor=INK, markersize=3)
+  white, black = ON_IMAGE
+  marks = {"markerfacecolor": white, "markeredgecolor": black, "linestyle": "", "clip_on": False}
+  dots = panel.plot(
+    centre[inside], np.flatnonzero(inside), "o", **marks, markersize=3.4, label="centre of a model's band"
+  )
   if people:
     human = math.log2(HUMAN_CHANNEL["cf"] / lowest)
-    panel.plot(human, len(values) - 1, "*", color="#ffffff", markeredgecolor=INK, markersize=8)
-    panel.axvline(human, color="#ffffff", linewidth=0.8, linestyle=":")
+    dots += panel.plot(human, len(values) - 1, "*", **marks, markersize=9, label="centre of people's")
+    panel.axvline(human, color=white, linewidth=0.8, linestyle=":")
   labels = [*(order if len(order) <= MANY_MODELS else [""] * len(order)), *(["people"] if people else [])]
   panel.set_yticks(range(len(values)), labels, fontsize=5.6)
   for name, tick in zip(order, panel.get_yticklabels(), strict=False):
@@ -157,15 +175,15 @@ def channels(study: Study) -> Drawing | None:
   panel.set_xlabel("spatial frequency of the noise, cycles an image")
   panel.grid(False)
   _category_strip(study, panel, order, len(values), bands)
-  figure.colorbar(image, ax=panel, label="fitted sensitivity (threshold steps)", shrink=0.6)
-  legend(study, figure, columns=4)
+  drawn.colorbar(image, ax=panel, label="fitted sensitivity (threshold steps)", shrink=0.6)
+  legend(study, drawn, more=dots)
   kind = "continuous" if "continuous" in estimate else "published"
   return Drawing(
     "critical_bands",
     f"Critical bands: where noise hurts each model{', and people' if people else ''}",
     f"The channel fitted to normalised thresholds ({kind} estimate, {estimate}) of each model that has one, "
-    f"its centre as a dot.{HUMAN_ROW if people else ''}",
-    figure,
+    f"widest where noise of many octaves disturbs.{HUMAN_ROW if people else ''}",
+    drawn,
     fits.assign(category=study.table.category).reset_index(names="model"),
     "Measurements",
   )
@@ -218,8 +236,8 @@ def noise_maps(study: Study) -> Drawing | None:
   # Without noise all bands are one condition: what low contrast alone leaves is no work of noise.
   sds = sorted({float(sd) for _, sd in found} | ({0.0} if clean else set()))
   names = study.table.categories
-  figure = Figure(figsize=(max(2.1 * len(names), 3.4), 2.4))
-  panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+  drawn = figure(2.4)
+  panels = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
   image = None
   for panel, name in zip(panels, names, strict=True):
     mine = study.table.frame[study.table.category.eq(name).to_numpy()]
@@ -236,14 +254,14 @@ def noise_maps(study: Study) -> Drawing | None:
     panel.grid(False)
   panels[0].set_ylabel("noise SD")
   assert image is not None  # there is at least one panel
-  figure.colorbar(image, ax=panels.tolist(), label="top-1, %")
+  drawn.colorbar(image, ax=panels.tolist(), label="top-1, %")
   return Drawing(
     "noise_maps",
     "Accuracy under band-limited noise",
     "The median model of each category. "
     + ("Lowest row: without noise, at the probe's low contrast; " if clean else "")
     + "darker above than there: noise of that strength and frequency hurts.",
-    figure,
+    drawn,
     _table(study, [*([clean] if clean else []), *found.values()]),
     "Measurements",
   )
@@ -258,8 +276,8 @@ def shape_bias(study: Study) -> Drawing | None:
   names = study.table.categories
   marks = colours(names)
   rows = len(by_class) or len(names)
-  figure = Figure(figsize=(6.2, 1.3 + 0.27 * rows))
-  panel = figure.subplots()
+  drawn = figure(1.3 + 0.25 * rows)
+  panel = drawn.subplots()
   points = {}
   if by_class:
     classes = sorted(key[0] for key in by_class)
@@ -304,7 +322,7 @@ def shape_bias(study: Study) -> Drawing | None:
     known = {"low": study.intervals.low["shape_bias"], "high": study.intervals.high["shape_bias"]}
     data = study.biases[["shape_bias"]].assign(**known, category=study.table.category).reset_index()
   if human is not None:
-    panel.axvline(human, color="#d55e00", linestyle="--", linewidth=1.2)
+    panel.axvline(human, color=RED, linestyle="--", linewidth=1.2)
     panel.annotate(
       "people",
       (human, 1),
@@ -313,12 +331,14 @@ def shape_bias(study: Study) -> Drawing | None:
       textcoords="offset points",
       ha="right",
       va="top",
-      color="#d55e00",
+      color=RED,
     )
-  panel.set_xlim(0, 1)
+  panel.set_xlim(-0.02, 1.02)
   panel.set_ylim(-rows + 0.4, 0.6)
   panel.set_xlabel("share of shape decisions (0: texture, 1: shape)")
-  return Drawing("shape_bias", "Shape or texture?", f"{what}.", figure, data, "Measurements", points)
+  if by_class:
+    legend(study, drawn)
+  return Drawing("shape_bias", "Shape or texture?", f"{what}.", drawn, data, "Measurements", points)
 
 
 def series(study: Study) -> Iterator[Drawing]:
@@ -331,13 +351,13 @@ def series(study: Study) -> Iterator[Drawing]:
     measures = list(dict.fromkeys(rows["measure"]))
     columns = 5 if len(measures) > 6 else 3
     height = math.ceil(len(measures) / columns)
-    figure = Figure(figsize=(2.05 * columns, 0.5 + 1.75 * height))
-    panels = figure.subplots(height, columns, squeeze=False).ravel()
+    drawn = figure(0.7 + 1.6 * height)
+    panels = drawn.subplots(height, columns, squeeze=False).ravel()
     places = {x: i for i, x in enumerate(sorted(set(rows["x"])))}
     for panel, measure in zip(panels, measures, strict=False):
       mine = rows[rows["measure"] == measure]
       x = [places[v] for v in mine["x"]]
-      colour = "#0072b2" if measure in study.biases else "#d55e00"
+      colour = BLUE if measure in study.biases else RED
       panel.fill_between(
         x, mine["low"].fillna(mine["value"]), mine["high"].fillna(mine["value"]), color=colour, alpha=0.2
       )
@@ -350,14 +370,16 @@ def series(study: Study) -> Iterator[Drawing]:
       panel.tick_params(axis="y", labelsize=6.5)
     for panel in panels[len(measures) :]:
       panel.set_visible(False)
-    figure.supxlabel(factors.get(name, "x"), fontsize=8)
+    drawn.supxlabel(factors.get(name, "x"), fontsize=8)
+    handles = [Line2D([], [], color=c, marker="o", label=of) for c, of in ((BLUE, "biases"), (RED, "axes"))]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
     slug = re.sub(r"\W+", "_", name).strip("_").lower()
     yield Drawing(
       f"series_{slug}",
       f"Along {name}",
-      "Biases blue, axes red; bands: 95 % intervals where sampling error is known (over seeds, where there "
+      "Bands: 95 % intervals where sampling error is known (over seeds, where there "
       "are several). Dashed, where known: guessing. Steps of the factor are evenly spaced.",
-      figure,
+      drawn,
       rows,
       "Series",
     )
@@ -369,8 +391,8 @@ def forgetting(study: Study) -> Drawing | None:
   if not len(table):
     return None
   runs = list(dict.fromkeys(table["run"]))
-  figure = Figure(figsize=(max(3.0 * len(runs), 4.2), 3.0))
-  panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+  drawn = figure(3.0)
+  panels = drawn.subplots(1, len(runs), sharey=True, squeeze=False)[0]
   for panel, run in zip(panels, runs, strict=True):
     mine = table[(table["run"] == run) & (table["condition"] == table["condition"].iloc[0])]
     panel.plot(mine["epoch"], mine["accuracy"], "o-", color=INK, markersize=3, label="right")
@@ -378,7 +400,7 @@ def forgetting(study: Study) -> Drawing | None:
       mine["epoch"],
       mine["forgotten"],
       "s-",
-      color="#d55e00",
+      color=RED,
       markersize=3,
       label="right, but wrong at the end",
     )
@@ -386,12 +408,12 @@ def forgetting(study: Study) -> Drawing | None:
     panel.set_xlabel("epoch")
   panels[0].set_ylabel("% of examples")
   handles, labels = panels[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=2)
+  drawn.legend(handles, labels, loc="outside lower center", ncols=2)
   return Drawing(
     "forgetting",
     "What training forgets",
     "Examples that are right at an epoch, and those of them that are wrong at the last.",
-    figure,
+    drawn,
     table,
     "Series",
   )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import matplotlib as mpl
 
-from biasjax.report import curves, figures
+from biasjax.report import curves, figures, scatters
 from biasjax.report.drawing import STYLE, Drawing, keep
 from biasjax.study.analysis import Study
 
@@ -14,8 +14,8 @@ from biasjax.study.analysis import Study
 def drawings(study: Study) -> Iterator[Drawing]:
   """Those whose numbers the study has."""
   found = itertools.chain(
-    [figures.correlation_matrix(study)],
-    figures.scatters(study),
+    [scatters.overview(study), figures.correlation_matrix(study)],
+    scatters.scatters(study),
     [figures.bias_matrix(study)] if study.biases.shape[1] > 1 else [],
     figures.forests(study),
     [figures.influence(study), figures.prediction(study), figures.sign_error(study)],

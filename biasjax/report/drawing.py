@@ -15,14 +15,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with any colour vision; the first follows the page's ink.
-INK, GRID, PAPER = "#1b1b1f", "#d4d4da", "#fefefe"
-COLOURS = (INK, "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#d55e00", "#009e73", "#8c6d31", "#7f7f7f")
+# What follows the page's ink, and its other colours: {on paper and in light: in the dark}, each at 4.5:1 at
+# least against what is behind it. The categories' are told apart by their markers as well.
+INK, QUIET, GRID, PAPER = "#1b1b1f", "#5a5a63", "#d4d4da", "#fefefe"
+BLUE, RED, ORANGE = "#0067a5", "#b84300", "#8f5d00"
+THEME = {
+  BLUE: "#5aaeea",
+  ORANGE: "#f0b94d",
+  "#a8417f": "#e9a3cc",
+  "#2a7596": "#8fd3f4",
+  RED: "#ff9a63",
+  "#00734f": "#4fd0aa",
+  "#6b5318": "#cdb06a",
+  "#66666d": "#b4b4be",
+}
+COLOURS = (INK, *THEME)
 MARKERS = ("D", "o", "s", "^", "v", "p", "P", "X", "<")
+ON_IMAGE = ("#ffffff", "#000000")  # of marks on a coloured image, whatever the page's colours are
+OWN = ("#d1006c", "#ff7ab8")  # one's own networks among reference rows, likewise
+WIDTH = 9.4  # of every figure, inches
 DIVERGING = "PuOr_r"
 SEQUENTIAL = "cividis"
 DPI = 160
-SCREEN = 1.35  # pixels of the page for a point of print
 STYLE: Any = {
   "font.family": "sans-serif",
   "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
@@ -51,6 +65,8 @@ STYLE: Any = {
   "svg.fonttype": "none",
   "figure.constrained_layout.use": True,
 }
+VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper", OWN[0]: "--own"}
+VARIABLES |= {colour: f"--c{i}" for i, colour in enumerate(THEME)}
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
@@ -86,6 +102,11 @@ def colours(categories: Sequence[str]) -> dict[str, tuple[str, str]]:
   }
 
 
+def figure(height: float) -> Figure:
+  """An empty figure of the one width, so many inches high."""
+  return Figure(figsize=(WIDTH, height))
+
+
 def words(name: str) -> str:
   """A category's name as a figure shows it."""
   return name.replace("_", " ")
@@ -93,16 +114,16 @@ def words(name: str) -> str:
 
 def keep(drawing: Drawing, folder: pathlib.Path) -> str:
   """Writes the PNG, SVG and CSV; returns the SVG for the page."""
-  figure, path = drawing.figure, folder / drawing.name
+  drawn, path = drawing.figure, folder / drawing.name
   drawing.data.to_csv(f"{path}.csv", index=False)
-  figure.set_facecolor("white")
+  drawn.set_facecolor("white")
   with mpl.rc_context({**STYLE, "svg.hashsalt": drawing.name}):
     # Drawn once for each file, and laid out only the first time: figure.savefig would draw five times.
-    figure.set_dpi(DPI)
-    FigureCanvasAgg(figure).print_png(f"{path}.png", pil_kwargs={"compress_level": 3})
-    figure.set_layout_engine("none")
-    figure.set_dpi(72)
-    FigureCanvasSVG(figure).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})
+    drawn.set_dpi(DPI)
+    FigureCanvasAgg(drawn).print_png(f"{path}.png", pil_kwargs={"compress_level": 3})
+    drawn.set_layout_engine("none")
+    drawn.set_dpi(72)
+    FigureCanvasSVG(drawn).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})
   text = pathlib.Path(f"{path}.svg").read_text(encoding="utf-8")
   return for_page(text, drawing)
 
@@ -126,9 +147,7 @@ def for_page(text: str, drawing: Drawing) -> str:
       if child.tag == f"{{{SVG}}}metadata" or child.get("id") == "patch_1":
         parent.remove(child)  # the white paper of the whole figure
   width, height = root.attrib.pop("width"), root.attrib.pop("height")
-  root.set(
-    "style", f"width: 100%; max-width: {width}; height: auto; aspect-ratio: {width[:-2]} / {height[:-2]}"
-  )
+  root.set("style", f"aspect-ratio: {width[:-2]} / {height[:-2]}")
   root.set("role", "img")
   root.set("aria-label", f"{drawing.title}. {drawing.caption}")
   for gid, names in drawing.points.items():
@@ -139,7 +158,7 @@ def for_page(text: str, drawing: Drawing) -> str:
   text = re.sub(r'\bid="', f'id="{prefix}', text)
   text = re.sub(r'href="#', f'href="#{prefix}', text)
   text = re.sub(r"url\(#", f"url(#{prefix}", text)
-  for colour, variable in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
+  for colour, variable in VARIABLES.items():
     text = text.replace(colour, f"var({variable})")
   return text
 

@@ -1,97 +1,34 @@
 """The figures of a study, each from its tables: relations, checks, predictions."""
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biasjax.report import chance, highlight
-from biasjax.report.drawing import DIVERGING, GRID, INK, PAPER, Drawing, colours, words
+from biasjax.report.drawing import (
+  BLUE,
+  DIVERGING,
+  GRID,
+  INK,
+  ON_IMAGE,
+  ORANGE,
+  PAPER,
+  QUIET,
+  RED,
+  Drawing,
+  figure,
+  words,
+)
+from biasjax.report.scatters import over
 from biasjax.statistics import Z
-from biasjax.study.analysis import Study, models
+from biasjax.study.analysis import Study
 from biasjax.study.correlation import deciding
 from biasjax.study.significance import ALPHA
 from biasjax.study.verdict import RHO, number
-
-SMALLEST, LARGEST = 18, 90  # areas of points, square points
-
-
-def legend(study: Study, figure: Figure, columns: int = 7, sizes: bool = False) -> None:
-  """The categories' colours and markers below a figure."""
-  marks = colours(study.table.categories)
-  handles = [
-    Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=words(name))
-    for name, (colour, marker) in marks.items()
-  ]
-  handles += highlight.handles(study)
-  title = "larger: further along its series" if sizes else None
-  columns = min(len(handles), columns)
-  figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title, title_fontsize=7)
-
-
-def sizes(study: Study) -> pd.Series:
-  """The area of each model's point: larger along its series (adversarial eps, epochs)."""
-  areas = pd.Series(30.0, index=study.biases.index)
-  for factors in study.series.values():
-    values = sorted(set(factors.values()))
-    for model, x in factors.items():
-      areas[model] = SMALLEST + (LARGEST - SMALLEST) * values.index(x) / (len(values) - 1)
-  return areas
-
-
-def scatters(study: Study) -> Iterator[Drawing]:
-  """Each bias against every axis, a row for each bias."""
-  cells = study.tables["correlations"].set_index(["bias", "axis", "group"])
-  first = study.definitions.groups[0].name
-  areas, marks = sizes(study), colours(study.table.categories)
-  for bias in study.biases:
-    axes = list(study.axes)
-    figure = Figure(figsize=(2.6 * max(len(axes), 2), 3.1))
-    points = {}
-    panels = figure.subplots(1, len(axes), squeeze=False)[0]
-    for panel, axis in zip(panels, axes, strict=True):
-      for name, (colour, marker) in marks.items():
-        mine = study.table.category.eq(name) & study.biases[bias].notna() & study.axes[axis].notna()
-        if not mine.any():
-          continue
-        gid = f"points-{axis}-{name}".replace(" ", "_")
-        panel.scatter(
-          study.biases.loc[mine, bias],
-          study.axes.loc[mine, axis],
-          s=areas[mine].to_numpy(),
-          c=colour,
-          marker=marker,
-          alpha=0.8,
-          edgecolors=PAPER,
-          linewidths=0.5,
-          gid=gid,
-        )
-        points[gid] = [
-          f"{m}: {study.biases.at[m, bias]:.3g}, {study.axes.at[m, axis]:.3g}"
-          for m in study.biases.index[mine]
-        ]
-      chance.on_scatter(study, panel, bias, axis)
-      highlight.points(study, panel, bias, axis)
-      cell = cells.loc[(bias, axis, first)]
-      low, high = deciding(cell)
-      panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
-      panel.set_xlabel(study.labels[bias])
-      panel.set_ylabel(textwrap.fill(study.labels[axis], 28))
-    legend(study, figure, sizes=bool(study.series))
-    yield Drawing(
-      f"scatter_{bias}",
-      study.labels[bias],
-      f"{study.labels[bias]} of each model against each axis, with Spearman's {RHO} over all models and its "
-      f"95 % interval {_over(study)}. Point at a model for its name.{chance.caption(study, [bias, *axes])}",
-      figure,
-      models(study)[["category", bias, *axes]].reset_index(),
-      "Relations",
-      points,
-    )
 
 
 def correlation_matrix(study: Study) -> Drawing:
@@ -99,13 +36,14 @@ def correlation_matrix(study: Study) -> Drawing:
   cells = study.tables["correlations"]
   groups = [g for g in study.groups if cells.loc[cells["group"] == g, "spearman"].notna().any()]
   groups = groups or list(study.groups)[:1]
-  figure = _matrices(study, cells, list(study.axes), groups)
+  drawn = _matrices(study, cells, list(study.axes), groups)
   return Drawing(
     "correlation_matrix",
-    "Every bias against every axis",
-    f"Spearman's {RHO} with its 95 % interval {_over(study)}. Bold: permutation p < .05 after Holm over all "
-    "cells; grey: p of .05 or more. The published figure prints 0 where Student's p is .05 or more.",
-    figure,
+    "Every bias against every axis, by group",
+    f"Spearman's {RHO} with its 95 % interval {over(study)}. Without colour: permutation p of .05 or more. "
+    "Bold: p < .05 also after Holm's correction, which keeps the chance of any false finding among all cells "
+    "at 5 %. The published figure prints 0 where Student's p is .05 or more.",
+    drawn,
     cells[MATRIX],
     "Relations",
   )
@@ -114,12 +52,12 @@ def correlation_matrix(study: Study) -> Drawing:
 def bias_matrix(study: Study) -> Drawing:
   """Biases by biases, over all models."""
   cells = study.tables["bias_by_bias"]
-  figure = _matrices(study, cells, list(study.biases), [study.definitions.groups[0].name])
+  drawn = _matrices(study, cells, list(study.biases), [study.definitions.groups[0].name])
   return Drawing(
     "bias_by_bias",
     "Every bias against every other",
     f"Spearman's {RHO} with its 95 % interval, as above: which biases go together.",
-    figure,
+    drawn,
     cells[MATRIX],
     "Relations",
   )
@@ -129,18 +67,12 @@ MATRIX = ["bias", "axis", "group", "n", "spearman", "low", "high", "family_low",
 MATRIX += ["p", "p_permutation", "p_holm"]
 
 
-def _over(study: Study) -> str:
-  """What intervals are over, as `correlation.deciding` decides."""
-  return (
-    "over families (over models where all are of one)" if len(study.table.categories) > 1 else "over models"
-  )
-
-
 def _matrices(study: Study, cells: pd.DataFrame, columns: list[str], groups: list[str]) -> Figure:
   rows = list(study.biases)
-  figure = Figure(figsize=(1.3 + 0.98 * len(columns) * len(groups), 1.1 + 0.5 * len(rows)))
-  panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+  drawn = figure(0.9 + 0.42 * len(rows))
+  panels = drawn.subplots(1, len(groups), sharey=True, squeeze=False)[0]
   found = cells.set_index(["bias", "axis", "group"])
+  small = 5.4 if len(columns) * len(groups) > 8 else 7.0
   image = None
   for panel, group in zip(panels, groups, strict=True):
     values = np.full((len(rows), len(columns)), np.nan)
@@ -149,36 +81,46 @@ def _matrices(study: Study, cells: pd.DataFrame, columns: list[str], groups: lis
         if (bias, axis, group) not in found.index:
           continue
         cell = found.loc[(bias, axis, group)]
-        values[i, j] = cell["spearman"]
         if math.isfinite(cell["spearman"]):
-          _matrix_cell(panel, i, j, cell)
+          values[i, j] = cell["spearman"] if cell["p_permutation"] < ALPHA else np.nan
+          _matrix_cell(panel, i, j, cell, small)
     image = panel.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
     n = int(found.xs(group, level="group")["n"].max())
     panel.set_title(f"{group} (n = {n})")
-    panel.set_xticks(range(len(columns)), [_broken(study.labels[c]) for c in columns], fontsize=6.8)
+    panel.set_xticks(range(len(columns)), [_broken(study.labels[c]) for c in columns], fontsize=small + 0.6)
     panel.set_yticks(range(len(rows)), [study.labels[r] for r in rows])
     panel.tick_params(length=0)
     panel.grid(False)
     panel.spines[:].set_visible(False)
   assert image is not None  # there is at least one panel
-  figure.colorbar(image, ax=panels.tolist(), label=f"Spearman's {RHO}", shrink=0.9, pad=0.01)
-  return figure
+  drawn.colorbar(image, ax=panels.tolist(), label=f"Spearman's {RHO}", shrink=0.9, pad=0.01, aspect=30)
+  return drawn
 
 
-def _matrix_cell(panel, i: int, j: int, cell: pd.Series) -> None:
-  strong = abs(cell["spearman"]) > 0.6
-  colour = "#ffffff" if strong else "#17171a" if cell["p_permutation"] < ALPHA else "#6a6a70"
+def on_colour(spearman: float) -> str:
+  """The ink that is read best on a correlation's colour: never below 4.5:1, since black or white never is."""
+  red, green, blue, _ = mpl.colormaps[DIVERGING]((spearman + 1) / 2)
+  linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+  luminance = float(np.dot((0.2126, 0.7152, 0.0722), linear))
+  white, black = ON_IMAGE
+  return white if luminance < 0.179 else black
+
+
+def _matrix_cell(panel, i: int, j: int, cell: pd.Series, small: float) -> None:
+  colour = on_colour(cell["spearman"]) if cell["p_permutation"] < ALPHA else QUIET
   weight = "bold" if cell["p_holm"] < ALPHA else "normal"
-  panel.text(j, i - 0.14, number(cell["spearman"]), ha="center", va="center", color=colour, weight=weight)
+  size = small + 1.6
+  text = number(cell["spearman"])
+  panel.text(j, i - 0.14, text, ha="center", va="center", color=colour, weight=weight, fontsize=size)
   low, high = deciding(cell)
   if math.isfinite(low):
     text = f"[{number(low)}, {number(high)}]"
-    panel.text(j, i + 0.24, text, ha="center", va="center", color=colour, fontsize=5.8)
+    panel.text(j, i + 0.26, text, ha="center", va="center", color=colour, fontsize=small)
 
 
 def _broken(label: str) -> str:
-  """A label over two lines."""
-  return label.replace(" ", "\n", 1)
+  """A label over several lines."""
+  return label.replace(" ", "\n").replace("-distribution", "-\ndistribution")
 
 
 def _approximate(r: float, n: int) -> tuple[float, float]:
@@ -229,20 +171,18 @@ def forests(study: Study) -> Iterator[Drawing]:
     both = pd.concat(tables.values()).sort_values("kind", key=lambda k: k.map(KINDS), kind="stable")
     labels = list(dict.fromkeys(both["label"]))
     place = {label: -i for i, label in enumerate(labels)}
-    figure = Figure(figsize=(2.7 + 1.9 * len(tables), 0.9 + 0.17 * len(labels)))
-    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    drawn = figure(1.1 + 0.17 * len(labels))
+    panels = drawn.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for panel, (axis, rows) in zip(panels, tables.items(), strict=True):
       pooled = rows["spearman"].iloc[0]
       panel.axvline(0, color=INK, linewidth=0.8)
       if math.isfinite(pooled):
-        panel.axvline(pooled, color="#0072b2", linewidth=0.8, linestyle=":")
+        panel.axvline(pooled, color=BLUE, linewidth=0.8, linestyle=":")
       for row in rows.itertuples():
         if not math.isfinite(row.spearman):
           continue
         y = place[row.label]
-        colour = (
-          "#d55e00" if row.verdict == "flips" else "#e69f00" if row.verdict in ("weakens", "appears") else INK
-        )
+        colour = RED if row.verdict == "flips" else ORANGE if row.verdict in ("weakens", "appears") else INK
         panel.plot([row.low, row.high], [y, y], color=colour, linewidth=1.1)
         filled = colour if row.p < ALPHA else PAPER
         marker = "s" if row.kind in ("groups", "categories") else "o"
@@ -253,14 +193,22 @@ def forests(study: Study) -> Iterator[Drawing]:
       panel.set_yticks(list(place.values()), labels)
       panel.set_ylim(-len(labels) + 0.3, 0.7)
       panel.tick_params(axis="y", length=0)
+    handles = [
+      Line2D([], [], color=INK, marker="s", markersize=4, label="groups and categories"),
+      Line2D([], [], color=INK, marker="o", markersize=4, label="all models, in another way"),
+      Line2D([], [], color=ORANGE, marker="o", markersize=4, label="weakens or appears"),
+      Line2D([], [], color=RED, marker="o", markersize=4, label="the sign flips"),
+      Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, markersize=4, label="p of .05 or more"),
+      Line2D([], [], color=BLUE, linewidth=0.8, linestyle=":", label="all models"),
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=6)
     data = pd.concat([t.assign(bias=bias, axis=a) for a, t in tables.items()], ignore_index=True)
     yield Drawing(
       f"forest_{bias}",
       f"{study.labels[bias]}: how each claim fares",
-      f"Filled: permutation p < .05. Squares: groups and categories with intervals {_over(study)}; circles: "
-      "all models in other ways, with Bonett and Wright's approximate intervals. Orange: weakens or appears; "
-      "red: the sign flips. Dotted: all models.",
-      figure,
+      f"Filled: permutation p < .05. Groups and categories have intervals {over(study)}; all models in other "
+      "ways Bonett and Wright's approximate ones.",
+      drawn,
       data,
       "How fragile",
     )
@@ -274,13 +222,13 @@ def influence(study: Study) -> Drawing | None:
     return None
   cells = study.tables["correlations"]
   cells = cells[(cells["group"] == first) & cells["spearman"].notna()]
-  figure = Figure(figsize=(7.2, 0.9 + 0.24 * len(cells)))
-  panel = figure.subplots()
+  drawn = figure(0.9 + 0.2 * len(cells))
+  panel = drawn.subplots()
   rows, labels = [], []
   for i, cell in enumerate(cells.itertuples()):
     of = without[(without["bias"] == cell.bias) & (without["axis"] == cell.axis)]
     values = of["spearman_without"].to_numpy()
-    panel.plot([values.min(), values.max()], [-i, -i], color="#0072b2", linewidth=5, solid_capstyle="butt")
+    panel.plot([values.min(), values.max()], [-i, -i], color=BLUE, linewidth=5, solid_capstyle="butt")
     moved = pd.DataFrame()
     if len(categories):
       moved = categories[
@@ -288,7 +236,7 @@ def influence(study: Study) -> Drawing | None:
       ].dropna(subset=["spearman"])
     if len(moved):
       panel.plot(
-        moved["spearman"], np.full(len(moved), -i), "|-", color="#e69f00", markersize=6, linewidth=1, zorder=1
+        moved["spearman"], np.full(len(moved), -i), "|-", color=ORANGE, markersize=6, linewidth=1, zorder=1
       )
       far = moved.loc[(moved["spearman"] - cell.spearman).abs().idxmax()]
       rows.append(
@@ -315,17 +263,17 @@ def influence(study: Study) -> Drawing | None:
   panel.set_xlabel(f"Spearman's {RHO}")
   handles = [
     Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label="all models"),
-    Line2D([], [], color="#0072b2", linewidth=5, label="without one model"),
-    Line2D([], [], color="#e69f00", marker="|", label="without one category (furthest named)"),
+    Line2D([], [], color=BLUE, linewidth=5, label="without one model"),
+    Line2D([], [], color=ORANGE, marker="|", label="without one category (furthest named)"),
   ]
-  figure.legend(handles=handles, loc="outside lower center", ncols=3)
+  drawn.legend(handles=handles, loc="outside lower center", ncols=3)
   columns = ["bias", "axis", "spearman", "lowest_without_one_model", "highest_without_one_model"]
   columns += ["furthest_category", "without_that_category"]
   return Drawing(
     "influence",
     "What one model, or one family, does to each correlation",
     "A wide orange span means that one training family carries the relation.",
-    figure,
+    drawn,
     pd.DataFrame(rows, columns=columns),
     "How fragile",
   )
@@ -336,15 +284,16 @@ def prediction(study: Study) -> Drawing | None:
   table = study.tables["prediction"]
   if not len(table):
     return None
+  several = bool((table["families"] > 1).any())
   axes, predictors = list(dict.fromkeys(table["axis"])), list(dict.fromkeys(table["predictor"]))
-  figure = Figure(figsize=(2.2 + 2.0 * len(axes), 1.2 + 0.25 * len(predictors)))
-  panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+  drawn = figure(1.2 + 0.22 * len(predictors))
+  panels = drawn.subplots(1, len(axes), sharey=True, squeeze=False)[0]
   floor = -2.0
   for panel, axis in zip(panels, axes, strict=True):
     panel.axvline(0, color=INK, linewidth=0.8)
     for row in table[table["axis"] == axis].itertuples():
       y = -predictors.index(row.predictor)
-      colour = "#0072b2" if row.inputs == "all biases" else "#7f7f7f"
+      colour = BLUE if row.inputs == "all biases" else QUIET
       for low, high, width in ((row.family_low, row.family_high, 0.8), (row.low, row.high, 2.4)):
         if math.isfinite(low):
           panel.plot([max(low, floor), max(high, floor)], [y, y], color=colour, linewidth=width)
@@ -352,19 +301,26 @@ def prediction(study: Study) -> Drawing | None:
         panel.plot(floor, y, "<", color=colour, markersize=6, clip_on=False)
       else:
         panel.plot(row.r2, y, "o", color=colour, markersize=5)
-    panel.set_xlim(floor, 1)
+    panel.set_xlim(floor, 1.05)
     panel.set_title(study.labels[axis])
     panel.set_xlabel("R² on left-out models")
     panel.set_yticks([-i for i in range(len(predictors))], [PREDICTORS.get(p, p) for p in predictors])
     panel.set_ylim(-len(predictors) + 0.4, 0.6)
     panel.tick_params(axis="y", length=0)
+  handles = [
+    Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=5, label="from all biases"),
+    Line2D([], [], color=QUIET, marker="o", linestyle="", markersize=5, label="without the biases"),
+    Line2D([], [], color=INK, linewidth=2.4, label="95 % over models"),
+    *([Line2D([], [], color=INK, linewidth=0.8, label="95 % over families")] if several else []),
+    Line2D([], [], color=INK, marker="<", linestyle="", markersize=6, label="beyond the scale"),
+  ]
+  drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
   return Drawing(
     "prediction",
     "Can the biases predict an axis together?",
-    f"R² of predictions for a {'category' if (table['families'] > 1).any() else 'model'} that was left out, "
-    "with 95 % intervals over families (thin) and models (thick); below zero the mean of all models would "
-    "have been better. Arrows: beyond the scale. Grey: without the biases.",
-    figure,
+    f"R² of predictions for a {'category' if several else 'model'} that was left out: 1 is perfect; "
+    "below zero the mean of all models would have been better.",
+    drawn,
     table,
     "Prediction",
   )
@@ -385,15 +341,15 @@ def sign_error(study: Study) -> Drawing | None:
   if not len(table):
     return None
   axes, measures = list(dict.fromkeys(table["axis"])), list(dict.fromkeys(table["measure"]))
-  figure = Figure(figsize=(2.2 + 2.0 * len(axes), 1.2 + 0.25 * len(measures)))
-  panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+  drawn = figure(1.2 + 0.22 * len(measures))
+  panels = drawn.subplots(1, len(axes), sharey=True, squeeze=False)[0]
   for panel, axis in zip(panels, axes, strict=True):
     panel.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
     for row in table[table["axis"] == axis].itertuples():
       y = -measures.index(row.measure)
       panel.plot([row.mean, row.worst], [y, y], color=GRID, linewidth=2, zorder=1)
-      panel.plot(row.mean, y, "o", color="#0072b2", markersize=5)
-      panel.plot(row.worst, y, "X", color="#d55e00", markersize=5.5)
+      panel.plot(row.mean, y, "o", color=BLUE, markersize=5)
+      panel.plot(row.worst, y, "X", color=RED, markersize=5.5)
     panel.set_xlim(-0.03, 1.05)
     panel.set_title(study.labels[axis])
     panel.set_xlabel("share of pairs ordered wrongly")
@@ -401,17 +357,17 @@ def sign_error(study: Study) -> Drawing | None:
     panel.set_ylim(-len(measures) + 0.4, 0.6)
     panel.tick_params(axis="y", length=0)
   handles = [
-    Line2D([], [], color="#0072b2", marker="o", linestyle="", label="mean over settings"),
-    Line2D([], [], color="#d55e00", marker="X", linestyle="", label="worst setting"),
+    Line2D([], [], color=BLUE, marker="o", linestyle="", label="mean over settings"),
+    Line2D([], [], color=RED, marker="X", linestyle="", label="worst setting"),
     Line2D([], [], color=INK, linestyle="--", linewidth=0.8, label="guessing"),
   ]
-  figure.legend(handles=handles, loc="outside lower center", ncols=3)
+  drawn.legend(handles=handles, loc="outside lower center", ncols=3)
   return Drawing(
     "sign_error",
     "Which of two models is better: how often is each bias wrong?",
     "Robust sign-error: pairs of models from two categories, of one category, or along a series; pairs whose "
     "difference is within noise hardly count. A measure to rely on is good in its worst setting.",
-    figure,
+    drawn,
     table,
     "Prediction",
   )

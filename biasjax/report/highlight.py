@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from biasjax.report.drawing import OWN
 from biasjax.study.analysis import Study
 
-COLOUR = "#d1006c"
+COLOUR = OWN[0]
 MOST_NAMED = 8  # beyond, names would cover each other
 
 

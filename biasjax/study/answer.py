@@ -158,7 +158,9 @@ def _open(
     said.append(f"{len(unsure)}{more} relation{have} p < .05 but {fail} a check{reason}, {so}")
   bare = [axis for axis in dict.fromkeys(mine["axis"]) if axis not in set(sure["axis"])]
   if len(sure) and bare:
-    said.append(f"for {' and '.join(lower(labels[axis]) for axis in bare)} nothing is")
+    said.append(
+      f"for {' and '.join(lower(labels[axis]) for axis in bare)} nothing is{'' if said else ' established'}"
+    )
   if not len(sure):
     least = smallest_significant(n)
     if math.isfinite(least):

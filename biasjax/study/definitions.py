@@ -27,6 +27,7 @@ class Measure:
     chance: in per cent, with `times`: the ratio is of accuracies above chance.
     standardized: whether each column is z-scored over the models before the mean is taken.
     label: as in sentences and figures.
+    about: what it is, in a few words.
     human: the measure's value for people, drawn where figures show it.
   """
 
@@ -36,6 +37,7 @@ class Measure:
   chance: float | None = None
   standardized: bool = False
   label: str = ""
+  about: str = ""
   human: float | None = None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasjax.report import cards, curves, figures, page
+from biasjax.report import cards, cells, curves, scatters, sections
 from biasjax.study import analysis, definitions, table
 
 METRICS = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "chance", "flag"]
@@ -43,12 +43,16 @@ def study(tmp_path_factory):
   return analysis.analyse(read, asked, seed=0)
 
 
+def decimals(study):
+  return cells.digits(pd.concat([study.table.frame, study.biases, study.axes], axis=1))
+
+
 def dashed(panel) -> list:
   return [line for line in panel.get_lines() if line.get_linestyle() == "--"]
 
 
 def test_scatters_have_a_line_at_what_guessing_gives_and_crosses_on_what_rests_on_it(study):
-  (drawing,) = figures.scatters(study)
+  (drawing,) = scatters.scatters(study)
   accuracy, relative = drawing.figure.axes
   assert [line.get_ydata()[0] for line in dashed(accuracy)] == [(1 + 9.5) / 2]
   assert not dashed(relative)  # guessing has no place among standard deviations
@@ -61,14 +65,14 @@ def test_scatters_have_a_line_at_what_guessing_gives_and_crosses_on_what_rests_o
 def test_nothing_is_said_of_chance_where_nothing_is_known(study):
   bare = study.table.intervals.assign(chance=np.nan, flag="")
   silent = dataclasses.replace(study, table=dataclasses.replace(study.table, intervals=bare))
-  (drawing,) = figures.scatters(silent)
+  (drawing,) = scatters.scatters(silent)
   assert not [line for panel in drawing.figure.axes for line in dashed(panel)]
   assert "guess" not in drawing.caption
-  assert "chance" not in str(page._models(silent))
+  assert "chance" not in str(sections.all_models(silent, decimals(silent)))
 
 
 def test_the_table_of_models_says_which_numbers_rest_on_chance(study):
-  grid = page._models(study)
+  grid = sections.all_models(study, decimals(study))
   assert grid.columns[-1] == "what rests on an accuracy that cannot be told from chance"
   said = {row[0].text: row[-1].text for row in grid.rows}
   assert said == dict.fromkeys(study.biases.index, "") | {
@@ -79,7 +83,7 @@ def test_the_table_of_models_says_which_numbers_rest_on_chance(study):
 
 def test_a_models_page_says_which_numbers_rest_on_chance(study):
   for model, resting in (("net0", []), ("net3", ["Accuracy", "Relative accuracy"])):
-    grid = cards.card(study, model, cards.Provenance())["standing"]
+    grid = cards.card(study, model, cards.Provenance(), decimals(study))["standing"]
     at = grid.columns.index("read with")
     assert [row[0].text for row in grid.rows if row[at].text] == resting
 

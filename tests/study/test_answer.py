@@ -105,3 +105,8 @@ def test_an_r_squared_far_below_zero_is_said_to_be_that():
   assert verdict.score(-0.994) == "\N{MINUS SIGN}0.99"
   assert verdict.score_span(-218.28, 0.5) == "far below zero to 0.50"
   assert verdict.score_span(-1226.1, -8.9) == "far below zero"
+
+
+def test_a_sentence_about_one_kind_alone_is_whole():
+  standing = claims(("b", "a", NONE, 0.1, None), ("b", "r", ESTABLISHED, 0.8, True))
+  assert said(standing)[-1] == "For in-distribution accuracy nothing is established."
