@@ -134,7 +134,7 @@ def _prediction(study: Study) -> Grid:
   of, rows = Rows("prediction"), []
   for c in study.tables["prediction"].itertuples():
     row = [text_cell(study.labels[c.axis]), text_cell(c.predictor)]
-    row += [text_cell(study.labels.get(c.inputs, c.inputs)), of.number(c, "n", 0)]
+    row += [text_cell(study.labels.get(str(c.inputs), str(c.inputs))), of.number(c, "n", 0)]
     row += [of.score(c, "r2"), of.scores(c, FAMILIES), of.scores(c, MODELS)]
     row += [of.score(c, "gain"), of.scores(c, ("gain_family_low", "gain_family_high"))]
     rows.append([*row, of.scores(c, ("gain_low", "gain_high"))])

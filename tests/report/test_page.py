@@ -206,8 +206,9 @@ def test_categories_stand_out_from_the_page(folder, tmp_path, dark):
     values = opened.run(
       f"""(() => {{ {LUMINANCE}
         const paper = behind(document.body);
-        const marks = [...document.querySelectorAll('#overview svg title')].map(t => t.parentElement);
-        return marks.map(e => contrast(parse(getComputedStyle(e).fill), paper));
+        const titles = document.querySelectorAll('#overview use title, #overview path title');
+        const fills = [...titles].map(title => getComputedStyle(title.parentElement).fill);
+        return fills.map(fill => contrast(parse(fill), paper));
       }})()"""
     )
   assert len(values) == 2 * 24  # two axes
