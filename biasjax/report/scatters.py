@@ -1,7 +1,7 @@
 """Models as points: a bias against an axis, with intervals, names and what is said of the relation."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -104,10 +104,9 @@ def _row(
   legend(study, drawn)
   # Laid out before the names find their places: these depend on how large a panel is.
   drawn.set_dpi(DPI)
-  engine = drawn.get_layout_engine()
-  assert engine is not None  # STYLE has one
-  engine.execute(drawn)
-  drawn.set_layout_engine("none")
+  if (engine := drawn.get_layout_engine()) is not None:
+    engine.execute(drawn)
+    drawn.set_layout_engine("none")
   for panel, (bias, axis) in zip(panels, pairs, strict=False):
     _names(study, panel, bias, axis)
   measures = list(dict.fromkeys(measure for pair in pairs for measure in pair))
@@ -166,7 +165,7 @@ def _panel(study: Study, panel: Axes, bias: str, axis: str) -> dict[str, list[st
       clip_on=False,
     ).set(edgecolors="none", zorder=3)
     points[gid] = [f"{m}: {x:.3g}, {y:.3g}" for m, x, y in zip(mine.index, mine["x"], mine["y"], strict=True)]
-  _limits(panel, table)
+  _limits(panel, table, {of: chance.of_measure(study, name) for of, name in (("x", bias), ("y", axis))})
   chance.on_scatter(study, panel, bias, axis)
   highlight.points(study, panel, bias, axis)
   cells = study.tables["correlations"].set_index(["bias", "axis", "group"])
@@ -178,12 +177,12 @@ def _panel(study: Study, panel: Axes, bias: str, axis: str) -> dict[str, list[st
   return points
 
 
-def _limits(panel: Axes, table: pd.DataFrame) -> None:
-  """Scales that hold every point, its intervals and a little more; a logarithmic one for what is skewed."""
+def _limits(panel: Axes, table: pd.DataFrame, guessing: Mapping[str, float]) -> None:
+  """Scales that hold every point, its intervals and guessing; a logarithmic one for what is skewed."""
   if not len(table):
     return
   for of, axis, setter in (("x", panel.xaxis, panel.set_xlim), ("y", panel.yaxis, panel.set_ylim)):
-    ends = table[[of, f"{of}_low", f"{of}_high"]].to_numpy()
+    ends = np.append(table[[of, f"{of}_low", f"{of}_high"]].to_numpy(), guessing[of])
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     values = table[of]
     if of == "x" and values.min() > 0 and values.max() / values.min() > SKEWED:
