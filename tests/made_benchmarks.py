@@ -108,6 +108,18 @@ def imagenet_cbar() -> Made:
   return _of("cbar_download/", examples)
 
 
+def laion_c() -> Made:
+  files, expected = {}, {}
+  for i, condition in enumerate(datasets.get("laion_c").conditions):
+    distortion, level = condition.split("/")
+    for superclass, label in (("fish", 9), ("snakes", 13)):
+      files[f"laion-c/{distortion}/intensity_level_{level}/{superclass}/{i}.jpg"] = jpeg(
+        2 * i + label % 2, 224
+      )
+      expected[f"{condition}/{superclass}/{i}.jpg"] = (label,)
+  return Made(files, expected, {"laion-c/mosaic/intensity_level_6/fish/1.txt": b"text"})
+
+
 def stylized_imagenet() -> Made:
   examples = {f"{TENCH}/ILSVRC2012_val_00000293.png": (encoded(pixels(24, 24), "PNG"), 0)}
   junk = {f"stylized-imagenet/train/{TENCH}/n01440764_1.png": encoded(pixels(24, 24, seed=5), "PNG")}
@@ -192,6 +204,7 @@ MADE = {
   "imagenet_a_unmasked": imagenet_a,
   "imagenet_c": imagenet_c,
   "imagenet_cbar": imagenet_cbar,
+  "laion_c": laion_c,
   "imagenet_r": imagenet_r,
   "imagenet_r_unmasked": imagenet_r,
   "imagenet_sketch": imagenet_sketch,

@@ -22,7 +22,13 @@ def models(pattern: str) -> str:
 def datasets(pattern: str) -> str:
   """Name, images, kind of labels, what it is and where it is from."""
   rows = [DATASETS[name] for name in _matching(pattern, tuple(DATASETS), "dataset")]
-  return aligned([[row.name, f"{row.images:>9,}", row.labels, row.title, _origin(row)] for row in rows])
+  counts = [f"{row.images:,}" if row.images else "?" for row in rows]
+  return aligned(
+    [
+      [row.name, count.rjust(9), row.labels, row.title, _origin(row)]
+      for row, count in zip(rows, counts, strict=True)
+    ]
+  )
 
 
 def _origin(row: Dataset) -> str:

@@ -6,6 +6,7 @@ python run.py --list=models                                            what ther
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
 python run.py --summarise --workdir=out                                the tables again; or --report
 python run.py --trials='dir/*.csv' --workdir=out                       people beside networks
+python run.py --factors=FILE.jsonl --workdir=out                       errors by ImageNet-X's factors
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
@@ -36,6 +37,7 @@ flags.DEFINE_list(
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared; benchmarks as distributed.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
+flags.DEFINE_string("subset", None, "Only the images that this file names, a line each; or robustbench5k.")
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
 flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
@@ -74,6 +76,7 @@ flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:P
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
 flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
+flags.DEFINE_string("factors", None, "ImageNet-X's annotations, JSON lines, beside stored decisions.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
 flags.DEFINE_multi_string("beside", None, "A CSV of reference networks under one's own; repeatable.")
@@ -84,7 +87,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
-  "What to measure": ("models", "probes", "dataset", "limit", "preprocess", "seed", "keep_adversarial"),
+  "What to measure": ("models", "probes", "dataset", "subset", "limit", "preprocess", "seed", "keep_adversarial"),
   "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
   "Machine": (
@@ -93,7 +96,7 @@ HELP = {
     *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
-  "Study": ("table", "categories", "beside", "compare", "output", "trials"),
+  "Study": ("table", "categories", "beside", "compare", "output", "trials", "factors"),
   "Training, with --config=configs/train.py": ("init",),
 }
 SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.split() if name != "config")
@@ -101,7 +104,7 @@ SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.
 SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 
 # Which flags are used where; any other one that is given there is a mistake.
-_OPENING = ("data_dir", "manual_dir", "limit", "classes", "allow_incomplete")
+_OPENING = ("data_dir", "manual_dir", "subset", "limit", "classes", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
@@ -113,13 +116,14 @@ USED = {
   "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", *_OPENING),
   "with --table": ("table", "categories", "beside", "compare", "output", "seed"),
   "with --trials": ("trials", "workdir"),
+  "with --factors": ("factors", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
   "with --summarise": ("summarise", "workdir", "report_to"),
   "with --report": ("report", "workdir", "models", "beside", "trials"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
-WITHOUT_JAX = ("with --table", "with --trials", "with --prepare")
+WITHOUT_JAX = ("with --table", "with --trials", "with --factors", "with --prepare")
 EVERYWHERE = ("offline", "tune_cpu", "compilation_cache")
 
 
@@ -159,7 +163,7 @@ def command_of(asked: dict) -> str:
     return "with --table"
   if asked["report"] and not asked["dataset"]:
     return "with --report"
-  for name in ("trials", "prepare", "summarise", "benchmark", "dry_run"):
+  for name in ("trials", "factors", "prepare", "summarise", "benchmark", "dry_run"):
     if asked[name]:
       return f"with --{name}"
   return "in measuring"
@@ -222,6 +226,7 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
     "in training": train_network,
     "with --table": study_table,
     "with --trials": score_trials,
+    "with --factors": score_factors,
     "with --prepare": prepare,
     "with --report": report_networks,
   }
@@ -288,6 +293,14 @@ def score_trials(asked: dict) -> int:
   from biasjax.recorded import scoring
 
   print(scoring.score_trials(asked["trials"], asked["workdir"]))
+  return 0
+
+
+def score_factors(asked: dict) -> int:
+  """Joins stored decisions with ImageNet-X's annotations, writes the table, prints it."""
+  from biasjax.recorded import factors
+
+  print(factors.score(asked["factors"], asked["workdir"]))
   return 0
 
 

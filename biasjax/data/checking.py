@@ -26,7 +26,7 @@ def differences(row: Dataset, listing: Listing) -> list[str]:
     found.append(f"{len(listing.others)} image(s) do not belong to it, e.g. {listing.others[0]!r}")
   if listing.unreadable:
     found.append(f"{len(listing.unreadable)} file(s) cannot be read, e.g. {listing.unreadable[0]}")
-  if len(places) != row.images:
+  if row.images and len(places) != row.images:
     found.append(f"{len(places):,} images instead of {row.images:,}")
   if row.conditions:
     there = {place.condition for place in places}

@@ -28,6 +28,7 @@ def class_index() -> dict[str, int]:
   return {wnid: index for index, wnid in enumerate(wordnet_ids())}
 
 
+LAION_C = "laion_c"  # whose superclasses are not the 16 categories
 # Benchmarks that hold some of the 1,000 classes: the file of their WordNet ids.
 SUBSETS = ("imagenet_a", "imagenet_r", "imagenette")
 
@@ -48,15 +49,21 @@ def competing(labels: str) -> Collection[int] | None:
     return subset(labels)
   if labels in ("categories16", "cue_conflict", "model_vs_human"):
     return range(len(categories()))
+  if labels == LAION_C:
+    return range(len(category_classes(LAION_C)))
   if labels in ("synthetic", "synthetic_conflict"):
     return range(len(synthetic.CATEGORIES))
   return None if labels in ("classes", "class_conflict") else range(len(wordnet_ids()))
 
 
 @functools.cache
-def category_classes() -> dict[str, tuple[int, ...]]:
-  """Category -> class indices (0..999), categories in alphabetical order: the order of their own index."""
-  text = importlib.resources.files("biasjax.data").joinpath("info/categories16.txt").read_text()
+def category_classes(kind: str = "categories16") -> dict[str, tuple[int, ...]]:
+  """Category -> class indices (0..999), categories in alphabetical order: the order of their own index.
+
+  Args:
+    kind: "categories16" (Geirhos et al. 2018) or "laion_c" (Li et al. 2025), 16 of each.
+  """
+  text = importlib.resources.files("biasjax.data").joinpath(f"info/{kind}.txt").read_text()
   rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
   return {category: tuple(sorted(class_index()[wnid] for wnid in wnids)) for category, *wnids in rows}
 
@@ -78,6 +85,8 @@ def class_names(labels: str) -> tuple[str, ...]:
     return synthetic.CATEGORIES
   if labels in ("categories16", "cue_conflict", "model_vs_human"):
     return categories()
+  if labels == LAION_C:
+    return tuple(category_classes(LAION_C))
   return () if labels in ("classes", "class_conflict") else wordnet_ids()
 
 

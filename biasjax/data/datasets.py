@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from biasjax.data import layouts
 from biasjax.data.classes import SUBSETS, subset
 from biasjax.data.layouts import Layout
-from biasjax.data.preprocess import RESIZE
+from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError, suggestion
 
 ID, ROBUSTNESS, CONCEPTS, PEOPLE, SMALL = "in distribution", "robustness", "concepts", "people", "small"
@@ -49,7 +49,7 @@ class Dataset:
     title: what it is.
     axis: what it is about.
     layout: what a file's name says; None for ReaL, whose labels are in a file of their own.
-    images: how many there are.
+    images: how many there are; 0 where its authors do not say.
     labels: who competes, see `Source.labels`.
     classes: how many of the classes (or categories) it has.
     per_class: the fewest and the most images that a class has within one condition.
@@ -430,6 +430,23 @@ ROWS = (
     resize=None,
     stock=("geirhos_conflict_stimuli", "test"),
     notes="images are 224 x 224 and shown as they are",
+  ),
+  Dataset(
+    name="laion_c",
+    table="laion-c",
+    title="LAION-C: 6 distortions that web images do not have, at 5 intensities; 16 superclasses",
+    axis=ROBUSTNESS,
+    layout=layouts.laion_c,
+    images=0,
+    labels="laion_c",
+    classes=16,
+    per_class=(1, 100_000),
+    archives=(Archive("laion-c/", "https://zenodo.org/records/14051887"),),
+    licence="see its authors",
+    citation="Li et al. 2025, arXiv:2506.16950",
+    conditions=_corruptions(layouts.LAION_C),
+    resize=CROP,
+    notes="images are brought to 224, as the authors do; how many there should be is not checked",
   ),
   *_refined_bias("shape", 3, ("ipod/ipod_10.png", 605)),
   *_refined_bias("texture", 2, ("zebra/16x16_zebra_182.png", 340)),

@@ -12,7 +12,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from biasjax.data.classes import category_index, class_index, cues
+from biasjax.data.classes import category_index, class_index, class_names, cues
 from biasjax.data.files import File, readable
 from biasjax.errors import BiasjaxError
 
@@ -48,6 +48,7 @@ CBAR = (
   *("cocentric_sine_waves", "inverse_sparkles", "perlin_noise", "plasma_noise"),
   *("single_frequency_greyscale", "sparkles"),
 )
+LAION_C = ("geometric_shapes", "glitched", "luminance_checkerboard", "mosaic", "stickers", "vertical_lines")
 # REFINED-BIAS (Kim et al. 2026): the classes of its stimuli and the ImageNet classes that are right for each.
 REFINED_BIAS = {
   "shape": {
@@ -202,6 +203,18 @@ def corrupted(corruptions: Iterable[str]) -> Layout:
     return Place("/".join(parts[-4:]), class_index()[parts[-2]], f"{parts[-4]}/{parts[-3]}")
 
   return layout
+
+
+def laion_c(parts: Sequence[str]) -> Place | None:
+  """<distortion>/intensity_level_<1 to 5>/<superclass>/<file> (Li et al. 2025)."""
+  superclasses = class_names("laion_c")
+  if len(parts) < 4 or parts[-4] not in LAION_C or parts[-2] not in superclasses:
+    return None
+  level = parts[-3].removeprefix("intensity_level_")
+  if level not in SEVERITIES:
+    return None
+  where = f"{parts[-4]}/{level}"
+  return Place(f"{where}/{parts[-2]}/{parts[-1]}", superclasses.index(parts[-2]), where)
 
 
 def experiment(parts: Sequence[str]) -> Place | None:

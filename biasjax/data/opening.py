@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from biasjax.data import archives, checking, datasets, layouts, prepared, sources
+from biasjax.data import archives, checking, datasets, layouts, prepared, sources, subsets
 from biasjax.data.datasets import Dataset
 from biasjax.data.layouts import Listing, Place
 from biasjax.data.sources import Example, Source
@@ -45,7 +45,7 @@ def default_data_dir(data_dir: str | None) -> str:
   return os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
-ASKED = ("data_dir", "manual_dir", "limit", "allow_incomplete", "classes")
+ASKED = ("data_dir", "manual_dir", "subset", "limit", "allow_incomplete", "classes")
 
 
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
@@ -72,6 +72,7 @@ def open_dataset(
   data_dir: str | None = None,
   manual_dir: str | None = None,
   *,
+  subset: str | None = None,
   limit: int | None = None,
   allow_incomplete: bool = False,
   classes: str | None = None,
@@ -83,17 +84,19 @@ def open_dataset(
       a path it is looked for in data_dir, then in manual_dir. Or a way in of `sources.open_source`.
     data_dir: where TFDS datasets were prepared.
     manual_dir: where archives or folders lie as they are distributed.
-    limit: a class-balanced subset of so many images (of each condition).
+    subset: only the images that a list names (`subsets.names`).
+    limit: a class-balanced subset of so many images (of each condition), of those of `subset`.
     allow_incomplete: go on where the dataset is not what was published; `Source.notes` then says so.
     classes: of classes:PATH, see `sources.own_classes`.
 
   Raises:
-    BiasjaxError: no such dataset, it is not there, or it is not what its authors published.
+    BiasjaxError: no such dataset, it is not there, it is not what its authors published, or it has not the
+      images of the subset.
   """
   kinds = "|".join((*sources.WAYS_IN, "tfds"))
   if re.fullmatch(rf"(?:[^=:/]+=)?(?:{kinds}):.+", spec):
     source = sources.open_source(spec, data_dir, allow_incomplete=allow_incomplete, classes=classes)
-    return source if limit is None else _limited(source, limit)
+    return _part(source, subset, limit, allow_incomplete)
   match = SPEC.fullmatch(spec)
   if not match:
     bare = spec.partition("=")[2] or spec
@@ -128,7 +131,7 @@ def open_dataset(
   source = dataclasses.replace(source, name=name, notes=notes, incomplete=bool(wrong))
   for place in source.places:
     source.check(place.example_id, place.label, place.also)
-  return source if limit is None else _limited(source, limit)
+  return _part(source, subset, limit, allow_incomplete)
 
 
 def locate(row: Dataset, data_dir: str | None, manual_dir: str | None) -> Found | None:
@@ -201,9 +204,10 @@ def _files(row: Dataset, path: str | os.PathLike) -> list[archives.File]:
 
 def missing(row: Dataset, data_dir: str | None, manual_dir: str | None) -> str:
   """What to get, how large it is, from where, and what to do with it."""
+  count = f" ({row.images:,} images)" if row.images else ""
   places = " nor in ".join(filter(None, (default_data_dir(data_dir), manual_dir)))
   return (
-    f"{row.name} ({row.images:,} images) is not in {places}: get {wanted(row)}, and either name its folder "
+    f"{row.name}{count} is not in {places}: get {wanted(row)}, and either name its folder "
     f"(--dataset={row.name}:FOLDER) or prepare it (python run.py --prepare={row.name} --manual_dir=FOLDER "
     "--data_dir=...)"
   )
@@ -392,16 +396,48 @@ def _scanned(source: Source) -> list[Place]:
   return [Place(example.example_id, example.label) for example in examples]
 
 
+def _part(source: Source, subset: str | None, limit: int | None, allow_incomplete: bool) -> Source:
+  """What a run is asked for of a source: the images that a list names, and so many of them."""
+  if subset is not None:
+    source = _listed(source, subset, allow_incomplete)
+  return source if limit is None else _limited(source, limit)
+
+
+def _listed(source: Source, subset: str, allow_incomplete: bool) -> Source:
+  places, listed = source.places or _scanned(source), subsets.names(subset)
+  kept, absent = subsets.kept(places, listed)
+  if not kept:
+    raise BiasjaxError(
+      f"--subset={subset}: {source.name} in {source.location} has none of the {len(listed):,} images, e.g. "
+      f"{listed[0]}: the list is of another dataset, measure that in a run of its own"
+    )
+  lacking = f"{len(absent):,} of the {len(listed):,} images of --subset={subset}"
+  if absent and not allow_incomplete:
+    raise BiasjaxError(
+      f"{source.name} in {source.location} has no {absent[0]}, it lacks {lacking}: get it whole, or go on "
+      "without them with --allow_incomplete"
+    )
+  source = _chosen(source, places, kept, subsets.digest(listed), f"the images of --subset={subset}")
+  if not absent:
+    return source
+  return dataclasses.replace(source, incomplete=True, notes=(*source.notes, f"it lacks {lacking}"))
+
+
 def _limited(source: Source, limit: int) -> Source:
   places = source.places or _scanned(source)
   kept = checking.balanced(places, limit)
-  digest = hashlib.sha256(f"{source.fingerprint}\0{limit}".encode()).hexdigest()
+  return _chosen(source, places, kept, str(limit), "a class-balanced subset")
+
+
+def _chosen(source: Source, places: Sequence[Place], kept: list[int], how: str, what: str) -> Source:
+  """Some of a source's examples; `how` they were chosen tells them from others."""
+  shown = f"{len(kept):,} of {source.length:,} images"
   return dataclasses.replace(
     source,
     length=len(kept),
     read=lambda index: source.read(kept[index]),
-    fingerprint=digest,
+    fingerprint=hashlib.sha256(f"{source.fingerprint}\0{how}".encode()).hexdigest(),
     places=[places[index] for index in kept],
-    location=f"{source.location}, {len(kept):,} of {source.length:,} images",
-    notes=(*source.notes, f"a class-balanced subset, {len(kept):,} of {source.length:,} images"),
+    location=f"{source.location}, {shown}",
+    notes=(*source.notes, f"{what}, {shown}"),
   )

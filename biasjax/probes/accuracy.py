@@ -12,7 +12,7 @@ from biasjax.data import layouts
 from biasjax.data.classes import class_index
 from biasjax.probes import chance, observed
 from biasjax.probes.base import DECISIONS, Metric, Probe
-from biasjax.probes.decisions import all_classes, sixteen_categories
+from biasjax.probes.decisions import all_classes, laion_c_superclasses, sixteen_categories
 from biasjax.statistics import (
   calibration_error,
   mean,
@@ -25,10 +25,17 @@ from biasjax.statistics import (
 
 CLEAN = "clean"
 REFINED_BIAS = {f"refined_bias_{cue}": cue for cue in layouts.REFINED_BIAS}
+# Kinds of labels of images that were corrupted, and the corruptions that a mean is over.
+CORRUPTED = {
+  "imagenet_c": (*layouts.FIFTEEN, *layouts.EXTRA),
+  "imagenet_cbar": layouts.CBAR,
+  "laion_c": layouts.LAION_C,
+}
 # Kinds of labels whose images are conditions of others, which no other probe asks about.
 CONDITIONED = {
   "imagenet_c": all_classes,
   "imagenet_cbar": all_classes,
+  "laion_c": laion_c_superclasses,
   "model_vs_human": sixteen_categories,
 }
 
@@ -41,7 +48,7 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   """
   table = observations["accuracy"]
   kind = table.attrs.get("labels")
-  if kind in ("imagenet_c", "imagenet_cbar"):
+  if kind in CORRUPTED:
     main = corrupted(table, kind)
   elif kind == "model_vs_human":
     main = experiments(table)
@@ -166,16 +173,16 @@ class Conditioned:
 def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
   """Accuracy for each corruption and severity, and the means, each named as what it is.
 
-  top1_acc/<dataset> is the paper's: over all 19 corruptions of C (10 of C-bar). top1_acc/<dataset>/15 and mCE
-  are over the 15 that Hendrycks & Dietterich count. A mean is there only if all its conditions are.
+  top1_acc/<dataset> is the paper's: over all 19 corruptions of C (10 of C-bar, 6 of LAION-C).
+  top1_acc/<dataset>/15 and mCE are over the 15 that Hendrycks & Dietterich count. A mean is there only if all
+  its conditions are.
   """
   of = Conditioned.of(table)
   metrics = []
   for column, name in enumerate(of.conditions):
     seen = of.right[:, column][~np.isnan(of.right[:, column])]
     metrics.append(_top(1 - seen.astype(int), of.chances[column], name.replace("/", "_"), detail=True))
-  whole = (*layouts.FIFTEEN, *layouts.EXTRA) if kind == "imagenet_c" else layouts.CBAR
-  means = [mean_accuracy("top1_acc/{dataset}", of, whole)]
+  means = [mean_accuracy("top1_acc/{dataset}", of, CORRUPTED[kind])]
   if kind == "imagenet_c":
     means.append(mean_accuracy("top1_acc/{dataset}/15", of, layouts.FIFTEEN))
     for corruption, error in layouts.ALEXNET.items():

@@ -23,7 +23,7 @@ BELOW_CHANCE = "below chance"
 COMPETING = {
   **dict.fromkeys(("imagenet", "imagenet_real", "imagenet_c", "imagenet_cbar"), 1000),
   **dict.fromkeys(("refined_bias_shape", "refined_bias_texture"), 1000),
-  **dict.fromkeys(("categories16", "cue_conflict", "model_vs_human"), 16),
+  **dict.fromkeys(("categories16", "cue_conflict", "model_vs_human", "laion_c"), 16),
   **dict.fromkeys(("synthetic", "synthetic_conflict"), len(CATEGORIES)),
 }
 

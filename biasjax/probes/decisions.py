@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from biasjax.data import synthetic
-from biasjax.data.classes import categories, category_classes, subset
+from biasjax.data.classes import LAION_C, categories, category_classes, subset
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.types import Logits
 
@@ -58,12 +58,25 @@ def sixteen_categories(logits: Logits) -> Scores:
   Raises:
     BiasjaxError: there are not 1,000 classes.
   """
-  _require(logits, 1000, "a decision over the 16 categories by ImageNet's classes")
+  return _by_mean_probability(logits, "categories16", "the 16 categories")
+
+
+def laion_c_superclasses(logits: Logits) -> Scores:
+  """The 16 superclasses of LAION-C compete, as `sixteen_categories` do (Li et al. 2025).
+
+  Raises:
+    BiasjaxError: there are not 1,000 classes.
+  """
+  return _by_mean_probability(logits, LAION_C, "LAION-C's superclasses")
+
+
+def _by_mean_probability(logits: Logits, kind: str, what: str) -> Scores:
+  _require(logits, 1000, f"a decision over {what} by ImageNet's classes")
   # As logarithms, so that no probability is too small for float32.
   return jnp.stack(
     [
       jax.nn.logsumexp(logits[:, np.array(members)], axis=1) - np.log(len(members)).astype(np.float32)
-      for members in category_classes().values()
+      for members in category_classes(kind).values()
     ],
     axis=1,
   )

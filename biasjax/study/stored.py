@@ -11,7 +11,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.results.store import Store, Unit
 
 # Kinds of labels whose conditions are the first two parts of the ids: one image has an id in each.
-CONDITION_IN_ID = ("imagenet_c", "imagenet_cbar")
+CONDITION_IN_ID = ("imagenet_c", "imagenet_cbar", "laion_c")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,3 +63,18 @@ def test_senseless_sets_of_categories_are_refused(names, message):
 def test_a_network_of_other_classes_is_refused():
   with pytest.raises(BiasjaxError, match=r"1,000 classes; this one has 10"):
     decisions.sixteen_categories(jnp.zeros((1, 10)))
+
+
+def test_laion_cs_superclasses_compete_by_the_mean_probability_of_their_classes():
+  """Its authors' rule: probabilities over all 1,000, averaged over each superclass' classes, the highest."""
+  members = category_classes("laion_c")
+  assert list(members) == sorted(members)
+  assert len(members) == 16
+  assert sum(map(len, members.values())) == 285
+  assert len(members["dog"]) == 109
+  logits = np.random.default_rng(0).normal(0, 3, (50, 1000)).astype(np.float32)
+  probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  means = np.stack([probability[:, list(of)].mean(1) for of in members.values()], axis=1)
+  found = np.asarray(decisions.laion_c_superclasses(jnp.asarray(logits)))
+  np.testing.assert_array_equal(found.argmax(1), means.argmax(1))
+  np.testing.assert_allclose(found - found[:, :1], np.log(means / means[:, :1]), atol=1e-4)
