@@ -15,7 +15,11 @@ def get_config() -> ConfigDict:
     *("imagenet_a_unmasked", "imagenet_r_unmasked"),
     *("stylized_imagenet", "imagenette", "imagenette_10"),
     *("refined_bias_shape", "refined_bias_texture", "refined_bias_shape_plain", "refined_bias_texture_plain"),
+    "laion_c",
   ]
-  config.probes = [*paper.PROBES, "fgsm@imagenet", "autoattack@imagenet", "suppression@imagenet"]
+  config.probes = [
+    *(*paper.PROBES, "fgsm@imagenet", "autoattack@imagenet"),
+    *("suppression@imagenet", "corruptions@imagenet", "watermark@imagenet"),
+  ]
   config.workdir = "out/all"
   return config

@@ -223,9 +223,12 @@ def glass_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
     y, x = jnp.where(moves, row + move[0], row), jnp.where(moves, column + move[1], column)
     source = y * size + x
     before = (y > row) | ((y == row) & (x > column))
-    done = ~(before & visited(y, x))
+    # Where a chain goes on from each pixel; it ends where a pixel points to itself.
+    onwards = jnp.where(before & visited(y, x), source, row * size + column)
     for _ in range(6):  # chains of up to 64 pixels; one in 2^64 would be longer
-      source, done = jnp.where(done, source, source[source]), done | done[source]
+      # XLA would otherwise look up each step's own lookups anew.
+      onwards = jax.lax.optimization_barrier(onwards[onwards])
+    source = source[onwards]
     return values[source]
 
   moved = jax.lax.fori_loop(0, times.astype(jnp.int32), once, blurred)
