@@ -5,8 +5,7 @@ python run.py --models=... --probes=... --dataset=... --dry_run        what that
 python run.py --list=models                                            what there is; --version
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
 python run.py --summarise --workdir=out                                the tables again; or --report
-python run.py --trials='dir/*.csv' --workdir=out                       people beside networks
-python run.py --factors=FILE.jsonl --workdir=out                       errors by ImageNet-X's factors
+python run.py --trials='dir/*.csv' --workdir=out                       people beside networks; or --factors
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
@@ -37,7 +36,9 @@ flags.DEFINE_list(
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared; benchmarks as distributed.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
-flags.DEFINE_string("subset", None, "Only the images that this file names, a line each; or robustbench5k.")
+flags.DEFINE_string(
+  "subset", None, "Only images that a file names (or robustbench5k); so many, classes balanced."
+)
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
 flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
@@ -87,7 +88,9 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
-  "What to measure": ("models", "probes", "dataset", "subset", "limit", "preprocess", "seed", "keep_adversarial"),
+  "What to measure": (
+    *("models", "probes", "dataset", "subset limit", "preprocess", "seed", "keep_adversarial"),
+  ),
   "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
   "Machine": (
