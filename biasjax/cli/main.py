@@ -36,9 +36,7 @@ flags.DEFINE_list(
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared; benchmarks as distributed.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
-flags.DEFINE_string(
-  "subset", None, "Only images that a file names (or robustbench5k); so many, classes balanced."
-)
+flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k; so many.")
 flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
 flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
@@ -76,7 +74,7 @@ flags.DEFINE_string("list", None, f"{', '.join(LISTED)}[:PATTERN].")
 flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
-flags.DEFINE_string("trials", None, "CSV files of recorded trials, a pattern.")
+flags.DEFINE_string("trials", None, "Recorded trials, CSV files; ImageNet-X's annotations, JSON lines.")
 flags.DEFINE_string("factors", None, "ImageNet-X's annotations, JSON lines, beside stored decisions.")
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
@@ -99,7 +97,7 @@ HELP = {
     *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
-  "Study": ("table", "categories", "beside", "compare", "output", "trials", "factors"),
+  "Study": ("table", "categories", "beside", "compare", "output", "trials factors"),
   "Training, with --config=configs/train.py": ("init",),
 }
 SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.split() if name != "config")
