@@ -5,7 +5,7 @@ python run.py --models=... --probes=... --dataset=... --dry_run        what that
 python run.py --list=models                                            what there is; --version
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
 python run.py --summarise --workdir=out                                the tables again; or --report
-python run.py --trials='dir/*.csv' --workdir=out                       people beside networks; or --factors
+python run.py --trials='dir/*.csv' --workdir=out                       beside people; or --factors
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
