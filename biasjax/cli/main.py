@@ -36,8 +36,10 @@ flags.DEFINE_list(
 flags.DEFINE_string("data_dir", None, "Where TFDS datasets were prepared; benchmarks as distributed.")
 flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distributed, archives or folders.")
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
-flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k; so many.")
-flags.DEFINE_integer("limit", None, "A class-balanced subset of so many images.", lower_bound=1)
+flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k.")
+flags.DEFINE_integer(
+  "limit", None, "So many images, balanced; those that a file names, or robustbench5k.", lower_bound=1
+)
 flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
 flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized.")
@@ -87,7 +89,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
   "What to measure": (
-    *("models", "probes", "dataset", "subset limit", "preprocess", "seed", "keep_adversarial"),
+    *("models", "probes", "dataset", "limit subset", "preprocess", "seed", "keep_adversarial"),
   ),
   "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
