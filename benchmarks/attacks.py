@@ -28,7 +28,6 @@ from absl import app, flags
 from benchmarks import small_networks
 from biasjax import partition, probes
 from biasjax.convert import conversion
-from biasjax.engine import launch
 from biasjax.engine.programs import logits_step
 from biasjax.models.load import Model, load
 from biasjax.probes.base import Victim
@@ -156,7 +155,6 @@ def measure_autoattack(kind: str) -> dict:
 
 def main(argv: list[str]) -> None:
   del argv
-  launch.tune_cpu()  # as run.py does
   report = {"device": str(jax.devices()[0]), "rounds": ROUNDS.value, "steps": STEPS.value}
   if CHECKPOINT.value:
     report["pgd"] = measure_pgd()

@@ -18,7 +18,6 @@ from absl import app, flags
 
 from benchmarks import small_networks
 from biasjax import partition, probes
-from biasjax.engine import launch
 from biasjax.engine.programs import logits_step
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
@@ -78,7 +77,6 @@ def ours(model, attack: str, norm: str, eps: str, images, labels, seed: int) -> 
 
 def main(argv: list[str]) -> None:
   del argv
-  launch.tune_cpu()  # as run.py does
   torch.set_num_threads(1)  # the two libraries' threads would wait for each other
   images, labels = small_networks.photographs(IMAGES.value)
   rows = []

@@ -105,9 +105,7 @@ def theirs(best: bool) -> tuple[float, float]:
 
 def ours() -> tuple[float, float]:
   """The same by biasjax, observations written."""
-  from biasjax.engine import launch
 
-  launch.tune_cpu()
   from biasjax import probes
   from biasjax.data import sources
   from biasjax.engine import evaluate

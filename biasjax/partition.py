@@ -11,10 +11,47 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from biasjax import compiling
 from biasjax.errors import BiasjaxError
 
 AXIS = "batch"
 KINDS = ("shard_map", "pmap")
+
+
+class _Jitted:
+  """A program with the options of XLA that suit it (`compiling.options`), found at the first call."""
+
+  def __init__(self, function: Callable, platform: str):
+    self._function, self._platform = function, platform
+    self._plain, self._compiled = jax.jit(function), None
+
+  def __call__(self, *args: Any) -> Any:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args[-1])):
+      return self._plain(*args)  # part of another program, whose options hold
+    if self._compiled is None:
+      traced = self._plain.trace(*args)  # which the next line takes over
+      options = compiling.options(traced.jaxpr.jaxpr, self._platform)
+      self._compiled = jax.jit(self._function, compiler_options=options)
+    return self._compiled(*args)
+
+
+class _Pmapped:
+  """The same by pmap, which takes options only where it is compiled beforehand, for one form of arguments."""
+
+  def __init__(self, function: Callable, devices: Sequence[Any]):
+    self._mapped = jax.pmap(function, axis_name=AXIS, devices=devices)
+    self._platform = devices[0].platform
+    self._compiled: dict[Any, Callable] = {}
+
+  def __call__(self, *args: Any) -> Any:
+    if not compiling.tuned(self._platform):
+      return self._mapped(*args)
+    leaves, structure = jax.tree.flatten(args)
+    form = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    if form not in self._compiled:
+      options = compiling.options(jax.make_jaxpr(self._mapped)(*args).jaxpr, self._platform)
+      self._compiled[form] = self._mapped.lower(*args).compile(compiler_options=options)
+    return self._compiled[form](*args)
 
 
 class Partition:
@@ -55,7 +92,7 @@ class Partition:
       return function(*whole, *split)
 
     if self.kind == "pmap":
-      compiled = jax.pmap(grouped, axis_name=AXIS, devices=self.devices)
+      compiled = _Pmapped(grouped, self.devices)
     else:
       out = PartitionSpec(AXIS) if batched_out else PartitionSpec()
       inside = jax.shard_map(
@@ -65,7 +102,7 @@ class Partition:
         out_specs=out,
         check_vma=False,  # whether results of a function without collectives are equal cannot be inferred
       )
-      compiled = jax.jit(inside)
+      compiled = _Jitted(inside, self.devices[0].platform)
     return lambda *args: compiled(args[:shared], args[shared:])
 
   def share(self, tree: Any) -> Any:

@@ -22,7 +22,8 @@ ALLOWED = {
   "biasjax.configuration": (),
   "biasjax.terminal": (),
   "biasjax.statistics": (),
-  "biasjax.partition": (),
+  "biasjax.compiling": (),
+  "biasjax.partition": ("compiling",),
   "biasjax.numerics": (),
   "biasjax.channels": ("statistics",),
   "biasjax.ops": (),
@@ -33,14 +34,16 @@ ALLOWED = {
   "biasjax.results": ("data", "statistics"),
   "biasjax.recorded": ("data", "results", "statistics", "terminal"),
   "biasjax.probes": ("channels", "data", "numerics", "ops", "partition", "recorded", "statistics"),
-  "biasjax.engine": ("data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
+  "biasjax.engine": (
+    *("compiling", "data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
+  ),
   "biasjax.library": ("convert", "data", "engine", "models", "numerics", "probes", "results"),
   "biasjax.study": ("results", "statistics"),
   "biasjax.report": ("data", "recorded", "results", "statistics", "study"),
   "biasjax.train": ("convert", "data", "models", "numerics", "ops", "partition", "results"),
   "biasjax.cli": (
-    *("configuration", "convert", "data", "engine", "models", "partition", "probes", "recorded", "report"),
-    *("results", "study", "terminal", "train"),
+    *("compiling", "configuration", "convert", "data", "engine", "models", "partition", "probes"),
+    *("recorded", "report", "results", "study", "terminal", "train"),
   ),
 }
 LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.messages"}

@@ -46,7 +46,7 @@ def command_line(tmp_path_factory):
   conflict = stimuli(folder / "conflict")
   flags = [f"--models={model}", f"--probes={','.join((*PROBES, 'shape'))}", f"--workdir={folder / 'out'}"]
   flags += [f"--dataset=images=folder:{photographs},cue_conflict:{conflict}", "--batch_size=4"]
-  done = python("run.py", *flags, "--notune_cpu")  # XLA as it is in this process
+  done = python("run.py", *flags)
   assert done.returncode == 0, done.stderr
   return folder
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from biasjax import convert, partition, probes
+from biasjax import compiling, convert, partition, probes
 from biasjax.cli import exits, networks, starting
 from biasjax.data import opening
 from biasjax.data.preprocess import CROP
@@ -61,10 +61,10 @@ def measure(asked: Mapping[str, Any]) -> int:
     )
     split = partition.of_process(opened.settings.partitioner)
     logger.info(
-      "%s: %d model(s), %s; %d x %s, batch size %d, %s, XLA_FLAGS %s",
+      "%s: %d model(s), %s; %d x %s, batch size %d, %s, options of XLA %s",
       *("start", len(opened.models), ", ".join(opened.planned)),
       *(len(split.devices), split.devices[0].device_kind, opened.settings.batch_size),
-      *(opened.settings.precision, asked.get("xla_flags") or "as given"),
+      *(opened.settings.precision, compiling.said(split.devices[0].platform)),
     )
     stopped: dict[str, str] = {}
     interrupted = False
@@ -198,7 +198,7 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
     asked_of = {source.name: probes.sized(planned[source.name], source)}
     report = benchmark.measure(members, asked_of, [source], settings)
     name = "benchmark.json" if worker.count == 1 else f"benchmark-{worker.rank}-of-{worker.count}.json"
-    print(benchmark.write(report | {"xla_flags": asked.get("xla_flags", "")}, store.workdir / name))
+    print(benchmark.write(report, store.workdir / name))
   return 0
 
 

@@ -96,7 +96,7 @@ def run(asked: flags.FlagValues) -> None:
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
   from biasjax.engine import launch
 
-  launch.import_jax(tune=False)
+  launch.import_jax()
   if actions[0] not in ("list", "inspect"):
     launch.devices()
   from etils import epath

@@ -63,7 +63,9 @@ flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0, els
 flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long it would take.")
 flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
-flags.DEFINE_boolean("tune_cpu", True, "Set options of XLA that were measured to be faster on CPUs.")
+flags.DEFINE_boolean(
+  "tune_cpu", True, "Compile for CPUs with options of XLA that were measured to be faster."
+)
 flags.DEFINE_boolean(
   "compilation_cache", True, "Keep compiled programs for the next start, in $BIASJAX_CACHE."
 )
@@ -222,7 +224,7 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
 
     if asked["compilation_cache"] and not asked["benchmark"]:  # which says how long compiling takes
       launch.keep_programs(download.cache_directory())
-    asked["xla_flags"] = launch.import_jax(tune=asked["tune_cpu"])
+    launch.import_jax(tune=asked["tune_cpu"])
   commands = {
     "with --list": list_names,
     "in a sweep": sweep_networks,

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from biasjax import partition
+from biasjax import compiling, partition
 from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate, rates
 from biasjax.engine.evaluate import Settings
@@ -120,6 +120,7 @@ def measure(
     "jax": jax.__version__,
     "device": split.devices[0].device_kind,
     "devices": devices,
+    "compiler_options": compiling.said(split.devices[0].platform),
     "cores": os.cpu_count(),
     "settings": {n: getattr(settings, n) for n in ("batch_size", "precision", "partitioner")},
     "dataset": source.name,

@@ -8,6 +8,7 @@ import jaxlib.version
 import PIL
 from PIL import features
 
+from biasjax import compiling
 from biasjax.partition import Partition
 
 
@@ -27,5 +28,6 @@ def describe(split: Partition, variables: Mapping[str, str] = os.environ) -> dic
     "libjpeg": f"turbo {turbo}" if turbo else str(features.version_codec("jpg")),
     "device": device.device_kind,
     "platform": " ".join(device.client.platform_version.split()),
+    "compiler_options": compiling.said(device.platform),
     "xla_flags": " ".join(variables.get("XLA_FLAGS", "").split()),
   }

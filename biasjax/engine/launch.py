@@ -5,7 +5,6 @@ Nothing here imports JAX before it has to: options of XLA must be set first.
 
 import contextlib
 import hashlib
-import importlib.metadata
 import logging
 import os
 import pathlib
@@ -25,34 +24,13 @@ from biasjax.messages import as_called
 
 logger = logging.getLogger(__name__)
 
-# Options that make a CPU faster, for the jaxlib versions they were measured with: another version may not
-# know an option, and XLA aborts on those. docs/performance.md has the figures.
-CPU_OPTIONS = {
-  "0.10.2": "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution,-individual_dot",
-}
-
 # What makes XLA read its options, in a process of its own: it aborts on those that it does not know.
 PARSE_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
 MOST_SAID = 300  # characters of another library's reason
 
 
-def tune_cpu(environment: dict[str, str] | os._Environ = os.environ) -> str:
-  """Adds what is known to make CPUs faster to XLA_FLAGS, unless the user has set the same option.
-
-  Returns:
-    what was added, "" if nothing. GPUs and TPUs do not read these options.
-  """
-  options = CPU_OPTIONS.get(importlib.metadata.version("jaxlib"), "")
-  given = environment.get("XLA_FLAGS", "").strip()
-  names_a_file = bool(given) and not given.startswith("-")  # that holds the options
-  if not options or options.partition("=")[0] in given or names_a_file:
-    return ""
-  environment["XLA_FLAGS"] = f"{given} {options}".strip()
-  return options
-
-
-def import_jax(*, tune: bool = True) -> str:
-  """Imports JAX, after XLA's options are set; returns those that were added (`tune_cpu`).
+def import_jax(*, tune: bool = True) -> None:
+  """Imports JAX; `tune` says whether programs on CPUs get options of XLA (`biasjax/compiling.py`).
 
   Raises:
     BiasjaxError: JAX cannot be imported, or XLA does not know an option: it would abort the process.
@@ -63,12 +41,13 @@ def import_jax(*, tune: bool = True) -> str:
     fatal = [line.partition("] ")[2] for line in tried.stderr.splitlines() if re.match(r"F\d{4} ", line)]
     if tried.returncode and fatal:
       raise BiasjaxError(f"XLA does not start with XLA_FLAGS={given!r}: {fatal[0]}: mend or unset it")
-  added = tune_cpu() if tune else ""
   try:
     import jax  # noqa: F401
+
+    from biasjax import compiling
   except Exception as error:  # whatever an installation or a variable of the environment leads to
-    raise BiasjaxError(f"JAX cannot be imported: {_reason(error)}{_settings(added)}") from error
-  return added
+    raise BiasjaxError(f"JAX cannot be imported: {_reason(error)}{_settings()}") from error
+  compiling.settle(tune=tune)
 
 
 def devices(environment: Mapping[str, str] = os.environ) -> list[Any]:
@@ -97,10 +76,9 @@ def _reason(error: Exception) -> str:
   return text[:MOST_SAID].rstrip(".") or "there is no device of the kind that is asked for"
 
 
-def _settings(added: str = "") -> str:
+def _settings() -> str:
   """What the user told JAX in the environment, since that is what is wrong mostly."""
   told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(("JAX_", "XLA_"))}
-  told["XLA_FLAGS"] = told.get("XLA_FLAGS", "").removesuffix(added).strip()
   if any(told.values()):
     return f": check what is set, {', '.join(f'{name}={value}' for name, value in told.items() if value)}"
   return ": check the installation of jax and jaxlib (pip install -U jax)"

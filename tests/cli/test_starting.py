@@ -106,16 +106,6 @@ def test_a_jax_that_is_not_whole_is_one_line(monkeypatch):
     launch.import_jax()
 
 
-@pytest.mark.parametrize("given", ["--xla_x=1", "options.txt"])
-def test_options_in_a_file_are_left_as_they_are(given):
-  environment = {"XLA_FLAGS": given}
-  launch.tune_cpu(environment)
-  assert environment["XLA_FLAGS"].startswith(given)
-  assert (environment["XLA_FLAGS"] == given) == (
-    given == "options.txt" or jaxlib.version.__version__ not in launch.CPU_OPTIONS
-  )
-
-
 def test_a_working_directory_that_may_not_be_written_is_one_line(ready, tmp_path):
   (tmp_path / "file").write_text("x")
   for arguments in (

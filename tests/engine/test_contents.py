@@ -153,7 +153,16 @@ def test_a_chunk_says_what_computed_it(tmp_path, source):
   store = run(source, tmp_path / "out")
   (unit,) = store.units()
   said = store.footer(unit, (0, 4)).environment
-  assert set(said) == {"jax", "jaxlib", "pillow", "libjpeg", "device", "platform", "xla_flags"}
+  assert set(said) == {
+    "jax",
+    "jaxlib",
+    "pillow",
+    "libjpeg",
+    "device",
+    "platform",
+    "compiler_options",
+    "xla_flags",
+  }
   assert (said["jaxlib"], said["pillow"]) == (jaxlib.version.__version__, PIL.__version__)
   split = of_process("shard_map")
   assert environment.describe(split, {"XLA_FLAGS": " --a=1  --b=2 "})["xla_flags"] == "--a=1 --b=2"

@@ -158,19 +158,6 @@ def test_auto_says_when_nothing_fits(source, monkeypatch):
 # What a process settles before it computes
 
 
-def test_options_of_xla_are_set_only_for_versions_they_were_measured_with(monkeypatch):
-  option = launch.CPU_OPTIONS["0.10.2"]
-  for version, given, expected in (
-    ("0.10.2", {}, option),
-    ("0.10.2", {"XLA_FLAGS": "--xla_dump_to=x"}, f"--xla_dump_to=x {option}"),
-    ("0.10.2", {"XLA_FLAGS": f"{option.partition('=')[0]}=+all"}, f"{option.partition('=')[0]}=+all"),
-    ("0.11.0", {}, ""),
-  ):
-    monkeypatch.setattr(launch.importlib.metadata, "version", lambda name, version=version: version)
-    launch.tune_cpu(given)
-    assert given.get("XLA_FLAGS", "") == expected
-
-
 @pytest.mark.parametrize(("shard", "worker"), [("1/8", (0, 8)), ("8/8", (7, 8)), (None, (0, 1))])
 def test_shards_count_from_one(shard, worker):
   assert launch.parse_shard(shard) == Worker(*worker)

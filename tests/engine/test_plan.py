@@ -79,7 +79,7 @@ def test_durations_are_readable(seconds, text):
 
 def test_a_benchmark_measures_every_part(asked, tmp_path, capsys):
   benchmark_of = asked | {"models": asked["models"], "distributed": None, "coordinator": None}
-  benchmark_of |= {"num_processes": None, "process_id": None, "xla_flags": ""}
+  benchmark_of |= {"num_processes": None, "process_id": None}
   assert commands.benchmark_machine(benchmark_of) == 0
   report = json.loads((tmp_path / "out/benchmark.json").read_text())
   assert json.loads(capsys.readouterr().out) == report
