@@ -1,10 +1,14 @@
-"""What `import biasjax` offers: a network by name, and the probes on arrays, for one's own JAX code.
+"""What `import biasjax` offers: a network by name, a dataset in memory, and the probes on arrays.
 
 docs/library.md shows it at work.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import io
+import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,20 +21,28 @@ from PIL import Image
 
 from biasjax import convert, numerics
 from biasjax import probes as all_probes
+from biasjax.data import opening, pipeline
+from biasjax.data.classes import conflict_categories, cues
 from biasjax.data.sources import Example, Source
-from biasjax.engine import evaluate, given
+from biasjax.engine import evaluate, given, passes
 from biasjax.engine.given import Given
 from biasjax.errors import BiasjaxError
 from biasjax.models import load as converted
 from biasjax.models.load import Model
+from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
-from biasjax.results.summary import NUMBERS
-from biasjax.types import Images, Logits
+from biasjax.results.summary import NUMBERS, summarise, write_tables
+from biasjax.types import Images as Batch
+from biasjax.types import Logits
+
+logger = logging.getLogger(__name__)
 
 NAME = "images"  # what stands for the dataset in the names of metrics
 # What labels are, where a second one says what the texture is.
 CONFLICTS = {"classes": "class_conflict", "categories16": "cue_conflict", "synthetic": "synthetic_conflict"}
+KINDS = (*DECISIONS, *CONDITIONED)
+ROWS = 64  # images that are decoded together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +59,31 @@ class Measured:
 
   metrics: pd.DataFrame
   observations: dict[str, pd.DataFrame]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """A dataset in memory, as a network is to see it; `measure` takes it whole, or its parts.
+
+  Attributes:
+    pixels: uint8 [n, size, size, 3].
+    labels: int [n], the right classes, numbered as `labels_are` says; [n, k] where several may be right, -1
+      after them.
+    names: of each image, its path in the dataset.
+    textures: int [n], of cue-conflict stimuli the class of the texture, `labels` being the shapes; else None.
+    labels_are: what labels are, as `measure` wants it: "imagenet" (0 to 999, the sorted WordNet ids),
+      "categories16" (0 to 15: airplane, bear, bicycle, ... in alphabetical order), ...
+    dataset: what tables call it.
+    excluded: name -> reason, of images that could not be decoded and are left out.
+  """
+
+  pixels: np.ndarray
+  labels: np.ndarray
+  names: list[str]
+  textures: np.ndarray | None
+  labels_are: str
+  dataset: str
+  excluded: dict[str, str]
 
 
 def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
@@ -66,12 +103,69 @@ def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
   return converted.load(folders[0], precision)
 
 
+def images(
+  spec: str,
+  *,
+  limit: int | None = None,
+  size: int | None = None,
+  model: Model | None = None,
+  preprocess: str = "paper",
+  data_dir: str | None = None,
+  manual_dir: str | None = None,
+  allow_incomplete: bool = False,
+) -> Images:
+  """A dataset of run.py, decoded and brought to size as run.py shows it to a network.
+
+  Args:
+    spec: as --dataset has it: "folder:PATH", "imagenet_v2", "cue_conflict:PATH", "tfds:DATASET@SPLIT", ...
+    limit: a class-balanced subset of so many images. An image of 224 pixels takes 150 kB.
+    size: pixels of a side, where the network sees another size than the dataset's, which is 224 mostly.
+    model: the network whose size and, with preprocess="native", whose authors' preprocessing is meant.
+    preprocess: "paper" or "native", as the flag.
+    data_dir, manual_dir, allow_incomplete: as the flags.
+
+  Raises:
+    BiasjaxError: there is no such dataset, it is not whole, or nothing in it can be decoded.
+  """
+  if preprocess not in passes.RECIPES:
+    raise BiasjaxError(f"images: preprocess={preprocess!r}: expected one of {', '.join(passes.RECIPES)}")
+  if size is not None and (model is not None or size < 1):
+    raise BiasjaxError(f"images: size={size}: a number of pixels, and not beside model, which has its own")
+  source = opening.open_dataset(spec, data_dir, manual_dir, limit=limit, allow_incomplete=allow_incomplete)
+  if model is not None:
+    ((_, source),) = passes.split([model], source, preprocess)
+  elif size is not None:
+    source = passes.at_size(source, size)
+  pixels = np.empty((source.length, source.crop, source.crop, 3), np.uint8)
+  labels = np.empty((source.length, source.most_labels), np.int32)
+  names: list[str] = []
+  excluded: dict[str, str] = {}
+  every = [(start, min(start + ROWS, source.length)) for start in range(0, source.length, ROWS)]
+  for batch in pipeline.batches(source, every, batch_size=ROWS):
+    rows = np.flatnonzero(batch.valid)
+    into = slice(len(names), len(names) + len(rows))
+    pixels[into], labels[into] = batch.pixels[rows], batch.labels[rows]
+    names += [batch.example_ids[row] for row in rows]
+    excluded |= batch.excluded
+  if not names:
+    raise BiasjaxError(f"{source.location}: no image could be decoded")
+  for name, reason in excluded.items():
+    logger.warning("%s: %s is left out: %s", source.name, name, reason)
+  textures, labels_are = None, source.labels
+  conflicts = {kind: of for of, kind in CONFLICTS.items()}
+  if source.labels in conflicts:
+    known, labels_are = conflict_categories(source.labels), conflicts[source.labels]
+    textures = np.array([known.index(cues(name, known)[1]) for name in names])
+  several = labels[: len(names)] if source.most_labels > 1 else labels[: len(names), 0]
+  return Images(pixels[: len(names)], several, names, textures, labels_are, source.name, excluded)
+
+
 @numerics.settled()
 def measure(
-  apply: Callable[[Any, Images], Logits],
+  apply: Callable[[Any, Batch], Logits],
   variables: Any,
   pixels: Any,
-  labels: Any,
+  labels: Any = None,
   probes: str | Sequence[str | Probe] = ("accuracy", "spectral"),
   *,
   textures: Any = None,
@@ -79,6 +173,10 @@ def measure(
   labels_are: str = "classes",
   batch_size: int = 64,
   seed: int = 0,
+  dataset: str = NAME,
+  model: str = "network",
+  workdir: str | os.PathLike | None = None,
+  progress: bool = True,
 ) -> Measured:
   """Asks the probes of one network about images in memory: the numbers of run.py on the same images.
 
@@ -86,8 +184,10 @@ def measure(
     apply: (variables, images float32 [b, h, w, 3] in [0, 1]) -> logits float32 [b, classes], in evaluation
       mode; pure JAX. What is compiled for one `apply` is used again when the same object comes again.
     variables: a tree of arrays.
-    pixels: uint8 [n, h, w, 3], square, as the network is to see them.
-    labels: int [n], the right classes; where there are textures, those of the shapes.
+    pixels: uint8 [n, h, w, 3], square, as the network is to see them; or `Images`, which bring labels, names,
+      textures, labels_are and the dataset's name with them.
+    labels: int [n], the right classes; where there are textures, those of the shapes. [n, k] where several
+      are right, -1 after them.
     probes: names, with options as in "pgd:eps=1:steps=10", or probes of one's own; accuracy is asked of all
       images if another probe compares with it.
     textures: int [n], for `shape`: the class whose texture each image wears.
@@ -96,12 +196,25 @@ def measure(
       say, for the 16 categories of Geirhos et al. decided by the 1,000 classes of ImageNet.
     batch_size: images that each device sees at a time.
     seed: of all noise.
+    dataset, model: what tables call the images and the network.
+    workdir: where observations and tables are kept, as run.py's --workdir has them; the same call goes on
+      after a break, and further networks and datasets go into the same place. None keeps nothing.
+    progress: whether a bar is shown, where there is a terminal.
 
   Raises:
-    BiasjaxError: an argument is not as above, there is no such probe, or logits are not finite.
+    BiasjaxError: an argument is not as above, there is no such probe, logits are not finite, or `workdir`
+      holds something else under the same names.
   """
   if batch_size < 1 or seed < 0:
     raise BiasjaxError(f"measure: batch_size={batch_size}, seed={seed}: expected at least 1, and at least 0")
+  if isinstance(pixels, Images):
+    if labels is not None or textures is not None or names is not None:
+      raise BiasjaxError(
+        "measure: Images bring labels, textures and names: leave them out, and say probes=..."
+      )
+    whole, pixels = pixels, pixels.pixels
+    labels, textures, names, labels_are = whole.labels, whole.textures, whole.names, whole.labels_are
+    dataset = whole.dataset if dataset == NAME else dataset
   pixels, size = _checked_pixels(pixels)
   names = _checked_names(names, len(pixels))
   kind = _kind(labels_are, textures is not None)
@@ -110,38 +223,102 @@ def measure(
     raise BiasjaxError("measure: probes is empty: name one")
   needed = {name: all_probes.get(name, size) for probe in asked for name in probe.needs}
   planned = list((needed | {probe.name: probe for probe in asked}).values())
-  network = given.checked("measure", "network", apply, variables, size, kept=False)
+  if workdir is not None:
+    _refuse_own(planned, size)
+  network = given.checked("measure", model, apply, variables, size, kept=workdir is not None)
   rights = _checked_labels("labels", labels, len(pixels), network, planned[0], kind)
+  wears = None
+  if textures is not None:
+    wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)[:, 0]
+  source = _source(dataset, pixels, rights, names, wears, kind, hashed=workdir is not None)
+  settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress)
+  with contextlib.ExitStack() as stack:
+    if workdir is None:
+      folder: Any = stack.enter_context(tempfile.TemporaryDirectory(prefix="biasjax-"))
+    else:
+      folder = os.path.expanduser(workdir)
+    store = Store(folder, create=True)
+    units = list(itertools.chain(*evaluate.units([network], planned, source, settings)))
+    if workdir is not None:
+      stack.enter_context(store.lock("0-of-1"))
+      store.settle(units, store.manifest.get("preprocess", ""))
+    outcome = evaluate.evaluate([network], planned, source, store, settings)
+    if outcome.stopped:
+      raise BiasjaxError(f"measure: the network is not asked further: {outcome.stopped[network.name]}")
+    tables = {unit.probe: store.read(unit)[0] for unit in units}
+    if workdir is not None:
+      write_tables(store, summarise(store, all_probes.get))
+  for table in tables.values():
+    table.attrs |= {"labels": kind, "classes": network.classes}
+  rows = [
+    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in NUMBERS))
+    for probe in planned
+    for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
+  ]
+  metrics = pd.DataFrame(rows, columns=["metric", "probe", *NUMBERS]).set_index("metric")
+  if wears is not None:
+    _say_no_cue(metrics, labels_are, network.classes, int(max(rights.max(), wears.max())))
+  return Measured(metrics, tables)
+
+
+def _refuse_own(planned: Sequence[Probe], size: int) -> None:
+  """Raises BiasjaxError for a probe that is not this project's: tables could not be made of it again."""
+  for probe in planned:
+    try:
+      known = all_probes.get(probe.name, size)
+    except BiasjaxError:
+      known = None
+    if known is not probe:
+      raise BiasjaxError(
+        f"measure: probe {probe.name} is of your own, and run.py could not summarise it: leave workdir out, "
+        "or add the probe (docs/adding-a-probe.md)"
+      )
+
+
+def _source(
+  name: str,
+  pixels: np.ndarray,
+  rights: np.ndarray,
+  names: Sequence[str],
+  wears: np.ndarray | None,
+  kind: str,
+  *,
+  hashed: bool,
+) -> Source:
+  """The images as a dataset; `hashed` says whether what is kept of it needs to tell it from others."""
 
   def read(index: int) -> Example:
     bitmap = io.BytesIO()
     Image.fromarray(pixels[index]).save(bitmap, "BMP")  # nothing is compressed
-    return Example(bitmap.getvalue(), int(rights[index]), names[index])
+    first, *others = rights[index].tolist()
+    return Example(bitmap.getvalue(), first, names[index], tuple(label for label in others if label >= 0))
 
-  source = Source(NAME, len(pixels), read, "", "memory", labels=kind, resize=None, crop=size)
-  settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=False)
-  attrs = {"labels": kind, "classes": network.classes}
-  of_example = None
-  if textures is not None:
-    wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)
-    of_example = dict(zip(names, wears, strict=True))
-  with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
-    store = Store(folder, create=True)
-    outcome = evaluate.evaluate([network], planned, source, store, settings)
-    if outcome.stopped:
-      raise BiasjaxError(f"measure: the network is not asked further: {outcome.stopped[network.name]}")
-    tables = {unit.probe: store.read(unit)[0] for unit in store.units()}
-  for table in tables.values():
-    table.attrs |= attrs
-    if of_example:
-      table["texture"] = table["example_id"].map(of_example)
-  rows = [
-    (m.name.format(dataset=NAME), probe.name, *(getattr(m, number) for number in NUMBERS))
-    for probe in planned
-    for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
-  ]
-  metrics = pd.DataFrame(rows, columns=["metric", "probe", *NUMBERS])
-  return Measured(metrics.set_index("metric"), tables)
+  fingerprint = ""
+  if hashed:
+    digest = hashlib.sha256("\0".join(names).encode())
+    for array in (pixels, rights, *([] if wears is None else [wears])):
+      digest.update(f"{array.dtype} {array.shape}".encode())
+      digest.update(np.ascontiguousarray(array).data)
+    fingerprint = digest.hexdigest()
+  textures = None if wears is None else dict(zip(names, wears.tolist(), strict=True))
+  size, many = pixels.shape[1], rights.shape[1]
+  return Source(
+    *(name, len(pixels), read, fingerprint, "memory"),
+    **{"labels": kind, "resize": None, "crop": size, "most_labels": many, "textures": textures},
+  )
+
+
+def _say_no_cue(metrics: pd.DataFrame, labels_are: str, classes: int, highest: int) -> None:
+  """Warns where shape bias is not determined, and of what that comes from mostly."""
+  for name in metrics.index[metrics["probe"].str.partition(":")[0] == "shape"]:
+    if name.partition(":")[0] != "shape-bias" or not np.isnan(metrics.loc[name, "value"]):
+      continue
+    hint = ""
+    if labels_are == "classes" and classes == 1000 and highest < 16:
+      hint = (
+        ": labels and textures are below 16 of 1,000 classes; the 16 categories are labels_are='categories16'"
+      )
+    logger.warning("measure: no decision is for the shape or the texture, so there is no %s%s", name, hint)
 
 
 def _checked_pixels(pixels: Any) -> tuple[np.ndarray, int]:
@@ -170,7 +347,7 @@ def _checked_names(names: Sequence[str] | None, n: int) -> list[str]:
 
 def _kind(labels_are: str, conflict: bool) -> str:
   """The kind of labels (`Source.labels`)."""
-  kinds = CONFLICTS if conflict else DECISIONS
+  kinds = CONFLICTS if conflict else KINDS
   if labels_are not in kinds:
     beside = " with textures" if conflict else ""
     raise BiasjaxError(f"measure: labels_are={labels_are!r}{beside}: expected one of {', '.join(kinds)}")
@@ -189,17 +366,24 @@ def _probe(probe: str | Probe, size: int, kind: str) -> Probe:
 
 
 def _checked_labels(what: str, labels: Any, n: int, network: Given, probe: Probe, kind: str) -> np.ndarray:
-  """int [n], each a class that competes."""
+  """int32 [n, k], each a class that competes, -1 after those of an image."""
   labels = np.asarray(labels)
-  if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (n,):
+  several = labels.ndim == 2 and labels.shape[1] > 0 and what == "labels"
+  if (
+    not np.issubdtype(labels.dtype, np.integer)
+    or labels.shape[:1] != (n,)
+    or not (labels.ndim == 1 or several)
+  ):
     raise BiasjaxError(f"measure: {what} is {labels.dtype} {list(labels.shape)}, not int [{n}]: one an image")
+  labels = labels.reshape(n, -1)
   scores = np.asarray(probe.decide[kind](jnp.zeros((1, network.classes))))[0]
   # The shape probe itself leaves out stimuli of categories that do not compete.
   competing = np.flatnonzero((scores > -np.inf) | (kind in CONFLICTS.values()))
-  wrong = labels[~np.isin(labels, competing)]
+  absent = (labels == pipeline.PADDING) & (np.arange(labels.shape[1]) > 0)
+  wrong = labels[~(np.isin(labels, competing) | absent)]
   if len(wrong):
     raise BiasjaxError(
       f"measure: {what} holds {wrong[0]}, but {len(competing)} classes compete, {competing[0]} to "
       f"{competing[-1]}"
     )
-  return labels
+  return labels.astype(np.int32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from biasjax import compiling
@@ -26,7 +27,7 @@ class _Jitted:
     self._plain, self._compiled = jax.jit(function), None
 
   def __call__(self, *args: Any) -> Any:
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args[-1])):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args[-1])):
       return self._plain(*args)  # part of another program, whose options hold
     if self._compiled is None:
       traced = self._plain.trace(*args)  # which the next line takes over

@@ -13,9 +13,12 @@ import pandas as pd
 import pytest
 
 import biasjax
+import made_programs
 from biasjax import probes
 from biasjax.data import preprocess, sources
 from biasjax.data.classes import categories, cues
+from biasjax.engine import schedule
+from biasjax.results.store import Store
 from deadline import DEADLINE_S
 from made_images import class_folder, encoded, pixels
 from made_models import made_checkpoint
@@ -109,6 +112,179 @@ def brightness(variables, images):
 
 VARIABLES = {"sharpness": jnp.float32(10)}
 PLAIN = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (50, 128, 130, 200)])
+
+
+def test_images_are_a_dataset_as_run_py_shows_it(command_line):
+  given = biasjax.images(f"folder:{command_line / 'val'}")
+  source = sources.folder(command_line / "val")
+  read = [source.read(i) for i in range(source.length)]
+  assert given.names == [example.example_id for example in read]
+  np.testing.assert_array_equal(given.labels, [example.label for example in read])
+  shown = [preprocess.preprocess(example.encoded) for example in read]
+  np.testing.assert_array_equal(given.pixels, np.stack(shown))
+  assert (given.labels_are, given.dataset, given.textures) == ("imagenet", "imagenet", None)
+  assert biasjax.images(f"folder:{command_line / 'val'}", limit=2, size=64).pixels.shape == (2, 64, 64, 3)
+
+
+def test_images_of_stimuli_give_run_pys_shape_bias_in_one_call(command_line):
+  model, given = (
+    biasjax.load(command_line / "narrow"),
+    biasjax.images(f"cue_conflict:{command_line / 'conflict'}"),
+  )
+  assert [categories()[texture] for texture in given.textures] == ["bear", "cat", "dog", "boat"]
+  assert given.labels_are == "categories16"
+  found = biasjax.measure(model.apply, model.variables, given, probes="shape", batch_size=4)
+  assert_same_numbers(found, command_line / "out", "cue-conflict")
+
+
+def test_images_of_several_right_classes_are_measured_as_such(tmp_path):
+  variables, labels = VARIABLES, np.array([[0, -1], [0, 1], [2, -1], [2, 0]])
+  found = biasjax.measure(brightness, variables, PLAIN, labels, "accuracy").metrics
+  assert found.loc["top1_acc/images", "value"] == 75  # it says 0, 1, 1, 2
+  with pytest.raises(biasjax.BiasjaxError, match="labels holds -1"):
+    biasjax.measure(brightness, variables, PLAIN, np.array([[-1, 0]] * 4), "accuracy")
+
+
+def test_images_that_cannot_be_decoded_are_left_out(tmp_path, caplog):
+  folder = class_folder(tmp_path / "val", {"n01440764": 2})
+  (folder / "n01440764/n01440764_1.JPEG").write_bytes(b"no image at all")
+  given = biasjax.images(f"folder:{folder}")
+  assert given.names == ["n01440764/n01440764_0.JPEG"]
+  assert len(given.pixels) == len(given.labels) == 1
+  assert list(given.excluded) == ["n01440764/n01440764_1.JPEG"]
+  assert "n01440764_1.JPEG is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+  ("changed", "message"),
+  [
+    ({"preprocess": "mine"}, "preprocess='mine': expected one of paper, native"),
+    ({"size": 0}, "size=0: a number of pixels"),
+    ({"spec": "folder:/nowhere"}, "/nowhere is not a folder"),
+  ],
+)
+def test_a_mistake_in_asking_for_images_is_one_line(command_line, changed, message):
+  with pytest.raises(biasjax.BiasjaxError, match=message):
+    biasjax.images(**{"spec": f"folder:{command_line / 'val'}"} | changed)
+
+
+def thousand(variables, images):
+  """1,000 classes, of which it always says the last."""
+  return jnp.broadcast_to(jnp.arange(1000.0) * variables["sharpness"], (len(images), 1000))
+
+
+def test_a_shape_bias_that_rests_on_nothing_is_said_with_its_reason(caplog):
+  found = biasjax.measure(thousand, VARIABLES, PLAIN, [0, 2, 2, 15], "shape", textures=[1, 1, 0, 2]).metrics
+  assert np.isnan(found.loc["shape-bias", "value"])
+  assert found.loc["shape-bias", "flag"] == "no decision is for either cue"
+  assert len(found) == 5 + 3  # and a row for each shape that is there, not for each class
+  assert "no decision is for the shape or the texture" in caplog.text
+  assert "labels_are='categories16'" in caplog.text
+
+
+# --- workdir -----------------------------------------------------------------------------------------------
+
+MANY = np.random.default_rng(3).integers(0, 256, (150, 16, 16, 3), np.uint8)
+OF_MANY = np.arange(150) % 3
+
+
+def ask(folder, model="bright", **more):
+  return biasjax.measure(
+    brightness, VARIABLES, MANY, OF_MANY, ("accuracy", "spectral"), workdir=folder, model=model, **more
+  )
+
+
+def files(folder: pathlib.Path) -> dict[str, bytes]:
+  there = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
+  return {str(path.relative_to(folder)): path.read_bytes() for path in there}
+
+
+def test_what_is_kept_is_what_run_py_keeps_and_summarises(tmp_path):
+  found = ask(tmp_path / "out", dataset="noise")
+  kept = files(tmp_path / "out")
+  assert {"run.json", "results.csv", "metrics.csv", "excluded.csv"} <= kept.keys()
+  assert {name.split("/")[1:4:2] == ["noise", "bright"] for name in kept if name.startswith("obs")} == {True}
+  summary = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")
+  for metric in ("LPP", "top1_acc/noise", "top1_acc/bandpass/LFC/0.5"):
+    np.testing.assert_allclose(
+      summary.loc[metric, ["value", "low", "high"]],
+      found.metrics.loc[metric, ["value", "low", "high"]].to_numpy(float),
+    )
+  done = python("run.py", "--summarise", f"--workdir={tmp_path / 'out'}")
+  assert done.returncode == 0, done.stderr
+  assert files(tmp_path / "out") == kept
+  ask(tmp_path / "out", "again", dataset="noise")
+  assert list(pd.read_csv(tmp_path / "out/results.csv")["model"]) == ["again", "bright"]
+
+
+def test_shape_bias_of_classes_without_names_is_summarised_again(tmp_path):
+  found = biasjax.measure(
+    *(brightness, VARIABLES, PLAIN, [0, 2, 2, 2], "shape"), textures=[1, 1, 0, 2], workdir=tmp_path / "out"
+  )
+  kept = files(tmp_path / "out")
+  done = python("run.py", "--summarise", f"--workdir={tmp_path / 'out'}")
+  assert done.returncode == 0, done.stderr
+  assert files(tmp_path / "out") == kept
+  written = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")["value"]
+  assert written["shape-bias"] == found.metrics.loc["shape-bias", "value"] == 0.5
+
+
+def test_interrupted_and_started_again_it_keeps_what_is_there_and_ends_with_the_same_bytes(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(schedule, "LOOKS_IN_CHUNK", {"cpu": 64})
+  monkeypatch.setattr(schedule, "FEWEST", 64)
+  ask(tmp_path / "whole")
+  write = Store.write
+  written = []
+
+  def dies(self, *args, **more):
+    if len(written) == 3:
+      raise KeyboardInterrupt
+    written.append(write(self, *args, **more))
+
+  monkeypatch.setattr(Store, "write", dies)
+  with pytest.raises(KeyboardInterrupt):
+    ask(tmp_path / "cut")
+  monkeypatch.setattr(Store, "write", write)
+  before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cut").rglob("*.parquet")}
+  assert len(before) == 3
+  ask(tmp_path / "cut")
+  assert {path: path.stat().st_mtime_ns for path in before} == before
+  assert files(tmp_path / "cut") == files(tmp_path / "whole")
+  assert len(list((tmp_path / "whole").rglob("*.parquet"))) == 6
+
+
+def test_another_network_or_other_images_under_the_same_names_are_told_apart(tmp_path):
+  first = ask(tmp_path / "out").metrics.loc["nll/images", "value"]
+  changed = biasjax.measure(
+    *(brightness, {"sharpness": jnp.float32(3)}, MANY, OF_MANY, "accuracy"),
+    **{"workdir": tmp_path / "out", "model": "bright"},
+  )
+  assert changed.metrics.loc["nll/images", "value"] != first
+  with pytest.raises(
+    biasjax.BiasjaxError, match="holds results for a dataset named 'images' that were made on"
+  ):
+    biasjax.measure(brightness, VARIABLES, MANY[::-1], OF_MANY, "accuracy", workdir=tmp_path / "out")
+  own = dataclasses.replace(probes.get("accuracy", 16), name="mine")
+  with pytest.raises(biasjax.BiasjaxError, match="probe mine is of your own"):
+    biasjax.measure(brightness, VARIABLES, MANY, OF_MANY, [own], workdir=tmp_path / "out")
+  given = biasjax.Images(MANY, OF_MANY, [str(i) for i in range(150)], None, "classes", "x", {})
+  with pytest.raises(biasjax.BiasjaxError, match="Images bring labels"):
+    biasjax.measure(brightness, VARIABLES, given, "accuracy")
+
+
+def test_a_traced_network_is_loaded_from_its_folder(tmp_path):
+  folder = made_programs.made_checkpoint(tmp_path / "vit_small", 1, size=32, classes=10)
+  model = biasjax.load(folder)
+  logits = model.apply(model.variables, np.full((2, 32, 32, 3), 0.5, np.float32))
+  assert (logits.shape, model.size, model.classes) == ((2, 10), 32, 10)
+  found = biasjax.measure(
+    model.apply, model.variables, np.stack([np.full((32, 32, 3), 9, np.uint8)]), [3], "accuracy"
+  )
+  assert found.observations["accuracy"]["prediction"].to_list() == [
+    int(np.argmax(model.apply(model.variables, np.full((1, 32, 32, 3), 9 / 255, np.float32))))
+  ]
 
 
 class Unhashable:

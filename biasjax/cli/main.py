@@ -26,7 +26,9 @@ from biasjax.version import __version__
 
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
-flags.DEFINE_list("models", None, "Names, 'patterns*', folders or files of checkpoints; a list.")
+flags.DEFINE_list(
+  "models", None, "Names, 'patterns*', folders, files; answers:FILE; MODULE:FUNCTION of JAX; a list."
+)
 flags.DEFINE_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@DATASET+...]; a list.")
 flags.DEFINE_list(
   "dataset",

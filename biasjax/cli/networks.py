@@ -55,6 +55,9 @@ def load_all(specs: Sequence[str], *, size: int, precision: str, offline: bool) 
   """
   sorted_ = sort(specs)
   convert.not_fetched(sorted_.checkpoints)  # a misspelt name is found before another one is downloaded
+  functions = [FUNCTION.fullmatch(spec) for spec in sorted_.others if not ANSWERS.fullmatch(spec)]
+  for what in dict.fromkeys(match["what"] for match in functions if match):
+    warn(f"{what} is imported and called: it runs with your rights")
   read = {spec: _answered(spec) for spec in sorted_.others if ANSWERS.fullmatch(spec)}
   found: list[Network] = []
   folders = set()
@@ -84,5 +87,4 @@ def _answered(spec: str) -> Answered:
 def _made(spec: str, size: int) -> given.Given:
   match = FUNCTION.fullmatch(spec)
   assert match
-  warn(f"{match['what']} is imported and called: it runs with your rights")
   return given.made(match["what"], match["name"] or match["what"], size)

@@ -65,6 +65,7 @@ class Source:
       its numbers.
     places: what is known of each example without reading it; () where nothing is.
     asked: how it was asked for, to open it again (`opening.open_again`); {} where that is not known.
+    textures: by id the class of each stimulus' texture, where names do not tell it; observations have it.
   """
 
   name: str
@@ -84,6 +85,7 @@ class Source:
   incomplete: bool = False
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
   asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+  textures: Mapping[str, int] | None = dataclasses.field(default=None, repr=False, compare=False)
 
   def example(self, index: int) -> Example:
     """What `read` gives, its labels checked.

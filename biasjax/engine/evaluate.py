@@ -28,7 +28,7 @@ from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
-from biasjax.probes.base import Probe, Victim
+from biasjax.probes.base import OF_ARRAYS, Probe, Victim
 from biasjax.results.chunk import Chunk
 from biasjax.results.store import Store, Unit
 from biasjax.types import Images, Logits
@@ -168,7 +168,7 @@ def units(
           "precision": settings.precision,
           "seed": settings.seed,
         }
-        | ({"classes": model.classes} if source.labels == "classes" else {}),
+        | ({"classes": model.classes} if source.labels in OF_ARRAYS else {}),
       )
       for model in models
     ]
@@ -434,6 +434,9 @@ class _Pass:
         if not missing[p][m] or unit.model in self.outcome.stopped:
           continue
         columns = observed.columns((p, m))
+        if self.source.textures is not None:
+          ids = columns["example_id"]
+          columns["texture"] = np.array([self.source.textures[name] for name in ids], np.int32)
         reason = _nonfinite(columns)
         if reason:
           self.outcome.stopped[unit.model] = reason

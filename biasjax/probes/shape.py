@@ -19,6 +19,7 @@ from biasjax.probes.decisions import drawn_categories, every_class, only, sixtee
 from biasjax.recorded import trials
 
 NAME = "shape"
+NO_DECISION = "no decision is for either cue"
 
 
 def summarise(
@@ -40,15 +41,22 @@ def summarise(
   # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
   column, stimuli = f"shape-bias{variant}", f"cue-conflict{variant}"
   counts, guessing, flag = _judged(decisions, competing, crossed)
+  decided = counts.n_shape + counts.n_texture
+  of_bias = NO_DECISION if counts.n_conflict and not decided else about_cues(flag)
   metrics = [
-    Metric(column, *counts.shape_bias, counts.n_shape + counts.n_texture, flag=about_cues(flag)),
+    Metric(column, *counts.shape_bias, decided, flag=of_bias),
     Metric(f"{stimuli}/accuracy", *counts.cue_accuracy, counts.n_conflict, chance=guessing, flag=flag),
     # Where categories are left out, how many stimuli remain belongs beside the bias.
     _count(f"{stimuli}/n_conflict", counts.n_conflict, counts.n_conflict, detail=name == NAME),
     _count(f"{stimuli}/n_shape", counts.n_shape, counts.n_conflict),
     _count(f"{stimuli}/n_texture", counts.n_texture, counts.n_conflict),
   ]
-  for category in competing:
+  if table.attrs.get("labels") == "class_conflict":  # of which there may be thousands
+    shown = set(decisions["shape"])
+    competing_shapes = [category for category in competing if category in shown]
+  else:
+    competing_shapes = list(competing)
+  for category in competing_shapes:
     of_category, _, flag = _judged(decisions[decisions["shape"] == category], competing, crossed)
     n, name_of = of_category.n_shape + of_category.n_texture, f"{column}/{category}"
     metrics.append(Metric(name_of, *of_category.shape_bias, n, detail=True, flag=about_cues(flag)))

@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 
-import jaxlib.version
 import pandas as pd
 import pytest
 from PIL import Image
