@@ -25,9 +25,9 @@ TEXTS = {
   "checkpoint": "A .safetensors, a .pth, .pt or .ckpt of PyTorch, an index of shards, a Hugging Face folder.",
   "head": "The classifier, if it is not called fc: its file, or its name, such as last_linear.",
   "output": "The folder to write, whose name is the network's; with --export, the file.",
-  "timm": "A network of timm, traced; needs torch and timm.",
-  "torchvision": "A network of torchvision, traced; needs torch and torchvision.",
-  "module": "PACKAGE.MODULE:FUNCTION of your own, traced: it is imported and called. Needs torch.",
+  "timm": "A network of timm, traced; needs torch, timm (pip install 'biasjax[torch]').",
+  "torchvision": "A network of torchvision, traced; needs these too.",
+  "module": "PACKAGE.MODULE:FUNCTION of your own, traced: your code runs, in a process of its own.",
   "name": "Writes into the cache under this name, which run.py --models then knows.",
   "family": "How the file is laid out; recognised if not given.",
   "reading": "Which state dict, where a file holds several.",
@@ -39,6 +39,7 @@ SWITCHES = {
   "list": "Lists the zoo, as python run.py --list=models does.",
   "parity": "Also compares with a plain ResNet in PyTorch, which must be installed.",
   "plain": "It is a plain ResNet, whatever its name, configuration or arguments say.",
+  "tensors": "Lists every tensor: where it is, type, shape.",
   "offline": "Never uses the network.",
   "overwrite": "Replaces another conversion that is there.",
 }
@@ -48,15 +49,22 @@ LISTS = {
 }
 HELP = {
   "One of": ("list", "model", "checkpoint", "timm", "torchvision", "module", "inspect", "verify", "export"),
-  "Beside --model and --checkpoint": (
-    *("output", "name", "head", "family", "reading", "mean std", "plain", "size", "parity", "offline"),
-    "overwrite",
+  "Beside --model, --checkpoint and those that are traced": (
+    *("output", "name", "reading", "mean std", "offline", "overwrite"),
   ),
+  "Beside --model and --checkpoint alone": ("head", "family", "plain", "parity"),
+  "Beside --timm, --torchvision and --module": ("size",),
+  "Beside --inspect": ("tensors",),
   "Other": ("help",),
 }
 TRACED = ("timm", "torchvision", "module")
 ACTIONS = ("list", "inspect", "verify", "export", *TRACED, "model", "checkpoint")
-ALONE = {"list": (), "inspect": (), "verify": (), "export": ("output",)}  # and what may stand beside them
+ALONE = {
+  "list": (),
+  "inspect": ("tensors",),
+  "verify": (),
+  "export": ("output",),
+}  # and what may stand beside them
 
 
 def _flags() -> flags.FlagValues:
@@ -108,7 +116,7 @@ def run(asked: flags.FlagValues) -> None:
     case "list":
       usage.show(describe.listing())
     case "inspect":
-      print(describe.inspection(readers.read(asked.inspect)))
+      print(describe.inspection(readers.read(asked.inspect), tensors=asked.tensors))
     case "verify":
       print(certificate.verify(epath.Path(_folder(asked.verify))))
     case "export":
@@ -172,7 +180,7 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   output = _output(asked, default=name)
   size = asked["size"].value
   if kind == "module":
-    print(f"{spec} is imported and called: it runs with your rights", file=sys.stderr)
+    warn(f"{spec} is imported and called in a process of its own: it runs with your rights", "convert")
   converted = modules.convert(
     kind,
     spec,

@@ -5,6 +5,7 @@ from typing import Any
 
 from biasjax.convert import download, families, readers, readings, resolving, stated
 from biasjax.models import zoo
+from biasjax.terminal import aligned
 
 OWN = "your own"
 FEW = 8  # entries of a container that are shown
@@ -57,15 +58,20 @@ def _doubts(row: zoo.Checkpoint) -> list[str]:
   return [row.unverified] * bool(row.unverified) + ["the file's sha256"] * (row.sha256 is None)
 
 
-def inspection(file: readers.File) -> str:
-  """What is in a file: container, globals, the tree with its tensors, and how it would be read."""
+def inspection(file: readers.File, *, tensors: bool = False) -> str:
+  """What is in a file: container, globals, the tree with its tensors, and how it would be read.
+
+  Args:
+    file: opened.
+    tensors: whether every tensor is listed, a line each, and not the first few of many.
+  """
   lines = [f"{file.path}: {file.container}, {file.size:,} bytes"]
-  tensors, total = _count(file.tree)
-  lines.append(f"{tensors} tensors, {total:,} bytes")
+  count, total = _count(file.tree)
+  lines.append(f"{count} tensors, {total:,} bytes")
   if file.globals:
     lines.append("globals that its pickle refers to (none was imported):")
     lines += [f"  {name}" for name in file.globals]
-  lines += _tree(file.tree, 0, set())
+  lines += _listed(file.tree) if tensors else _tree(file.tree, 0, set())
   family = families.recognise(file.tree)
   rules = families.FAMILIES[family] if family else families.Family()
   found, whole = readings.readings(file.tree, rules, anywhere=True), readings.whole(file)
@@ -87,6 +93,21 @@ def _count(tree: Any) -> tuple[int, int]:
       visited.add(id(value))
       left += value.values() if isinstance(value, dict) else value
   return count, total
+
+
+def _listed(tree: Any) -> list[str]:
+  """Every tensor in the order of the file, with the keys that lead to it."""
+  rows, visited = [], set()
+  left: list[tuple[tuple[Any, ...], Any]] = [((), tree)]
+  while left:
+    keys, value = left.pop()
+    if readers.is_tensor(value):
+      rows.append([f"  {'/'.join(map(_short, keys))}", value.numbers, str(list(value.shape))])
+    elif isinstance(value, dict | list | tuple) and id(value) not in visited:
+      visited.add(id(value))
+      items = value.items() if isinstance(value, dict) else enumerate(value)
+      left += reversed([((*keys, key), inner) for key, inner in items])
+  return aligned(rows).splitlines()
 
 
 def _tree(tree: Any, depth: int, visited: set[int]) -> list[str]:

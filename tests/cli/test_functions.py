@@ -80,7 +80,7 @@ def test_it_is_measured_said_to_run_resumed_and_computed_anew_when_it_changes(tm
   (tmp_path / "mynets.py").write_text("# a comment\n" + NETS.format(shift="0.0"))
   assert run(tmp_path, *flags).returncode == 0
   assert bytes_of(tmp_path / "out") == kept  # what it computes is the same
-  (tmp_path / "mynets.py").write_text(NETS.format(shift="jnp.arange(1000) / 10.0"))
+  (tmp_path / "mynets.py").write_text(NETS.format(shift="1e3 * jnp.arange(1000)"))
   assert run(tmp_path, *flags).returncode == 0
   assert len(bytes_of(tmp_path / "out")) == 2 * len(kept)
   assert set(pd.read_parquet(tmp_path / "out/observations")["prediction"]) >= {999}

@@ -169,3 +169,20 @@ def test_inspection_shows_the_tree_and_converts_nothing(net, tmp_path, capsys):
   assert "'module.conv1.weight': float32 [4, 3, 7, 7]" in said
   assert "--reading='state_dict:module.'" in said
   assert sorted(p.name for p in tmp_path.iterdir()) == ["net.pth"]
+
+
+def test_inspection_lists_every_tensor(net, tmp_path, capsys):
+  state = net.state_dict()
+  save(
+    {"epoch": 3, "state_dict": state, "more": [{"ema": state["conv1.weight"]}]}, tmp_path / "net.pth", "zip"
+  )
+  assert command.main(["convert", f"--inspect={tmp_path}/net.pth", "--tensors"]) == 0
+  lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+  listed = {line[0]: line[1:] for line in lines if line and line[0].startswith(("'state_dict'/", "'more'/"))}
+  expected = {
+    f"'state_dict'/'{name}'": [str(value.dtype).removeprefix("torch."), str(list(value.shape))]
+    for name, value in state.items()
+  }
+  assert listed == expected | {"'more'/0/'ema'": ["float32", "[4, 3, 7, 7]"]}
+  assert command.main(["convert", "--verify=mine", "--tensors"]) == 1
+  assert "--tensors is not used with --verify" in capsys.readouterr().err

@@ -1,5 +1,10 @@
 """python -m convert of PyTorch networks: timm's with weights in a file, and a module of one's own."""
 
+import json
+import os
+import pathlib
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -137,18 +142,15 @@ def test_a_module_that_is_not_there_is_one_line(tmp_path, capsys):
 def stating() -> nn.Module:
   """A module that says where its weights are and what it sees, as timm's do."""
   module = small()
-  module.pretrained_cfg = STATED
+  module.pretrained_cfg = json.loads(os.environ["STATED"])
   return module
 
 
-STATED: dict = {}
-
-
-def test_a_module_of_ones_own_says_what_timms_say(tmp_path, capsys):
+def test_a_module_of_ones_own_says_what_timms_say(tmp_path, capsys, monkeypatch):
   torch.save({k: 2 * v for k, v in small().state_dict().items()}, tmp_path / "w.pth")
-  STATED.clear()
-  STATED.update(file=str(tmp_path / "w.pth"), input_size=(3, 48, 48), crop_pct=0.8, interpolation="bilinear")
-  STATED.update(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
+  stated: dict = {"file": str(tmp_path / "w.pth"), "input_size": (3, 48, 48), "crop_pct": 0.8}
+  stated |= {"interpolation": "bilinear", "mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)}
+  monkeypatch.setenv("STATED", json.dumps(stated))
   assert run(f"--module={__name__}:stating", f"--output={tmp_path / 'mine'}") == 0
   assert "mean 0.4, 0.5, 0.6, std 0.1, 0.2, 0.3 (its pretrained_cfg)" in capsys.readouterr().out
   model = load.load(tmp_path / "mine")
@@ -158,9 +160,43 @@ def test_a_module_of_ones_own_says_what_timms_say(tmp_path, capsys):
   assert found["source"]["file"] == "w.pth"
   module = small()
   module.load_state_dict({k: 2 * v for k, v in module.state_dict().items()})
-  expected = of_torch(module, images(48), STATED["mean"], STATED["std"])
+  expected = of_torch(module, images(48), stated["mean"], stated["std"])
   np.testing.assert_allclose(model.apply(model.variables, images(48)), expected, rtol=1e-4, atol=1e-5)
-  STATED.pop("mean")
+  monkeypatch.setenv("STATED", json.dumps({k: v for k, v in stated.items() if k != "mean"}))
   assert run(f"--module={__name__}:stating", f"--output={tmp_path / 'other'}") == 1
   error = capsys.readouterr().err.splitlines()[-1]
   assert "its pretrained_cfg is not as timm's are (KeyError: 'mean')" in error
+
+
+def meddling() -> nn.Module:
+  """A module whose code reaches for what is around it."""
+  sys.modules["meddled"] = sys
+  np.random.seed(0)
+  load.fingerprint = lambda *_: "forged"  # pyright: ignore[reportAttributeAccessIssue]
+  pathlib.Path(os.environ["MEDDLED"]).write_text(str(os.getpid()))
+  return small()
+
+
+def test_a_module_of_ones_own_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
+  monkeypatch.setenv("MEDDLED", str(tmp_path / "pid"))
+  drawn = np.random.RandomState(5)
+  np.random.set_state(drawn.get_state())
+  assert run(f"--module={__name__}:meddling", "--size=32", f"--output={tmp_path / 'mine'}") == 0
+  assert int((tmp_path / "pid").read_text()) != os.getpid()
+  assert "meddled" not in sys.modules
+  assert np.random.rand() == drawn.rand()
+  model = load.load(tmp_path / "mine")
+  assert model.certificate["fingerprint"] == model.fingerprint != "forged"
+
+
+def leaving() -> nn.Module:
+  print("I am off", file=sys.stderr)
+  os._exit(7)
+
+
+def test_a_module_that_ends_its_process_is_one_line(tmp_path, capsys):
+  assert run(f"--module={__name__}:leaving", f"--output={tmp_path / 'x'}") == 1
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert (
+    f"--module={__name__}:leaving: its process ended with status 7 and left no network: I am off" in error
+  )

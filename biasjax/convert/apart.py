@@ -1,0 +1,105 @@
+"""Foreign code in a process of its own: what comes back is data, checked like any file of a stranger.
+
+A module that runs in the process that converts could change what converts it: libraries, random states, the
+certificate. As a process it has its user's rights, and nothing else of this one.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from biasjax.convert.building import Tried
+from biasjax.convert.certificate import Normalization
+from biasjax.errors import BiasjaxError
+from biasjax.traced import table
+
+SAID, ARRAYS = "said.json", "arrays.npz"
+
+
+def tried(kind: str, name: str, *, normalization: Normalization | None = None, **arguments: Any) -> Tried:
+  """`building.tried` in another process.
+
+  Raises:
+    BiasjaxError: as there; or the process ended otherwise, or left something else.
+  """
+  asked = {"kind": kind, "name": name, **arguments}
+  asked["normalization"] = None if normalization is None else dataclasses.asdict(normalization)
+  environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))}
+  with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
+    command = [sys.executable, "-m", __name__, folder, json.dumps(asked, default=str)]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    try:
+      return _read(pathlib.Path(folder), f"--{kind}={name}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      lines = done.stderr.strip().splitlines()
+      reason = f": {lines[-1][:200]}" if lines else ""
+      raise BiasjaxError(
+        f"--{kind}={name}: its process ended with status {done.returncode} and left no network{reason}"
+      ) from error
+
+
+def _write(folder: pathlib.Path, found: Tried) -> None:
+  # NumPy writes no bfloat16: bytes, and what they are.
+  arrays: dict[str, Any] = {
+    f"weight{i}": value.reshape(-1).view(np.uint8) for i, value in enumerate(found.weights.values())
+  }
+  for what in ("logits", "gradients"):
+    arrays |= {f"{what}_{precision}": value for precision, value in getattr(found, what).items()}
+  said = {
+    "text": found.text,
+    "weights": [[list(path), str(v.dtype), list(v.shape)] for path, v in found.weights.items()],
+    "names": list(found.names.values()),
+    "normalization": dataclasses.asdict(found.normalization),
+    "preprocessing": found.preprocessing,
+    "file": found.file,
+    "versions": found.versions,
+  }
+  np.savez(folder / ARRAYS, **arrays)
+  (folder / SAID).write_text(json.dumps(said))
+
+
+def _read(folder: pathlib.Path, who: str) -> Tried:
+  said = json.loads((folder / SAID).read_text())
+  if "error" in said:
+    raise BiasjaxError(str(said["error"]))
+  with np.load(folder / ARRAYS) as arrays:  # no pickle
+    weights = {}
+    for i, (path, dtype, shape) in enumerate(said["weights"]):
+      if dtype not in table.DTYPES or not path or not all(isinstance(part, str) for part in path):
+        raise ValueError(f"{who}: weight {i} is {dtype}")
+      weights[tuple(path)] = arrays[f"weight{i}"].view(table.DTYPES[dtype]).reshape(shape)
+    logits, gradients = (
+      {precision: arrays[f"{what}_{precision}"] for precision in ("float32", "float64")}
+      for what in ("logits", "gradients")
+    )
+  names = dict(zip(weights, map(str, said["names"]), strict=True))
+  mean, std, origin = (said["normalization"][key] for key in ("mean", "std", "origin"))
+  return Tried(
+    *(said["text"], weights, names, Normalization(tuple(mean), tuple(std), origin), said["preprocessing"]),
+    *(said["file"], logits, gradients, said["versions"]),
+  )
+
+
+def main(folder: str, asked: str) -> None:
+  """What the other process does."""
+  from biasjax.convert import building
+
+  arguments = json.loads(asked)
+  if arguments["normalization"] is not None:
+    mean, std, origin = (arguments["normalization"][key] for key in ("mean", "std", "origin"))
+    arguments["normalization"] = Normalization(tuple(mean), tuple(std), origin)
+  try:
+    _write(pathlib.Path(folder), building.tried(arguments.pop("kind"), arguments.pop("name"), **arguments))
+  except BiasjaxError as error:
+    (pathlib.Path(folder) / SAID).write_text(json.dumps({"error": str(error)}))
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])

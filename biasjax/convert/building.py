@@ -1,0 +1,335 @@
+"""A PyTorch network of timm, of torchvision or of one's own: built, given its weights, traced, and tried.
+
+Needs torch, as `tracing.py` does. Weights are read by this project's own reader; only a module of one's own
+is foreign code that runs: in a process of its own (`apart.py`).
+"""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import math
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from biasjax.convert import certificate, download, readers, tracing
+from biasjax.convert.certificate import Normalization
+from biasjax.convert.conversion import ASSUMED
+from biasjax.errors import BiasjaxError
+
+KINDS = ("timm", "torchvision", "module")
+LIBRARIES = ("torch", "timm", "torchvision")
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+  """A module and what its makers say of its input.
+
+  Attributes:
+    module: the `torch.nn.Module`, its weights not yet there.
+    size: pixels of a side.
+    normalization: of images in [0, 1].
+    preprocessing: {"resize", "crop", "interpolation", "squash", "origin"}, where they say.
+    source: where its weights are, a file or in the zoo's notation; "" if nobody says.
+    adapt: (state dict) -> state dict with the module's names, of files with older ones.
+  """
+
+  module: Any
+  size: int
+  normalization: Normalization
+  preprocessing: dict[str, Any] | None
+  source: str = ""
+  adapt: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+  """A traced network, and what PyTorch itself makes of the certificate's images; plain data.
+
+  Attributes:
+    text: the program, as `traced.program.dump` writes it; to be checked.
+    weights: arrays by path in the variables.
+    names: the module's own name of each path.
+    normalization, preprocessing: see `Built`.
+    file: what the certificate says of the file of weights; None if there is none.
+    logits, gradients: by "float32" and "float64", in which PyTorch computed them: of the images of
+      `certificate.probe`, and with respect to them of the sum of logits times `coefficients`.
+    versions: of `LIBRARIES`, None where one is absent.
+  """
+
+  text: str
+  weights: Mapping[tuple[str, ...], np.ndarray]
+  names: Mapping[tuple[str, ...], str]
+  normalization: Normalization
+  preprocessing: dict[str, Any] | None
+  file: dict[str, Any] | None
+  logits: Mapping[str, np.ndarray]
+  gradients: Mapping[str, np.ndarray]
+  versions: dict[str, str | None]
+
+
+def tried(
+  kind: str,
+  name: str,
+  *,
+  checkpoint: str | None = None,
+  size: int | None = None,
+  normalization: Normalization | None = None,
+  reading: str | None = None,
+  offline: bool = False,
+) -> Tried:
+  """Builds a network, loads its weights, traces it and asks PyTorch; arguments as of `modules.convert`.
+
+  Raises:
+    BiasjaxError: torch or the library is absent, there is no such network, the weights do not fit, or it
+      cannot be traced.
+  """
+  built = {"timm": _timm, "torchvision": _torchvision, "module": _module}[kind](name, size)
+  built = dataclasses.replace(built, normalization=normalization or built.normalization)
+  source = built.source
+  if checkpoint is None and not source and kind != "module":
+    raise BiasjaxError(f"--{kind}={name}: nobody says where its weights are: give --checkpoint=FILE")
+  file = None
+  if checkpoint is not None or source:
+    path = checkpoint or _found(source, offline)
+    file = readers.read(path)
+    _load(built, file, reading)
+  traced = tracing.trace(built.module, built.size)
+  logits, gradients = _asked(built, traced.program.size, traced.program.classes)
+  return Tried(
+    *(traced.program.text, traced.weights, traced.names, built.normalization, built.preprocessing),
+    *(_of_file(file) if file else None, logits, gradients),
+    {library: _version(library) for library in LIBRARIES},
+  )
+
+
+def coefficients(images: int, classes: int) -> np.ndarray:
+  """Of the sum of logits whose gradient is compared, float32 [images, classes]."""
+  b, k = np.meshgrid(np.arange(images), np.arange(classes), indexing="ij")
+  return (((3 * k + 7 * b) % 11 - 5) / 5).astype(np.float32)
+
+
+def _asked(built: Built, size: int, classes: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """What PyTorch says, see `Tried`."""
+  import torch
+
+  images, module = certificate.probe(size), built.module
+  mean, std = (np.array(getattr(built.normalization, key), np.float32) for key in ("mean", "std"))
+  weights = coefficients(len(images), classes)
+
+  def theirs(dtype):
+    x = torch.tensor(images, dtype=dtype, requires_grad=True)
+    normalised = (x - torch.tensor(mean, dtype=dtype)) / torch.tensor(std, dtype=dtype)
+    result = module.to(dtype)(normalised.permute(0, 3, 1, 2))
+    (result * torch.tensor(weights, dtype=dtype)).sum().backward()
+    assert x.grad is not None
+    return result.detach().numpy(), x.grad.numpy()
+
+  module.requires_grad_(False)  # of the images alone
+  threads = torch.get_num_threads()
+  if any(getattr(layer, "groups", 1) > 1 for layer in module.modules()):
+    # A convolution of single channels in float64 is thousands of small steps, between which threads wait for
+    # each other far longer than they compute.
+    torch.set_num_threads(1)
+  try:
+    found = {"float32": theirs(torch.float32), "float64": theirs(torch.float64)}
+  finally:
+    torch.set_num_threads(threads)
+  module.float()
+  return {key: of[0] for key, of in found.items()}, {key: of[1] for key, of in found.items()}
+
+
+def _found(source: str, offline: bool) -> Any:
+  """The file of weights that a network names: one that is here, or fetched."""
+  return source if pathlib.Path(source).is_file() else download.fetch(source, offline=offline)
+
+
+def _version(library: str) -> str | None:
+  try:
+    return importlib.metadata.version(library)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _of_file(file: readers.File) -> dict[str, Any]:
+  return {
+    "file": file.path.name,
+    "sha256": file.sha256(),
+    "bytes": file.size,
+    "container": file.container,
+    "globals": file.globals,
+  }
+
+
+def _imported(library: str, flag: str) -> Any:
+  try:
+    return importlib.import_module(library)
+  except ImportError as error:
+    raise BiasjaxError(f"--{flag} needs {library} ({error}): pip install 'biasjax[torch]'") from error
+  except Exception as error:  # builds of torch and torchvision that do not belong together raise RuntimeError
+    raise BiasjaxError(
+      f"--{flag}: {library} cannot be imported ({' '.join(str(error).split())[:150]}): install builds of "
+      "torch and torchvision that belong together"
+    ) from error
+
+
+def _timm(name: str, size: int | None) -> Built:
+  _imported("torch", "timm")
+  timm = _imported("timm", "timm")
+  given = {} if size is None else {"img_size": size}
+  try:
+    try:
+      module = timm.create_model(name, pretrained=False, **given)
+    except TypeError:  # convolutions take any size, and no argument for it
+      module = timm.create_model(name, pretrained=False)
+  except Exception as error:
+    raise BiasjaxError(f"--timm={name}: {' '.join(str(error).split())[:200]}") from error
+  stated = module.pretrained_cfg
+  built = _stated(module, stated, size, f"--timm={name}", "timm's pretrained_cfg")
+  home = importlib.import_module(type(module).__module__)
+  rename = getattr(home, "checkpoint_filter_fn", None)
+
+  def adapt(state: dict[str, Any]) -> dict[str, Any]:
+    state = state if rename is None else rename(state, module)
+    return _without_offset(state, stated.get("classifier"), stated.get("label_offset") or 0)
+
+  return dataclasses.replace(built, adapt=adapt)
+
+
+def _without_offset(state: dict[str, Any], classifiers: str | tuple[str, ...], offset: int) -> dict[str, Any]:
+  """Without the background class that stands before the others in some files, as timm has it."""
+  for name in (classifiers,) if isinstance(classifiers, str) else classifiers or ():
+    ends = (f"{name}.weight", f"{name}.bias")
+    state |= {key: state[key][offset:] for key in ends if offset and key in state}
+  return state
+
+
+def _stated(module: Any, stated: Mapping[str, Any], size: int | None, flag: str, origin: str) -> Built:
+  """A module with what its `pretrained_cfg` says, in timm's terms."""
+  pixels = size or stated["input_size"][-1]
+  if stated.get("crop_mode", "center") not in ("center", "squash"):
+    raise BiasjaxError(f"{flag}: its crop_mode {stated['crop_mode']!r} is not supported")
+  preprocessing = {
+    "resize": math.floor(pixels / (stated.get("crop_pct") or 0.875)),
+    "crop": pixels,
+    "interpolation": stated.get("interpolation") or "bicubic",
+    "squash": stated.get("crop_mode") == "squash",
+    "origin": origin,
+  }
+  source = stated.get("file") or stated.get("url") or ""
+  if stated.get("hf_hub_id"):
+    source = f"hf:{stated['hf_hub_id']}/{stated.get('hf_hub_filename') or 'model.safetensors'}"
+  normalization = Normalization(tuple(stated["mean"]), tuple(stated["std"]), origin)
+  return Built(module, pixels, normalization, preprocessing, source)
+
+
+def _torchvision(name: str, size: int | None) -> Built:
+  _imported("torch", "torchvision")
+  models = _imported("torchvision", "torchvision").models
+  network, _, tag = name.partition(".")
+  try:
+    module = models.get_model(network, weights=None)
+    weights = models.get_model_weights(network)
+    weights = weights[tag] if tag else weights.DEFAULT
+  except (ValueError, KeyError) as error:
+    raise BiasjaxError(f"--torchvision={name}: {' '.join(str(error).split())[:200]}") from error
+  transforms = weights.transforms()
+  origin = f"torchvision's {weights}"
+  crop = size or transforms.crop_size[0]
+  preprocessing = {
+    "resize": round(transforms.resize_size[0] * crop / transforms.crop_size[0]),
+    "crop": crop,
+    "interpolation": transforms.interpolation.value,
+    "squash": False,
+    "origin": origin,
+  }
+  normalization = Normalization(tuple(transforms.mean), tuple(transforms.std), origin)
+  return Built(module, crop, normalization, preprocessing, weights.url)
+
+
+def _module(name: str, size: int | None) -> Built:
+  torch = _imported("torch", "module")
+  where, _, function = name.partition(":")
+  try:
+    module = getattr(importlib.import_module(where), function)()
+  except Exception as error:  # it is the user's code
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    raise BiasjaxError(f"--module={name}: {reason}; expected PACKAGE.MODULE:FUNCTION") from error
+  if not isinstance(module, torch.nn.Module):
+    raise BiasjaxError(f"--module={name}: gives {type(module).__name__}, not a torch.nn.Module")
+  if not hasattr(module, "pretrained_cfg"):
+    return Built(module, size or 224, ASSUMED, None)
+  try:
+    return _stated(module, module.pretrained_cfg, size, f"--module={name}", "its pretrained_cfg")
+  except (AttributeError, KeyError, TypeError) as error:
+    reason = f"{type(error).__name__}: {error}"
+    raise BiasjaxError(f"--module={name}: its pretrained_cfg is not as timm's are ({reason})") from error
+
+
+def _load(built: Built, file: readers.File, reading: str | None) -> None:
+  """Puts a file's tensors into the module; each must be there, in its shape, and no other."""
+  torch = importlib.import_module("torch")
+  wanted = {name: tuple(value.shape) for name, value in built.module.state_dict().items()}
+  fits: dict[str, dict[str, Any]] = {}
+  for location, mapping in _mappings(file.tree):
+    named = {str(name): value for name, value in mapping.items() if readers.is_tensor(value)}
+    if not named:
+      continue
+    first = next((name for name in wanted if not name.endswith("num_batches_tracked")), "")
+    prefixes = {name.removesuffix(first) for name in named if name.endswith(first)} | {""}
+    for prefix in prefixes:
+      own = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+      fits["/".join((*location, prefix))] = own
+  problems = []
+  chosen = []
+  for where, tensors in fits.items():
+    if reading is not None and where != reading:
+      continue
+    state = {name: torch.from_numpy(_readable(tensor)) for name, tensor in tensors.items()}
+    for adapted in (state, built.adapt):
+      try:
+        candidate = adapted if isinstance(adapted, dict) else adapted(dict(state)) if adapted else None
+      except Exception:  # timm's renaming meets names that are not its own
+        continue
+      if candidate is None:
+        continue
+      problem = _misfit(candidate, wanted)
+      if not problem:
+        chosen.append((where, candidate))
+        break
+      problems.append(problem)
+  if len(chosen) > 1:
+    ways = " or ".join(repr(where) for where, _ in chosen)
+    raise BiasjaxError(f"{file.path}: can be read in {len(chosen)} ways: give --reading={ways}")
+  if not chosen:
+    raise BiasjaxError(f"{file.path}: does not fit the network: {problems[0] if problems else 'no tensors'}")
+  built.module.load_state_dict(chosen[0][1], strict=False)  # what may be missing is counters
+
+
+def _mappings(tree: Any, location: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping]]:
+  """Dicts within dicts, four deep at most, with the names that lead to each."""
+  if isinstance(tree, dict):
+    yield location, tree
+    for key, value in tree.items() if len(location) < 4 else ():
+      if isinstance(key, str):
+        yield from _mappings(value, (*location, key))
+
+
+def _readable(tensor: readers.Tensor) -> np.ndarray:
+  values = tensor.read()
+  return np.array(values.astype(np.float32) if values.dtype.name == "bfloat16" else values)
+
+
+def _misfit(state: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> str:
+  """What of a state dict is not as the module wants it; "" if nothing is."""
+  counters = {name for name in wanted if name.endswith("num_batches_tracked")}
+  missing, more = sorted(wanted.keys() - state.keys() - counters), sorted(state.keys() - wanted.keys())
+  if missing or more:
+    named = [f"{kind} {names[0][:80]!r}" for kind, names in (("lacks", missing), ("has", more)) if names]
+    return f"{' and '.join(named)} ({len(missing)} missing, {len(more)} not the network's)"
+  for name, shape in wanted.items():
+    if name in state and tuple(state[name].shape) != shape:
+      return f"{name!r} is {list(state[name].shape)}, the network's {list(shape)}"
+  return ""
