@@ -1,8 +1,7 @@
 """Options of XLA for a program on a CPU, by what it holds; for versions of jaxlib they were measured with.
 
-XLA gives single convolutions and products on CPUs to YNNPACK. Its products, and convolutions of one group,
-are slower than XLA's other kernels, its grouped convolutions two to three times as fast
-(docs/performance.md). An option belongs to a program, so that a network is compiled in one way whatever else
+XLA gives single convolutions and products on CPUs to YNNPACK. Its convolutions of one group are slower than
+XLA's other kernels, its grouped ones up to twice as fast, its products about alike (docs/performance.md). An option belongs to a program, so that a network is compiled in one way whatever else
 a process computes.
 """
 

@@ -129,6 +129,8 @@ def images(
   """
   if preprocess not in passes.RECIPES:
     raise BiasjaxError(f"images: preprocess={preprocess!r}: expected one of {', '.join(passes.RECIPES)}")
+  if preprocess == "native" and model is None:
+    raise BiasjaxError("images: preprocess='native' is what a network's authors did: say which, model=...")
   if size is not None and (model is not None or size < 1):
     raise BiasjaxError(f"images: size={size}: a number of pixels, and not beside model, which has its own")
   source = opening.open_dataset(spec, data_dir, manual_dir, limit=limit, allow_incomplete=allow_incomplete)

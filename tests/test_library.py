@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.parse
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -159,6 +160,7 @@ def test_images_that_cannot_be_decoded_are_left_out(tmp_path, caplog):
   ("changed", "message"),
   [
     ({"preprocess": "mine"}, "preprocess='mine': expected one of paper, native"),
+    ({"preprocess": "native"}, "'native' is what a network's authors did: say which, model="),
     ({"size": 0}, "size=0: a number of pixels"),
     ({"spec": "folder:/nowhere"}, "/nowhere is not a folder"),
   ],
@@ -180,6 +182,12 @@ def test_a_shape_bias_that_rests_on_nothing_is_said_with_its_reason(caplog):
   assert len(found) == 5 + 3  # and a row for each shape that is there, not for each class
   assert "no decision is for the shape or the texture" in caplog.text
   assert "labels_are='categories16'" in caplog.text
+
+
+def test_each_network_whose_scores_are_probabilities_is_noticed(caplog):
+  for _ in range(2):
+    biasjax.measure(lambda v, x: jax.nn.softmax(brightness(v, x)), VARIABLES, PLAIN, [0, 1, 1, 2], "accuracy")
+  assert caplog.text.count("its scores are probabilities (they add up to 1), not logits") == 2
 
 
 # --- workdir -----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def _listed(tree: Any) -> list[str]:
   while left:
     keys, value = left.pop()
     if readers.is_tensor(value):
-      rows.append([f"  {'/'.join(map(_short, keys))}", value.numbers, str(list(value.shape))])
+      rows.append([f"  {'/'.join(map(_short, keys))}", str(value.numbers), str(list(value.shape))])
     elif isinstance(value, dict | list | tuple) and id(value) not in visited:
       visited.add(id(value))
       items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -427,7 +427,8 @@ class _Pass:
     contents.refuse_other(self.source, self.store, chunk, observed.example_ids, observed.contents)
     for m, rows in self.looked.items():
       if rows is not None and np.all(self.partition.get(rows)):
-        _say_probabilities(self.models[m].name, self.models[m].fingerprint)
+        model = self.models[m]
+        _say_probabilities(model.name, model.fingerprint or model.apply)
     self.looked = dict.fromkeys(self.looked)
     for p, of_probe in enumerate(self.work):
       for m, unit in enumerate(of_probe):
@@ -538,8 +539,8 @@ class _Observed:
 
 
 @functools.cache  # once for each network, however many passes there are
-def _say_probabilities(model: str, fingerprint: str) -> None:
-  del fingerprint
+def _say_probabilities(model: str, which: Any) -> None:
+  del which
   logger.warning(
     "model %s: its scores are probabilities (they add up to 1), not logits: another softmax is taken of "
     "them, so confidence, nll, brier and calibration are wrong and attacks are weak; leave its own out",
