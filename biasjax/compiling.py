@@ -1,8 +1,8 @@
 """Options of XLA for a program on a CPU, by what it holds; for versions of jaxlib they were measured with.
 
 XLA gives single convolutions and products on CPUs to YNNPACK. Its convolutions of one group are slower than
-XLA's other kernels, its grouped ones up to twice as fast, its products about alike (docs/performance.md). An option belongs to a program, so that a network is compiled in one way whatever else
-a process computes.
+XLA's other kernels, its grouped ones up to twice as fast, its products about alike (docs/performance.md). An
+option belongs to a program, so that a network is compiled in one way whatever else a process computes.
 """
 
 import importlib.metadata

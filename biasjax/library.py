@@ -75,6 +75,7 @@ class Images:
       "categories16" (0 to 15: airplane, bear, bicycle, ... in alphabetical order), ...
     dataset: what tables call it.
     excluded: name -> reason, of images that could not be decoded and are left out.
+    own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
   """
 
   pixels: np.ndarray
@@ -84,6 +85,7 @@ class Images:
   labels_are: str
   dataset: str
   excluded: dict[str, str]
+  own_classes: int | None = None
 
 
 def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
@@ -113,6 +115,7 @@ def images(
   data_dir: str | None = None,
   manual_dir: str | None = None,
   allow_incomplete: bool = False,
+  classes: str | None = None,
 ) -> Images:
   """A dataset of run.py, decoded and brought to size as run.py shows it to a network.
 
@@ -122,7 +125,7 @@ def images(
     size: pixels of a side, where the network sees another size than the dataset's, which is 224 mostly.
     model: the network whose size and, with preprocess="native", whose authors' preprocessing is meant.
     preprocess: "paper" or "native", as the flag.
-    data_dir, manual_dir, allow_incomplete: as the flags.
+    data_dir, manual_dir, allow_incomplete, classes: as the flags.
 
   Raises:
     BiasjaxError: there is no such dataset, it is not whole, or nothing in it can be decoded.
@@ -133,7 +136,9 @@ def images(
     raise BiasjaxError("images: preprocess='native' is what a network's authors did: say which, model=...")
   if size is not None and (model is not None or size < 1):
     raise BiasjaxError(f"images: size={size}: a number of pixels, and not beside model, which has its own")
-  source = opening.open_dataset(spec, data_dir, manual_dir, limit=limit, allow_incomplete=allow_incomplete)
+  source = opening.open_dataset(
+    *(spec, data_dir, manual_dir), limit=limit, allow_incomplete=allow_incomplete, classes=classes
+  )
   if model is not None:
     ((_, source),) = passes.split([model], source, preprocess)
   elif size is not None:
@@ -159,7 +164,9 @@ def images(
     known, labels_are = conflict_categories(source.labels), conflicts[source.labels]
     textures = np.array([known.index(cues(name, known)[1]) for name in names])
   several = labels[: len(names)] if source.most_labels > 1 else labels[: len(names), 0]
-  return Images(pixels[: len(names)], several, names, textures, labels_are, source.name, excluded)
+  return Images(
+    pixels[: len(names)], several, names, textures, labels_are, source.name, excluded, source.own_classes
+  )
 
 
 @numerics.settled()
@@ -209,14 +216,16 @@ def measure(
   """
   if batch_size < 1 or seed < 0:
     raise BiasjaxError(f"measure: batch_size={batch_size}, seed={seed}: expected at least 1, and at least 0")
-  if isinstance(pixels, Images):
+  whole = pixels if isinstance(pixels, Images) else None
+  if whole is not None:
     if labels is not None or textures is not None or names is not None:
       raise BiasjaxError(
         "measure: Images bring labels, textures and names: leave them out, and say probes=..."
       )
-    whole, pixels = pixels, pixels.pixels
     labels, textures, names, labels_are = whole.labels, whole.textures, whole.names, whole.labels_are
+    pixels = whole.pixels
     dataset = whole.dataset if dataset == NAME else dataset
+  own_classes = whole.own_classes if whole else None
   pixels, size = _checked_pixels(pixels)
   names = _checked_names(names, len(pixels))
   kind = _kind(labels_are, textures is not None)
@@ -233,6 +242,7 @@ def measure(
   if textures is not None:
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)[:, 0]
   source = _source(dataset, pixels, rights, names, wears, kind, hashed=workdir is not None)
+  source = dataclasses.replace(source, own_classes=own_classes)
   settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress)
   with contextlib.ExitStack() as stack:
     if workdir is None:

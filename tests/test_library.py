@@ -156,6 +156,16 @@ def test_images_that_cannot_be_decoded_are_left_out(tmp_path, caplog):
   assert "n01440764_1.JPEG is left out" in caplog.text
 
 
+def test_class_folders_that_are_not_the_networks_classes_are_refused(tmp_path):
+  for name in "ab":
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.png").write_bytes(encoded(pixels(40, 40), "PNG"))
+  given = biasjax.images(f"classes:{tmp_path}", size=32)
+  assert (given.labels_are, given.labels.tolist(), given.own_classes) == ("classes", [0, 1], 2)
+  with pytest.raises(biasjax.BiasjaxError, match="2 class folders for 3 classes"):
+    biasjax.measure(brightness, VARIABLES, given, probes="accuracy")
+
+
 @pytest.mark.parametrize(
   ("changed", "message"),
   [
