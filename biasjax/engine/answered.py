@@ -1,6 +1,7 @@
 """A network whose answers are stored: it is looked up instead of being computed."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -130,13 +131,18 @@ def refuse(network: Answered, probes: Sequence[Probe], source: Source, seed: int
         "--limit or preprocessing; write the stimuli of this run, or run as they were written"
       )
     if not shown:
-      logger.warning(
-        "%s: nothing says to which images it answers (no column stimuli): that they are those of %s with "
-        "this seed is taken on trust",
-        *(path, asked),
-      )
+      _say_untold(str(path), asked)
     for condition, group in groups.items():
       _refuse_other_examples(network, source, f"{condition} ({asked})", group)
+
+
+@functools.cache  # once, however often it is compared
+def _say_untold(path: str, asked: str) -> None:
+  logger.warning(
+    "%s: nothing says to which images it answers (no column stimuli): that they are those of %s with this "
+    "seed is taken on trust",
+    *(path, asked),
+  )
 
 
 def _refuse_other_examples(network: Answered, source: Source, asked: str, group: Group) -> None:
