@@ -217,16 +217,28 @@ def replication_pad(self: Array, padding: Ints) -> Array:
   return jnp.pad(self, margins, mode="edge")
 
 
-@operation("aten.index.Tensor", "aten._unsafe_index.Tensor")
-def index(self: Array, indices: list[Array | None]) -> Array:
-  """Elements at the places that arrays of whole numbers name."""
+def _indices(self: Array, indices: list[Array | None]) -> tuple[Any, ...]:
+  """Those that JAX takes, of arrays of whole numbers and of None for all of a dimension."""
   require(len(indices) <= self.ndim, f"{len(indices)} indices of {self.shape}")
   given = [i for i in indices if i is not None]
   require(
     bool(given) and all(jnp.issubdtype(i.dtype, jnp.integer) for i in given),
     "indices that are not whole numbers: a mask gives as many elements as it happens to",
   )
-  return self[tuple(slice(None) if i is None else i for i in indices)]
+  return tuple(slice(None) if i is None else i for i in indices)
+
+
+@operation("aten.index.Tensor", "aten._unsafe_index.Tensor")
+def index(self: Array, indices: list[Array | None]) -> Array:
+  """Elements at the places that arrays of whole numbers name."""
+  return self[_indices(self, indices)]
+
+
+@operation("aten.index_put.default", "aten._unsafe_index_put.default")
+def index_put(self: Array, indices: list[Array | None], values: Array, accumulate: bool = False) -> Array:
+  """Self with values put at the places that arrays of whole numbers name, or added, each as often as named."""
+  at = self.at[_indices(self, indices)]
+  return at.add(values) if accumulate else at.set(values)
 
 
 @operation("aten.index_select.default")

@@ -285,6 +285,15 @@ ARRANGING = {
     ]
     for name in ("index", "_unsafe_index")
   },
+  **{
+    f"{name}.default": [
+      (X, [None, None, whole(4, 1), whole(6)], normal(2, 3, 4, 6), True),  # places that repeat
+      (X, [whole(5, below=2), None, whole(5)], normal(7), True),
+      (X, [None, np.array([2, 0], np.int64)], normal(2, 1, 5, 7)),
+      (X, [np.array([[0], [1]], np.int64), np.array([1, 2], np.int64)], normal(2, 2, 5, 7), False),
+    ]
+    for name in ("index_put", "_unsafe_index_put")
+  },
   "index_select.default": [(X, 3, whole(5))],
   "gather.default": [(X, 2, whole(2, 3, 2, 4))],
   "embedding.default": [(normal(5, 3), whole(2, 4))],

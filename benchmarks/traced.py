@@ -1,0 +1,128 @@
+"""Time of traced networks against PyTorch eager, and of their compilation against the hand-written ResNet.
+
+python -m benchmarks.traced [--networks=resnet50,vit_small_patch16_224] [--batch=8] [--rounds=7]
+
+Forward passes, and gradients of the summed logits with respect to the images, take turns in one process:
+machines are shared, and the ratio of a turn is what to quote, its median over the turns and its least and
+greatest. Weights are drawn; `lite0` is examples/lite.py's network. PyTorch runs in inference mode for the
+forward pass and computes no gradient of weights. Compiling is timed beside that of Flax's ResNet-50, which
+has the same shapes. Needs requirements-dev.txt.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from absl import app, flags
+
+from biasjax.engine import launch
+from tests import cpu_torchvision
+
+NETWORKS = flags.DEFINE_list(
+  "networks", ["resnet50", "vit_small_patch16_224", "convnext_tiny", "lite0"], "Of timm, or lite0."
+)
+BATCH = flags.DEFINE_integer("batch", 8, "Images.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns that each takes.", lower_bound=1)
+SIZE = 224
+
+
+def seconds(work: Callable[[], object]) -> float:
+  start = time.perf_counter()
+  work()
+  return time.perf_counter() - start
+
+
+def module(name: str):
+  import timm
+  import torch
+
+  torch.manual_seed(0)
+  if name == "lite0":
+    from examples import lite
+
+    return lite.lite0().eval().requires_grad_(False)
+  return timm.create_model(name).eval().requires_grad_(False)
+
+
+def turns(ours: Callable[[], object], theirs: Callable[[], object]) -> dict[str, float]:
+  """Ratios of times, ours over theirs."""
+  ours(), theirs()
+  ratios, times = [], []
+  for _ in range(ROUNDS.value):
+    times.append((seconds(ours), seconds(theirs)))
+    ratios.append(times[-1][0] / times[-1][1])
+  fastest = min(t[0] for t in times) / min(t[1] for t in times)
+  found = {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
+  return {k: round(v, 2) for k, v in {**found, "of the fastest turns": fastest}.items()}
+
+
+def measured(name: str) -> dict[str, object]:
+  import jax
+  import jax.numpy as jnp
+  import torch
+
+  from biasjax.convert import tracing
+  from biasjax.traced import interpreter
+
+  network = module(name)
+  traced = tracing.trace(network, SIZE)
+  half, quarter = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+  variables = jax.device_put(tracing.variables(traced, half, quarter))
+  images = np.random.default_rng(0).random((BATCH.value, SIZE, SIZE, 3), np.float32)
+  x = jnp.asarray(images)
+  apply = interpreter.apply_function(traced.program)
+  forward, compiling = compiled(lambda v, x: apply(v, x), variables, x)
+  gradient, compiling_gradient = compiled(jax.grad(lambda v, x: apply(v, x).sum(), 1), variables, x)
+
+  def their_forward() -> None:
+    with torch.inference_mode():
+      network(((torch.from_numpy(images) - 0.5) / 0.25).permute(0, 3, 1, 2))
+
+  def their_gradient() -> None:
+    leaf = torch.tensor(images, requires_grad=True)
+    network(((leaf - 0.5) / 0.25).permute(0, 3, 1, 2)).sum().backward()
+
+  return {
+    "network": name,
+    "forward": turns(lambda: forward(variables, x).block_until_ready(), their_forward),
+    "gradient": turns(lambda: gradient(variables, x).block_until_ready(), their_gradient),
+    "compiling, s": [round(compiling, 1), round(compiling_gradient, 1)],
+  }
+
+
+def compiled(function: Callable, *arguments: object):
+  import jax
+
+  start = time.perf_counter()
+  program = jax.jit(function).lower(*arguments).compile()
+  return program, time.perf_counter() - start
+
+
+def by_hand() -> dict[str, object]:
+  """The compilation of the ResNet-50 that is written in Flax."""
+  import jax
+  import jax.numpy as jnp
+
+  from biasjax.models import load, resnet
+
+  apply = load.apply_function(resnet.RESNET50)
+  shapes = load.variable_shapes(resnet.RESNET50)
+  x = jax.ShapeDtypeStruct((BATCH.value, SIZE, SIZE, 3), jnp.float32)
+  forward = compiled(lambda v, x: apply(v, x), shapes, x)[1]
+  gradient = compiled(jax.grad(lambda v, x: apply(v, x).sum(), 1), shapes, x)[1]
+  return {"network": "resnet50 by hand", "compiling, s": [round(forward, 1), round(gradient, 1)]}
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  launch.tune_cpu()
+  cpu_torchvision.load()
+  print(json.dumps(by_hand()), flush=True)
+  for name in NETWORKS.value:
+    print(json.dumps(measured(name)), flush=True)
+
+
+if __name__ == "__main__":
+  app.run(main)
