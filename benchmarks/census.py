@@ -82,7 +82,7 @@ FAMILIES = {
     "coatnet_pico_rw_224": (64, {"img_size": 64}),
   },
   "MViT, PVT, Twins": {
-    "mvitv2_tiny": (64, {"depths": (1, 1, 1, 1), "img_size": 64}),
+    "mvitv2_tiny": (64, {"img_size": 64}),
     "pvt_v2_b0": (64, {}),
     "twins_svt_small": (64, {"depths": (1, 1, 1, 1), "img_size": 64}),
   },
