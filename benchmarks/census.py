@@ -91,20 +91,20 @@ FAMILIES = {
   "CrossViT, PiT": {"crossvit_9_240": (240, {}), "pit_ti_224": (224, {"depth": (1, 1, 1)})},
   "DaViT, FocalNet": {
     "davit_tiny": (64, {"depths": (1, 1, 1, 1)}),
-    "focalnet_tiny_srf": (64, {"depths": (1, 1, 1, 1)}),
+    "focalnet_tiny_srf": (64, {}),
   },
   "Hiera, NesT": {
     "hiera_tiny_224": (224, {"stages": (1, 1, 1, 1)}),
-    "nest_tiny": (224, {"depths": (1, 1, 1)}),
+    "nest_tiny": (224, {}),
   },
   "MLP": {
-    "mixer_s32_224": (64, {"num_blocks": 1, "img_size": 64}),
-    "resmlp_12_224": (64, {"num_blocks": 1, "img_size": 64}),
-    "gmlp_s16_224": (64, {"num_blocks": 1, "img_size": 64}),
+    "mixer_s32_224": (64, {"img_size": 64}),
+    "resmlp_12_224": (64, {"img_size": 64}),
+    "gmlp_s16_224": (64, {"img_size": 64}),
   },
   "ConViT": {"convit_tiny": (224, {"depth": 2, "local_up_to_layer": 1})},
   "Sequencer": {"sequencer2d_s": (64, {"layers": (1, 1, 1, 1), "img_size": 64})},
-  "BoTNet, HaloNet": {"botnet26t_256": (256, {}), "halonet26t": (128, {})},
+  "BoTNet, HaloNet": {"botnet26t_256": (256, {}), "halonet26t": (256, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
 }
 
