@@ -236,7 +236,7 @@ def index(self: Array, indices: list[Array | None]) -> Array:
 
 @operation("aten.index_put.default", "aten._unsafe_index_put.default")
 def index_put(self: Array, indices: list[Array | None], values: Array, accumulate: bool = False) -> Array:
-  """Self with values put at the places that arrays of whole numbers name, or added, each as often as named."""
+  """Self with values put where arrays of whole numbers say, or added, as often as they say so."""
   at = self.at[_indices(self, indices)]
   return at.add(values) if accumulate else at.set(values)
 
@@ -294,6 +294,17 @@ def as_strided(self: Array, size: Ints, stride: Ints, storage_offset: int | None
     shape = [-1 if i == d else 1 for i in range(len(size))]
     places = places + (np.arange(n, dtype=np.int32) * step).reshape(shape)
   return self.reshape(-1)[places]
+
+
+@operation("aten.unfold.default")
+def unfold(self: Array, dimension: int, size: int, step: int) -> Array:
+  """Windows along a dimension, their places as a new last one."""
+  along = axis(self, dimension)
+  require(self.ndim > 0 and 0 < size <= self.shape[along] and step > 0, f"windows of {size} of {self.shape}")
+  count = (self.shape[along] - size) // step + 1
+  require(count * size <= CONSTANT_LIMIT, f"{count} windows of {size}")
+  places = np.arange(count)[:, None] * step + np.arange(size)
+  return jnp.moveaxis(jnp.take(self, places.astype(np.int32), along), along + 1, -1)
 
 
 @operation("aten.pixel_shuffle.default")

@@ -294,6 +294,7 @@ ARRANGING = {
     ]
     for name in ("index_put", "_unsafe_index_put")
   },
+  "unfold.default": [(X, 3, 3, 2), (X, -2, 2, 1), (X, 1, 3, 5)],
   "index_select.default": [(X, 3, whole(5))],
   "gather.default": [(X, 2, whole(2, 3, 2, 4))],
   "embedding.default": [(normal(5, 3), whole(2, 4))],
