@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+from etils import epath
 
 from biasjax import compiling, convert, partition, probes
 from biasjax.cli import exits, networks, starting
@@ -94,7 +95,7 @@ def measure(asked: Mapping[str, Any]) -> int:
     return exits.INCOMPLETE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return exits.INCOMPLETE
-  status = tables(opened.store, report_to)
+  status = tables(opened.store, report_to, asked.get("export"))
   _report(opened, asked, stopped)
   damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
   return exits.INCOMPLETE if stopped or damaged else status
@@ -112,14 +113,31 @@ def _report(opened: Asked, asked: Mapping[str, Any], stopped: Mapping[str, str])
   reporting.after_run(opened.store, names, asked, sources, rows)
 
 
-def tables(store: Store, report_to: Sequence[sinks.Sink] = ()) -> int:
-  """Makes the tables from stored observations, prints the main one; returns the exit status."""
+def tables(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | None = None) -> int:
+  """Makes the tables from stored observations, prints the main one; returns the exit status.
+
+  Args:
+    store: of the run.
+    report_to: gets the numbers as well.
+    export: a folder for the same in the formats of others.
+
+  Raises:
+    BiasjaxError: nothing is complete, observations are damaged, or `export` cannot be written.
+  """
   summary = summarise(store, probes.get)
   write_tables(store, summary)
   if report_to:
     sinks.send_table(report_to, wide(summary.metrics))
   print(text_table(summary.metrics))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
+  if export:
+    from biasjax.recorded import export as exporting
+
+    try:
+      written = exporting.write(store, summary.metrics, epath.Path(export))
+    except OSError as error:
+      raise BiasjaxError(f"--export: cannot write {error.filename or export}: {error.strerror}") from error
+    print(f"{export}: {len(written)} files for model-vs-human, the Hugging Face hub and timm")
   if (store.workdir / "adversarial").exists():
     from biasjax.report import adversarial  # only here: matplotlib takes its time
 

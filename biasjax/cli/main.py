@@ -77,7 +77,10 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_string("list", None, f"{', '.join(LISTED)}[:PATTERN].")
-flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR or wandb:PROJECT; a list.")
+flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR, wandb:PROJECT; to a folder.")
+flags.DEFINE_string(
+  "export", None, "A folder for the same as model-vs-human's trials, model cards and timm's tables."
+)
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
 flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
 flags.DEFINE_string("trials", None, "Recorded trials, CSV files; ImageNet-X's annotations, JSON lines.")
@@ -96,7 +99,7 @@ HELP = {
     *("models", "probes", "dataset", "limit subset", "preprocess", "seed", "keep_adversarial"),
   ),
   "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
-  "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to"),
+  "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to export"),
   "Machine": (
     *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
     *("tune_cpu", "compilation_cache"),
@@ -115,7 +118,7 @@ _OPENING = ("data_dir", "manual_dir", "subset", "limit", "classes", "allow_incom
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
 _ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
-_MEASURING = ("workdir", "report", "beside", "report_to", *_ASKING, *_MACHINE, *_WORKER)
+_MEASURING = ("workdir", "report", "beside", "report_to", "export", *_ASKING, *_MACHINE, *_WORKER)
 USED = {
   "in measuring": _MEASURING,
   "with --list": ("list",),
@@ -125,7 +128,7 @@ USED = {
   "with --trials": ("trials", "workdir"),
   "with --factors": ("factors", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
-  "with --summarise": ("summarise", "workdir", "report_to"),
+  "with --summarise": ("summarise", "workdir", "report_to", "export"),
   "with --report": ("report", "workdir", "models", "beside", "trials"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
@@ -247,7 +250,7 @@ def measure(asked: dict) -> int:
   from biasjax.results.store import Store
 
   if asked["summarise"]:
-    return commands.tables(Store(asked["workdir"]), sinks.parse(asked["report_to"]))
+    return commands.tables(Store(asked["workdir"]), sinks.parse(asked["report_to"]), asked["export"])
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine

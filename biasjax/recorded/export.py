@@ -1,0 +1,190 @@
+"""A run's numbers as others write them: model-vs-human's trials, Hugging Face's cards, timm's tables."""
+
+import csv
+import io
+import math
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import yaml
+from etils import epath
+
+from biasjax.data import layouts
+from biasjax.data.classes import categories
+from biasjax.recorded import files, trials
+from biasjax.results.store import Store, Unit, write_file
+
+TRIAL = ("subj", "session", "trial", "rt", "object_response", "category", "condition", "imagename")
+TIMM = (
+  "model",
+  "top1",
+  "top1_err",
+  "top5",
+  "top5_err",
+  "param_count",
+  "img_size",
+  "crop_pct",
+  "interpolation",
+)
+TOP1, TOP5 = "top1_acc/", "top5_acc/"
+# Names of the hub for what is called otherwise here.
+HUB = {"imagenet": "imagenet-1k"}
+
+Trial = tuple[str, str, str, str]  # response, category, condition, name of the image
+
+
+def write(store: Store, metrics: pd.DataFrame, folder: epath.Path) -> list[epath.Path]:
+  """Writes what there is for each format; returns the paths.
+
+  Args:
+    store: of the run.
+    metrics: of `summary.summarise`.
+    folder: gets raw-data/<experiment>/*.csv (Geirhos et al. 2021, github.com/bethgelab/model-vs-human), where
+      stimuli of theirs were probed; cards/<model>/README.md, whose `model-index` has the main numbers; and
+      timm/results-<dataset>.csv.
+
+  Raises:
+    BiasjaxError: observations are damaged.
+    OSError: the folder cannot be written.
+  """
+  units = [unit for unit in store.units() if not store.missing(unit)]
+  content = {f"raw-data/{path}": text for path, text in recorded(store, units)}
+  for model, rows in metrics.groupby("model", sort=False):
+    content[f"cards/{_file_name(str(model))}/README.md"] = card(str(model), rows)
+  content |= {f"timm/results-{_file_name(name)}.csv": text for name, text in timm_tables(metrics, units)}
+  for name, text in content.items():
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_file(folder / name, text.encode())
+  return [folder / name for name in content]
+
+
+def _file_name(name: str) -> str:
+  return re.sub(r"[^\w.+-]", "-", name)
+
+
+# --- model-vs-human ----------------------------------------------------------------------------------------
+
+
+def recorded(store: Store, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
+  """("<experiment>/<experiment>_<model>_session-1.csv", its text) of every experiment that was probed."""
+  written = set()
+  for unit in units:
+    kind = unit.probe, unit.key.get("labels")
+    if kind == ("shape", "cue_conflict"):
+      found = {files.CONFLICT: _of_conflict(store.read(unit)[0])}
+    elif kind == ("accuracy", "model_vs_human"):
+      found = _of_experiments(store.read(unit)[0])
+    else:
+      continue
+    for experiment, rows in found.items():
+      # Underscores part the fields of a file's name.
+      path = f"{experiment}/{experiment}_{_file_name(unit.model).replace('_', '-')}_session-1.csv"
+      if path not in written:
+        written.add(path)
+        yield path, _trials(unit.model, rows)
+
+
+def _of_conflict(observations: pd.DataFrame) -> list[Trial]:
+  table = trials.from_observations(observations)
+  return [(row.response, row.shape, "0", row.image) for row in table.itertuples(index=False)]
+
+
+def _of_experiments(observations: pd.DataFrame) -> dict[str, list[Trial]]:
+  """Decisions by experiment; conditions are written as the file names have them."""
+  names, found = categories(), {}
+  columns = (observations[name] for name in ("example_id", "label", "prediction"))
+  for example_id, label, prediction in zip(*columns, strict=True):
+    place = layouts.experiment(example_id.split("/"))
+    if place is None:
+      continue
+    experiment, image = place.condition.split("/")[0], pathlib.PurePosixPath(example_id).name
+    fields = image.split("_")
+    has_condition = experiment in layouts.PARAMETRIC or experiment in ("sketch", "stylized")
+    condition = fields[3] if has_condition else "0"
+    found.setdefault(experiment, []).append((names[prediction], names[label], condition, image))
+  return found
+
+
+def _trials(model: str, rows: Sequence[Trial]) -> str:
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(TRIAL)
+  for i, (response, category, condition, image) in enumerate(rows, 1):
+    writer.writerow((model, 1, i, "NaN", response, category, condition, image))
+  return text.getvalue()
+
+
+# --- Hugging Face ------------------------------------------------------------------------------------------
+
+
+def card(model: str, rows: pd.DataFrame) -> str:
+  """A model card whose `model-index` has the main numbers with intervals, n and how they were made.
+
+  Args:
+    model: its name.
+    rows: of `summary.summarise`, this model's.
+  """
+  main = rows[~rows["detail"].astype(bool) & rows["value"].map(math.isfinite)]
+  results = [_result(dict(row)) for row in main.to_dict("records")]
+  front = {"tags": ["image-classification", "biasjax"], "model-index": [{"name": model, "results": results}]}
+  lines = [f"# {model}", "", "Measured with biasjax; intervals are of 95 %, over images.", ""]
+  lines += ["| dataset | number | value | interval | n |", "| --- | --- | --- | --- | --- |"]
+  for row in main.to_dict("records"):
+    known = math.isfinite(row["low"])
+    interval = f"{row['low']:.4g} to {row['high']:.4g}" if known else ""
+    lines.append(f"| {row['dataset']} | {row['metric']} | {row['value']:.4g} | {interval} | {row['n']} |")
+  return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n" + "\n".join(lines) + "\n"
+
+
+def _result(row: dict[str, Any]) -> dict[str, Any]:
+  """One row of a model-index; a number is the only one of its dataset and metric."""
+  accuracy = row["metric"] == f"{TOP1}{row['dataset']}"
+  protocol = {name: str(row[name]) for name in ("probe", "preprocessing", "precision", "seed", "version")}
+  arguments = protocol | {"n": int(row["n"])}
+  arguments |= {name: float(row[name]) for name in ("low", "high", "chance") if _finite(row.get(name))}
+  arguments |= {"read_with": row["flag"]} if row.get("flag") else {}
+  metric = {"type": "accuracy" if accuracy else row["metric"], "value": float(row["value"])}
+  metric |= {"name": "top-1 accuracy, %" if accuracy else row["metric"], "args": arguments}
+  return {
+    "task": {"type": "image-classification", "name": "Image classification"},
+    "dataset": {"type": HUB.get(row["dataset"], row["dataset"]), "name": row["dataset"]},
+    "metrics": [metric],
+  }
+
+
+def _finite(value: Any) -> bool:
+  return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+# --- timm --------------------------------------------------------------------------------------------------
+
+
+def timm_tables(metrics: pd.DataFrame, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
+  """(dataset, CSV with the columns of timm's results-imagenet.csv), best first, of every dataset.
+
+  param_count stays empty: a run does not know it.
+  """
+  seen = {(unit.model, unit.dataset): unit.key.get("preprocess", {}) for unit in units}
+  for dataset, mine in metrics.groupby("dataset", sort=False):
+    first, second = (
+      dict(mine.loc[mine["metric"] == f"{kind}{dataset}", ["model", "value"]].itertuples(index=False))
+      for kind in (TOP1, TOP5)
+    )
+    rows = []
+    for model, top1 in sorted(first.items(), key=lambda item: -item[1]):
+      if model not in second:
+        continue
+      recipe, top5 = seen.get((model, str(dataset)), {}), second[model]
+      crop, side = recipe.get("crop"), recipe.get("resize")
+      share = f"{crop / side:.3f}" if isinstance(side, int) and crop else ""
+      errors = (f"{top1:.3f}", f"{100 - top1:.3f}", f"{top5:.3f}", f"{100 - top5:.3f}")
+      rows.append((model, *errors, "", crop or "", share, recipe.get("interpolation", "")))
+    if not rows:
+      continue
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([TIMM, *rows])
+    yield str(dataset), text.getvalue()
