@@ -65,9 +65,7 @@ flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0, els
 flags.DEFINE_boolean("dry_run", False, "Say what would be computed, and how long it would take.")
 flags.DEFINE_boolean("benchmark", False, "Measure this machine: rates, compile times, memory.")
 flags.DEFINE_string("profile", None, "A folder for a trace of JAX' profiler; run few images with it.")
-flags.DEFINE_boolean(
-  "tune_cpu", True, "Compile for CPUs with options of XLA that were measured to be faster."
-)
+flags.DEFINE_boolean("tune_cpu", True, "Compile for CPUs with options of XLA that were measured.")
 flags.DEFINE_boolean(
   "compilation_cache", True, "Keep compiled programs for the next start, in $BIASJAX_CACHE."
 )

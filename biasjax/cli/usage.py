@@ -11,6 +11,7 @@ from biasjax.messages import as_called
 
 WIDTH = 100
 TEXT_AT = 32  # the column in which texts begin
+REPEATED = ";\n    repeat this option"  # absl's, after the text of a flag that may be given several times
 
 
 def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -28,7 +29,8 @@ def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[s
       named = row.split()
       left = "  " + " ".join(f"--{name}={_default(values[name])}" for name in named)
       indent = " " * TEXT_AT
-      text = textwrap.fill(values[named[0]].help, WIDTH - TEXT_AT)
+      said, _, _ = str(values[named[0]].help).partition(REPEATED)
+      text = textwrap.fill(said, WIDTH - TEXT_AT)
       text = textwrap.indent(text, indent)
       fits = len(left) < TEXT_AT - 1
       lines.append(left + text[len(left) :] if fits else f"{left}  {text.lstrip()}")
