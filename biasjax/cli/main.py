@@ -79,7 +79,7 @@ flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR, wandb:PRO
 flags.DEFINE_string(
   "export", None, "A folder for the same as model-vs-human's trials, model cards and timm's tables."
 )
-flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again from its observations.")
+flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again; of A,B,C merged into --output.")
 flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
 flags.DEFINE_string("trials", None, "Recorded trials, CSV files; ImageNet-X's annotations, JSON lines.")
 flags.DEFINE_string("factors", None, "ImageNet-X's annotations, JSON lines, beside stored decisions.")
@@ -126,7 +126,7 @@ USED = {
   "with --trials": ("trials", "workdir"),
   "with --factors": ("factors", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
-  "with --summarise": ("summarise", "workdir", "report_to", "export"),
+  "with --summarise": ("summarise", "workdir", "output", "report_to", "export"),
   "with --report": ("report", "workdir", "models", "beside", "trials"),
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
@@ -245,16 +245,33 @@ def measure(asked: dict) -> int:
   """Measures models; or plans that, makes the tables again, or measures the machine."""
   from biasjax.cli import commands
   from biasjax.results import sinks
-  from biasjax.results.store import Store
 
   if asked["summarise"]:
-    return commands.tables(Store(asked["workdir"]), sinks.parse(asked["report_to"]), asked["export"])
+    return commands.tables(_summarised(asked), sinks.parse(asked["report_to"]), asked["export"])
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine
   elif asked["dry_run"]:
     command = commands.dry_run
   return command(asked)
+
+
+def _summarised(asked: dict) -> "Store":
+  """The working directory that tables are to be made of; of several, what they are merged into."""
+  from biasjax.results import merging
+  from biasjax.results.store import Store
+
+  folders = [paths.expanded(folder) for folder in paths.joined(asked["workdir"].split(","))]
+  if len(folders) == 1:
+    return Store(folders[0])
+  if asked["output"] == flags.FLAGS["output"].default:
+    raise BiasjaxError(
+      f"--workdir={asked['workdir']} names {len(folders)} directories: say where the merged one goes with "
+      "--output=DIRECTORY"
+    )
+  into = Store(asked["output"], create=True)
+  merging.merge([Store(folder) for folder in folders], into)
+  return Store(into.workdir)
 
 
 def list_names(asked: dict) -> int:

@@ -18,6 +18,7 @@ from biasjax.data.layouts import Place
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
+FOLDER = "folder"  # what tables call a folder of images that nobody has named
 UNLABELLED = -1  # what TFDS and the Hugging Face hub give images of a split without labels
 
 
@@ -421,7 +422,9 @@ def open_source(
   """The dataset that a `--dataset` names: [NAME=]KIND:PATH or [NAME=]tfds:DATASET[@SPLIT].
 
   KIND is "folder" (ImageNet's classes), "classes" (a network's own; `classes` as in `own_classes`),
-  "cue_conflict" or "categories16". NAME is what tables call it; "imagenet" for a folder that does not say.
+  "cue_conflict" or "categories16". NAME is what tables call it. A folder that does not say is "imagenet" if
+  it holds ImageNet's validation images, all of them by name and each in its class, and "folder" if not:
+  photographs of one's own are not ImageNet, whatever their classes.
 
   Raises:
     BiasjaxError: a spec of another form, or whatever the way in raises.
@@ -437,4 +440,17 @@ def open_source(
   named: dict[str, Any] = {"name": match["name"]} if match["name"] else {}
   if match["kind"] == "classes":
     named["classes"] = classes
-  return WAYS_IN[match["kind"]](match["where"], **named, allow_incomplete=allow_incomplete)
+  source = WAYS_IN[match["kind"]](match["where"], **named, allow_incomplete=allow_incomplete)
+  if match["kind"] == "folder" and not match["name"] and not _is_validation(source.places):
+    return dataclasses.replace(source, name=FOLDER)
+  return source
+
+
+def _is_validation(places: Sequence[Place]) -> bool:
+  """Whether these are ImageNet's 50,000 validation images, by their names and classes."""
+  if len(places) != layouts.VALIDATION_COUNT:
+    return False
+  labels = layouts.validation_labels()
+  numbers = [layouts.validation_number(place.example_id.rpartition("/")[2]) for place in places]
+  right = all(n and labels[n - 1] == place.label for n, place in zip(numbers, places, strict=True))
+  return right and len(set(numbers)) == len(numbers)

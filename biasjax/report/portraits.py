@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from biasjax.report.curves import HUMAN_CHANNEL, PUBLISHED_PIXELS, channel
 from biasjax.report.drawing import INK, PAPER, Drawing
 from biasjax.report.scores import Scores, digits, label, module, shown
+from biasjax.study.references import comparable
 
 OWN = ((INK, "o"), ("#c2571a", "s"))
 PEOPLE = "#00856a"
@@ -133,7 +134,8 @@ def pass_curves(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -
   drawn = []
   for panel, band, kept in zip(panels, ("LFC", "HFC"), ("low", "high"), strict=True):
     pattern = rf"metric/bandpass{variant}/{band}/([\d.]+)"
-    others |= _faint(panel, among, _rows(scores, probe, dataset, pattern, scores.models[0]))
+    if comparable(dataset, probe, pattern, among.columns):
+      others |= _faint(panel, among, _rows(scores, probe, dataset, pattern, scores.models[0]))
     for i, (model, (colour, marker)) in enumerate(zip(scores.models, OWN, strict=False)):
       rows = _rows(scores, probe, dataset, pattern, model).dropna(subset=["value"])
       if not len(rows):

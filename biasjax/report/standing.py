@@ -10,7 +10,7 @@ from biasjax.report.cells import Cell, Grid, strip, text_cell
 from biasjax.report.scores import Scores, cell, digits, label
 from biasjax.results.summary import wide
 from biasjax.study import table as tables
-from biasjax.study.references import FLAG
+from biasjax.study.references import FLAG, comparable
 
 
 def references(others: pd.DataFrame, beside: Sequence[str], own: Collection[str]) -> pd.DataFrame:
@@ -47,7 +47,10 @@ def grid(scores: Scores, among: pd.DataFrame, means: Mapping[str, Sequence[str]]
     means: {metric: columns}, what a metric is the mean of where others have only these.
   """
   rows = []
-  for (_, metric, column), of in scores.main.groupby(["dataset", "metric", "column"], sort=False):
+  keys = ["dataset", "probe", "metric", "column"]
+  for (dataset, probe, metric, column), of in scores.main.groupby(keys, sort=False):
+    if not comparable(dataset, probe, metric, among.columns):
+      continue
     values = _of_others(among, column, means.get(metric, ()))
     known = of.dropna(subset=["value"])
     if values is None or not len(known):

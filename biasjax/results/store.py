@@ -273,6 +273,22 @@ class Store:
     if not path.exists() or path.read_text() != text:
       write_file(path, text.encode())
 
+  def adopt(self, datasets: Mapping[str, Any], units: Sequence[Unit], recipe: str) -> None:
+    """Records what was brought here from other directories, all of it.
+
+    Args:
+      datasets: entries of run.json, by name.
+      units: that tables are made of.
+      recipe: --preprocess of them; "" where that is not known.
+    """
+    with self.lock("manifest", wait=True):
+      self.manifest["datasets"] = dict(datasets)
+      table = {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
+      self.manifest["units"] = [table[name] for name in sorted(table)]
+      self.manifest |= {"preprocess": recipe} if recipe else {}
+      self._save()
+      self.look_again()
+
   def settle(self, units: Sequence[Unit], recipe: str) -> None:
     """Has the tables made with the settings of `units`, all of which are about to be registered.
 

@@ -1,12 +1,14 @@
 """Reference networks under one's own: tables that others made, studied by the columns that all have."""
 
 import dataclasses
+import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.results import across
 from biasjax.study import table as tables
 from biasjax.study.definitions import Definitions, Measure
 from biasjax.study.table import Table
@@ -54,6 +56,8 @@ def read(path: str, categories: str | None, beside: Sequence[str], used: Iterabl
     frames.append(found.frame.loc[kept].rename(index=called))
     mine = found.intervals[found.intervals["model"].isin(kept)]
     intervals.append(mine.assign(model=mine["model"].map(called)))
+  frames[0], more = _comparable_only(own, set().union(*(frame.columns for frame in frames[1:])))
+  notes += more
   return Table(
     frame=pd.concat(frames).rename_axis("model"),
     category=pd.Series(category, dtype=object),
@@ -62,6 +66,39 @@ def read(path: str, categories: str | None, beside: Sequence[str], used: Iterabl
     beside=source,
     known_as=known_as,
   )
+
+
+def comparable(dataset: str, probe: str, column: str, theirs: Collection[str]) -> bool:
+  """Whether a number may stand beside that of a reference table which has a column of this name.
+
+  Accuracies are named by their images. Biases are not: theirs are taken to be ImageNet's (of shape, of the
+  cue-conflict stimuli), or of any images whose accuracy they have too.
+
+  Args:
+    dataset, probe, column: of one's own number, as in metrics.csv.
+    theirs: the columns of the reference tables.
+  """
+  if probe.partition(":")[0] in ("accuracy", across.NAME, ""):
+    return True
+  usual = "cue-conflict" if column.startswith(("shape-bias", "cue-conflict")) else "imagenet"
+  return dataset == usual or f"top1_acc/{dataset}" in theirs
+
+
+def _comparable_only(own: Table, theirs: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+  """One's own numbers without those of other images than a reference's column of the same name; and notes."""
+  frame, other = own.frame.copy(), {}
+  for row in own.intervals.itertuples():
+    if row.column in theirs and not comparable(str(row.dataset), str(row.probe), row.column, theirs):
+      frame.loc[row.model, row.column] = math.nan
+      other.setdefault(row.dataset, {})[row.column] = None
+  notes = []
+  for dataset, (first, *rest) in other.items():
+    more = f" and {len(rest)} more columns" if rest else ""
+    notes.append(
+      f"{first}{more} of {dataset}: reference rows have it of other images, so the table's own are left out; "
+      "if these are ImageNet's, say so where they are measured (--dataset=imagenet=...)."
+    )
+  return frame, notes
 
 
 def shared(asked: Definitions, table: Table) -> tuple[Definitions, list[str]]:

@@ -75,7 +75,8 @@ def test_a_second_start_compiles_nothing_and_gives_the_same_bytes(network, pictu
 
 
 def probing(network, pictures, workdir, *more) -> list[object]:
-  flags = [f"--models={network}", f"--dataset=folder:{pictures}", f"--workdir={workdir}", "--batch_size=5"]
+  flags = [f"--models={network}", f"--dataset=imagenet=folder:{pictures}"]
+  flags += [f"--workdir={workdir}", "--batch_size=5"]
   return ["run.py", *flags, "--chunk_size=5", *more]
 
 

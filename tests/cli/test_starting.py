@@ -38,7 +38,7 @@ def ready(tmp_path_factory) -> pathlib.Path:
 
 
 def measuring(ready: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
-  flags = [f"--models={ready / 'net'}", f"--dataset=folder:{ready / 'val'}", "--probes=accuracy"]
+  flags = [f"--models={ready / 'net'}", f"--dataset=imagenet=folder:{ready / 'val'}", "--probes=accuracy"]
   return [*RUN, *flags, f"--workdir={workdir}", "--batch_size=4", *more]
 
 

@@ -342,3 +342,24 @@ def test_a_dataset_that_lacks_its_kind_or_its_path_is_told_what_to_write(tmp_pat
 def test_a_spec_of_another_form_is_refused(spec):
   with pytest.raises(BiasjaxError, match="expected folder:PATH or tfds:DATASET"):
     sources.open_source(spec)
+
+
+def test_a_folder_of_photographs_is_not_called_imagenet_unless_it_is_said(tmp_path):
+  made = class_folder(tmp_path / "photographs", {"n01440764": 2, "n02391049": 1})
+  assert sources.open_source(f"folder:{made}").name == "folder"
+  assert sources.open_source(f"imagenet=folder:{made}").name == "imagenet"
+  assert sources.open_source(f"mine=folder:{made}").name == "mine"
+
+
+@pytest.mark.parametrize(("swapped", "name"), [(False, "imagenet"), (True, "folder")])
+def test_a_folder_with_all_validation_images_is_imagenet(tmp_path, monkeypatch, swapped, name):
+  """Of an ImageNet of four images; `swapped`: two of them lie in each other's class."""
+  labels = (3, 0, 7, 3)
+  monkeypatch.setattr(sources.layouts, "VALIDATION_COUNT", len(labels))
+  monkeypatch.setattr(sources.layouts, "validation_labels", lambda: labels)
+  given = (0, 3, 7, 3) if swapped else labels
+  for number, label in enumerate(given, 1):
+    folder = tmp_path / classes.wordnet_ids()[label]
+    folder.mkdir(exist_ok=True)
+    (folder / f"ILSVRC2012_val_{number:08d}.JPEG").write_bytes(b"never decoded here")
+  assert sources.open_source(f"folder:{tmp_path}").name == name

@@ -17,18 +17,22 @@ CLEAN, V2 = "top1_acc/imagenet", "top1_acc/imagenet-v2"
 COLUMNS = ["model", CLEAN, "shape-bias", *made_tables.BIAS_COLUMNS["LPP"]]
 
 
-def own_table(folder: pathlib.Path, **values: dict[str, float]) -> str:
+def own_table(folder: pathlib.Path, dataset: str = "imagenet", **values: dict[str, float]) -> str:
   """A results.csv and its metrics.csv: {model: {column: value}}, each 1 either way, of 500 images."""
   folder.mkdir(exist_ok=True)
   pd.DataFrame.from_dict(values, orient="index").rename_axis("model").to_csv(folder / "results.csv")
   rows = [
-    (model, "imagenet", "spectral", column, value, value - 1, value + 1, 500, "", "")
+    (model, dataset, _probe(column), column, value, value - 1, value + 1, 500, "", "")
     for model, of in values.items()
     for column, value in of.items()
   ]
   columns = ["model", "dataset", "probe", "metric", "value", "low", "high", "n", "chance", "flag"]
   pd.DataFrame(rows, columns=columns).to_csv(folder / "metrics.csv", index=False)
   return str(folder / "results.csv")
+
+
+def _probe(column: str) -> str:
+  return "shape" if column == "shape-bias" else "accuracy" if column.startswith("top1_acc") else "spectral"
 
 
 def reference_table(folder: pathlib.Path, n: int = 8) -> str:
@@ -109,6 +113,33 @@ def test_a_column_named_by_another_dataset_is_compared_with_nothing(tmp_path):
   values, _ = definitions.compute(asked.axes, table.frame)
   assert np.isnan(values.at["mine", "ID"])
   assert any(note.startswith("ID has no column in common") for note in notes)
+
+
+def test_biases_on_other_images_are_left_out_and_said(tmp_path):
+  """A folder's LPP has the name of ImageNet's."""
+  of = dict.fromkeys(made_tables.BIAS_COLUMNS["LPP"], 0.5)
+  own = own_table(tmp_path / "mine", mine=of, dataset="folder")
+  table = references.read(own, None, [reference_table(tmp_path)], COLUMNS)
+  assert table.frame.loc["mine", list(of)].isna().all()
+  assert table.frame.loc["model1", list(of)].notna().all()
+  first = next(iter(of))
+  assert any(note.startswith(f"{first} and 4 more columns of folder: reference rows") for note in table.notes)
+
+
+@pytest.mark.parametrize(
+  ("dataset", "probe", "column", "theirs", "expected"),
+  [
+    ("imagenet", "spectral", "LPP", [CLEAN], True),
+    ("folder", "spectral", "LPP", [CLEAN], False),
+    ("drawn", "spectral", "LPP", ["top1_acc/drawn"], True),
+    ("cue-conflict", "shape", "shape-bias", [], True),
+    ("conflict", "shape", "shape-bias", [CLEAN], False),
+    ("folder", "pgd:steps=3", "top1_acc/PGD-3/low", [CLEAN], False),
+    ("imagenet-c", "accuracy", "top1_acc/fog_3", [CLEAN], True),
+  ],
+)
+def test_which_images_a_bias_may_be_compared_on(dataset, probe, column, theirs, expected):
+  assert references.comparable(dataset, probe, column, theirs) == expected
 
 
 def test_a_study_shows_ones_own_in_its_figures_with_their_intervals(tmp_path):
