@@ -61,6 +61,16 @@ def of_severity(table: Sequence[Any], severity: Severity) -> Array:
   return jnp.asarray(np.asarray(table, np.float32))[severity]
 
 
+def apart(severity: Severity | Float[Array, ""], make: Callable[[], Any]) -> Any:
+  """What `make` gives, computed once and by itself.
+
+  XLA may otherwise compute it anew for each use, and round it differently: then a coordinate's whole part
+  and its fraction need not belong together, and a pixel is interpolated between the wrong neighbours.
+  """
+  nothing = jax.tree.map(lambda of: jnp.zeros(of.shape, of.dtype), jax.eval_shape(make))
+  return jax.lax.cond(severity >= 0, make, lambda: nothing)
+
+
 def truncated(image: Image) -> Image:
   """Clipped to [0, 1] and cut to whole levels, as writing a float array as 8-bit integers does."""
   # The nudge is for what rounding in float32 brings just below a whole level.
@@ -225,9 +235,9 @@ def glass_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
     before = (y > row) | ((y == row) & (x > column))
     # Where a chain goes on from each pixel; it ends where a pixel points to itself.
     onwards = jnp.where(before & visited(y, x), source, row * size + column)
-    for _ in range(6):  # chains of up to 64 pixels; one in 2^64 would be longer
-      # XLA would otherwise look up each step's own lookups anew.
-      onwards = jax.lax.optimization_barrier(onwards[onwards])
+    # Chains of up to 64 pixels; one in 2^64 would be longer. A loop, since XLA would otherwise look up again
+    # for each lookup what was looked up before it.
+    onwards = jax.lax.fori_loop(0, 6, lambda _, on: on[on], onwards)
     source = source[onwards]
     return values[source]
 
@@ -467,10 +477,12 @@ def elastic_transform(key: RandomKey, image: Image, severity: Severity) -> Image
   dx, dy = x - after[1, 0], y - after[1, 1]
   at_x = before[1, 0] + matrix[0, 0] * dx + matrix[0, 1] * dy
   at_y = before[1, 1] + matrix[1, 0] * dx + matrix[1, 1] * dy
-  warped = sampled(image, at_y, at_x, repeat_edge=False)
+  at_y, at_x = apart(severity, lambda: (at_y, at_x))
+  warped = apart(severity, lambda: sampled(image, at_y, at_x, repeat_edge=False))
   smooth = jnp.asarray(smoothing(size))[severity]
   moved = [length * (smooth @ draw.uniform(k, (size, size), -1, 1) @ smooth.T) for k in (of_y, of_x)]
-  return truncated(sampled(warped, y + moved[0], x + moved[1], repeat_edge=True))
+  at_y, at_x = apart(severity, lambda: (y + moved[0], x + moved[1]))
+  return truncated(sampled(warped, at_y, at_x, repeat_edge=True))
 
 
 @functools.cache

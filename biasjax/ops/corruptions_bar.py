@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from biasjax.ops import draw
-from biasjax.ops.corruptions import Corruption, Severity, of_severity, sampled_inside, truncated
+from biasjax.ops.corruptions import Corruption, Severity, apart, of_severity, sampled_inside, truncated
 from biasjax.types import Image, RandomKey
 
 STRENGTHS = {  # at severities 1 to 5; each stands for so many tenths of the largest change
@@ -334,7 +334,7 @@ def _caustic_refraction(image: Image, strength: Strength, time: Array, scale: Ar
   along = jnp.sqrt(1 - (1 - upright**2) / 16) - upright / 4
   moved = jnp.where(upright >= 1 - 1e-3, 0.0, along * upright) * (0.05 * size * strength)
   y, x = _pixels(size)
-  at = [jnp.round(by * moved, 3) + of for by, of in ((down, y), (right, x))]
+  at = apart(strength, lambda: [jnp.round(by * moved, 3) + of for by, of in ((down, y), (right, x))])
   lit = sampled_inside(image, *at) + (0.2 * strength * (down - right))[..., None]
   return truncated(lit)
 

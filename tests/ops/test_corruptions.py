@@ -118,6 +118,21 @@ def test_elastic_transform_is_opencvs_and_scipys(picture):
     assert difference.max() <= 6
 
 
+def test_no_pixel_of_a_batch_is_moved_elsewhere():
+  """White noise, where a pixel that is interpolated between the wrong neighbours stands out."""
+  size, severity = 224, 2
+  keys = jax.random.split(jax.random.key(0), 16)[12:]
+  images = np.random.default_rng(0).uniform(size=(16, size, size, 3)).astype(np.float32)[12:]
+  corrupt = jax.jit(jax.vmap(corruptions.elastic_transform, in_axes=(0, 0, None)))
+  found = np.rint(np.asarray(corrupt(keys, jnp.asarray(images), jnp.int32(severity))) * 255)
+  for key, image, moved in zip(keys, images, found, strict=True):
+    of_map, of_y, of_x = jax.random.split(key, 3)
+    corners = np.asarray(draw.uniform(of_map, (3, 2), -1, 1))
+    moves = np.stack([draw.uniform(k, (size, size), -1, 1) for k in (of_y, of_x)])
+    expected = originals.elastic_transform(image * 255, severity, corners, moves)
+    assert np.abs(moved - expected.astype(int)).max() <= 6
+
+
 def test_plasma_is_the_published_algorithms():
   size, decay = 32, 1.7
   numbers = np.random.default_rng(3).uniform(-1, 1, size * size)
