@@ -3,18 +3,21 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 import biasjax
+from biasjax.errors import BiasjaxError
 from biasjax.report.pictures import SHOWN
 from deadline import DEADLINE_S
-from examples import page_pictures, pictures, vit
+from examples import page_pictures, pictures, screens, vit
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -116,3 +119,25 @@ def test_the_pages_pictures_are_what_the_script_draws():
       grey = (np.asarray(of.convert("L"), int) for of in (image, Image.fromarray(picture)))
       apart = np.abs(np.subtract(*grey))
     assert apart.mean() < 6, name  # what WebP loses, of noise most
+
+
+@pytest.mark.skipif(not any(map(shutil.which, screens.BROWSERS)), reason="no Chromium on PATH")
+def test_a_screen_is_what_a_browser_shows(tmp_path):
+  page = tmp_path / "page.html"
+  page.write_text("<body style='margin: 0; background: #204060'></body>")
+  found = screens.picture(page, (500, 300))
+  assert found.size == (500, 300)
+  assert found.getpixel((250, 100)) == (0x20, 0x40, 0x60)
+
+
+def test_a_page_that_is_not_there_is_named(tmp_path):
+  with pytest.raises(BiasjaxError, match=r"no such file|is on PATH"):
+    screens.picture(tmp_path / "absent.html", (500, 300))
+
+
+@pytest.mark.parametrize("name", ["page_demo", "page_published"])
+def test_the_first_screens_are_small_files(name):
+  path = ROOT / "docs" / "figures" / f"{name}.webp"
+  assert path.stat().st_size < 150_000
+  with Image.open(path) as image:
+    assert image.size == (1280, 960)
