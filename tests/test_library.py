@@ -123,7 +123,7 @@ def test_images_are_a_dataset_as_run_py_shows_it(command_line):
   np.testing.assert_array_equal(given.labels, [example.label for example in read])
   shown = [preprocess.preprocess(example.encoded) for example in read]
   np.testing.assert_array_equal(given.pixels, np.stack(shown))
-  assert (given.labels_are, given.dataset, given.textures) == ("imagenet", "imagenet", None)
+  assert (given.labels_are, given.dataset, given.textures) == ("imagenet", "folder", None)
   assert biasjax.images(f"folder:{command_line / 'val'}", limit=2, size=64).pixels.shape == (2, 64, 64, 3)
 
 
