@@ -14,6 +14,7 @@ import logging as std_logging
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -256,7 +257,7 @@ def measure(asked: dict) -> int:
   return command(asked)
 
 
-def _summarised(asked: dict) -> "Store":
+def _summarised(asked: dict) -> Any:
   """The working directory that tables are to be made of; of several, what they are merged into."""
   from biasjax.results import merging
   from biasjax.results.store import Store
