@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import stored_runs
 
+import stored_runs
 from biasjax.study import agreement, stored
 from biasjax.study.definitions import Sizes
 from biasjax.study.table import Table

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import stored_runs
 
+import stored_runs
 from biasjax.errors import BiasjaxError
 from biasjax.study import forgetting, stored
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-import stored_runs
 
+import stored_runs
 from biasjax.results import across
 from biasjax.study import definitions, sampling, stored, table
 from biasjax.study.definitions import Measure, Sizes
