@@ -1,6 +1,7 @@
 """PyTorch networks for parity tests: any width, every variable random, saved in any container."""
 
 import numpy as np
+import pytest
 
 
 def network(
@@ -56,18 +57,22 @@ def randomise(net, seed=0):
 
 
 CONTAINERS = ("zip", "legacy", "safetensors")
+ALL_CONTAINERS = ("zip", "legacy", "dill", "safetensors")
 
 
-def save(state_dict, path, container):
-  """Writes a state dict as PyTorch would."""
+def save(content, path, container):
+  """Writes a state dict (in a pickle, anything) as PyTorch would, or, with dill, as robustness did."""
   import torch
 
   if container == "safetensors":
     from safetensors.torch import save_file
 
-    save_file(dict(state_dict), path)
+    save_file({name: value.clone().contiguous() for name, value in content.items()}, path)
+  elif container == "dill":
+    dill = pytest.importorskip("dill", reason="writes files as the library robustness did")
+    torch.save(content, path, pickle_module=dill, _use_new_zipfile_serialization=False)
   else:
-    torch.save(state_dict, path, _use_new_zipfile_serialization=container == "zip")
+    torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
 
 
 def logits(net, images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):

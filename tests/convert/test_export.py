@@ -13,10 +13,7 @@ from biasjax.models.resnet import Architecture
 from jax_profiles import unusual_settings
 from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-  monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

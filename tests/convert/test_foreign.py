@@ -14,11 +14,7 @@ from torch_networks import logits, network, relative_difference
 
 torch = pytest.importorskip("torch", reason="PyTorch writes the files")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-  monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

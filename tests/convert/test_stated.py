@@ -19,11 +19,7 @@ from biasjax.models.resnet import RESNET18, RESNET50, Architecture
 from torch_networks import network
 
 TINY = Architecture("bottleneck", (1, 1), width=2, inner_width=2, num_classes=3)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-  monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def tiny_state():
