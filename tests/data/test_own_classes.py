@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import cpu_torchvision
 from biasjax import probes
 from biasjax.data import opening, preprocess
 from biasjax.engine import evaluate
@@ -37,8 +36,7 @@ def labels(source) -> list[tuple[str, int]]:
   return sorted({(place.example_id.split("/")[0], place.label) for place in source.places})
 
 
-def test_folders_are_numbered_in_the_order_of_their_names_as_torchvision_does(folder):
-  torchvision = cpu_torchvision.load()
+def test_folders_are_numbered_in_the_order_of_their_names_as_torchvision_does(folder, torchvision):
 
   source = opening.open_dataset(f"classes:{folder}")
   theirs = torchvision.datasets.ImageFolder(folder)

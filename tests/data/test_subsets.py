@@ -2,14 +2,13 @@
 
 import gzip
 
-import numpy as np
 import pytest
 
 from biasjax.data import layouts, opening, subsets
 from biasjax.data.classes import wordnet_ids
 from biasjax.data.layouts import Place
 from biasjax.errors import BiasjaxError
-from made_images import encoded
+from made_images import class_folder
 
 
 def test_robustbenchs_subset_is_five_thousand_validation_images_of_their_classes():
@@ -42,12 +41,7 @@ def test_a_name_means_a_file_in_whatever_folder_it_is_told(example_id, name, bel
 
 @pytest.fixture
 def folder(tmp_path):
-  rng = np.random.default_rng(0)
-  for wnid in wordnet_ids()[:2]:
-    (tmp_path / "images" / wnid).mkdir(parents=True)
-    for i in range(3):
-      picture = rng.integers(0, 256, (8, 8, 3), np.uint8)
-      (tmp_path / "images" / wnid / f"{i}.png").write_bytes(encoded(picture, "PNG"))
+  class_folder(tmp_path / "images", dict.fromkeys(wordnet_ids()[:2], 3))
   return tmp_path
 
 
@@ -59,23 +53,26 @@ def opened(folder, listed, **more):
 def test_a_subset_is_the_listed_images_and_has_a_key_of_its_own(folder):
   first, second = wordnet_ids()[:2]
   whole = opening.open_dataset(f"folder:{folder / 'images'}")
-  some = opened(folder, [f"{first}/0.png", f"{second}/2.png"])
-  assert [some.example(i).example_id for i in range(some.length)] == [f"{first}/0.png", f"{second}/2.png"]
+  some = opened(folder, [f"{first}/{first}_0.JPEG", f"{second}/{second}_2.JPEG"])
+  assert [some.example(i).example_id for i in range(some.length)] == [
+    f"{first}/{first}_0.JPEG",
+    f"{second}/{second}_2.JPEG",
+  ]
   assert some.example(1).label == 1
   assert some.example(1).encoded == whole.example(5).encoded
-  others = opened(folder, [f"{first}/0.png", f"{second}/1.png"])
-  again = opened(folder, [f"{second}/2.png", f"{first}/0.png"])
+  others = opened(folder, [f"{first}/{first}_0.JPEG", f"{second}/{second}_1.JPEG"])
+  again = opened(folder, [f"{second}/{second}_2.JPEG", f"{first}/{first}_0.JPEG"])
   assert some.fingerprint == again.fingerprint
   assert len({whole.fingerprint, some.fingerprint, others.fingerprint}) == 3
   assert "2 of 6 images" in some.notes[-1]
-  assert opened(folder, [f"{first}/0.png", f"{second}/2.png"], limit=1).length == 1
+  assert opened(folder, [f"{first}/{first}_0.JPEG", f"{second}/{second}_2.JPEG"], limit=1).length == 1
 
 
 def test_what_is_wrong_with_a_list_is_said(folder):
   first, _ = wordnet_ids()[:2]
   with pytest.raises(BiasjaxError, match=r"has no 7\.png"):
-    opened(folder, [f"{first}/0.png", "7.png"])
-  assert opened(folder, [f"{first}/0.png", "7.png"], allow_incomplete=True).incomplete
+    opened(folder, [f"{first}/{first}_0.JPEG", "7.png"])
+  assert opened(folder, [f"{first}/{first}_0.JPEG", "7.png"], allow_incomplete=True).incomplete
   with pytest.raises(BiasjaxError, match="has none of the 1 images"):
     opened(folder, ["7.png"], allow_incomplete=True)
   with pytest.raises(BiasjaxError, match="names no image"):

@@ -13,7 +13,7 @@ from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError
 from biasjax.recorded import factors
 from biasjax.results.store import Store
-from made_images import encoded
+from made_images import class_folder
 from made_models import made_model
 
 
@@ -99,18 +99,13 @@ def test_annotations_of_other_images_are_refused(tmp_path):
 
 
 def test_a_workdir_gives_a_table_without_a_network(tmp_path):
-  rng = np.random.default_rng(0)
-  for wnid in wordnet_ids()[:2]:
-    (tmp_path / "images" / wnid).mkdir(parents=True)
-    for i in range(4):
-      picture = rng.integers(0, 256, (224, 224, 3), np.uint8)
-      (tmp_path / "images" / wnid / f"{wnid}_{i}.png").write_bytes(encoded(picture, "PNG"))
+  class_folder(tmp_path / "images", dict.fromkeys(wordnet_ids()[:2], 4))
   source = opening.open_dataset(f"folder:{tmp_path / 'images'}")
   store = Store(tmp_path / "out", create=True)
   settings = evaluate.Settings(batch_size=4, progress=False)
   evaluate.evaluate([made_model("small", 0)], [probes.get("accuracy")], source, store, settings)
   rows = [
-    annotation(f"{wnid}_{i}.png", label, "pose")
+    annotation(f"{wnid}_{i}.JPEG", label, "pose")
     for label, wnid in enumerate(wordnet_ids()[:2])
     for i in range(2)
   ]
@@ -118,7 +113,7 @@ def test_a_workdir_gives_a_table_without_a_network(tmp_path):
   table = pd.read_csv(tmp_path / "out" / "factors.csv")
   (unit,) = store.units()
   stored = store.read(unit)[0]
-  expected = (stored[stored["example_id"].astype(str).str.contains("_[01].png")]["rank"] != 0).mean()
+  expected = (stored[stored["example_id"].astype(str).str.contains("_[01].JPEG")]["rank"] != 0).mean()
   assert table[table["factor"] == "all"]["error_ratio"].item() == pytest.approx(expected)
   assert "pose" in text
   with pytest.raises(BiasjaxError, match="holds no whole run"):
