@@ -173,7 +173,7 @@ def _convert_models(asked: flags.FlagValues) -> None:
 
 def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   """Traces a PyTorch network; it is compared with PyTorch before it is written."""
-  from biasjax.convert import conversion, modules
+  from biasjax.convert import building, conversion, modules
 
   spec = str(asked[kind].value)
   name = re.sub(r"[^A-Za-z0-9_.+-]", "_", spec)
@@ -181,15 +181,12 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   size = asked["size"].value
   if kind == "module":
     warn(f"{spec} is imported and called in a process of its own: it runs with your rights", "convert")
-  converted = modules.convert(
-    kind,
-    spec,
-    checkpoint=asked.checkpoint,
-    size=size,
-    normalization=_normalization(asked),
+  wanted = building.Wanted(
+    *(kind, spec, asked.checkpoint, size, _normalization(asked)),
     reading=asked.reading,
     offline=asked.offline,
   )
+  converted = modules.convert(wanted)
   found = converted.certificate
   written = conversion.write(converted, output, overwrite=asked.overwrite)
   print(f"{spec}: {found['description']}, {found['parameters']:,} parameters")

@@ -11,11 +11,13 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from biasjax.convert.building import Tried
+from biasjax.convert import building
+from biasjax.convert.building import Tried, Wanted
 from biasjax.convert.certificate import Normalization
 from biasjax.errors import BiasjaxError
 from biasjax.traced import table
@@ -23,25 +25,24 @@ from biasjax.traced import table
 SAID, ARRAYS = "said.json", "arrays.npz"
 
 
-def tried(kind: str, name: str, *, normalization: Normalization | None = None, **arguments: Any) -> Tried:
+def tried(wanted: Wanted) -> Tried:
   """`building.tried` in another process.
 
   Raises:
     BiasjaxError: as there; or the process ended otherwise, or left something else.
   """
-  asked = {"kind": kind, "name": name, **arguments}
-  asked["normalization"] = None if normalization is None else dataclasses.asdict(normalization)
   environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))}
   with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
-    command = [sys.executable, "-m", __name__, folder, json.dumps(asked, default=str)]
+    asked = json.dumps(dataclasses.asdict(wanted), default=str)
+    command = [sys.executable, "-m", __name__, folder, asked]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     try:
-      return _read(pathlib.Path(folder), f"--{kind}={name}")
+      return _read(pathlib.Path(folder), str(wanted))
     except (OSError, ValueError, KeyError, TypeError) as error:
       lines = done.stderr.strip().splitlines()
       reason = f": {lines[-1][:200]}" if lines else ""
       raise BiasjaxError(
-        f"--{kind}={name}: its process ended with status {done.returncode} and left no network{reason}"
+        f"{wanted}: its process ended with status {done.returncode} and left no network{reason}"
       ) from error
 
 
@@ -80,23 +81,24 @@ def _read(folder: pathlib.Path, who: str) -> Tried:
       for what in ("logits", "gradients")
     )
   names = dict(zip(weights, map(str, said["names"]), strict=True))
-  mean, std, origin = (said["normalization"][key] for key in ("mean", "std", "origin"))
   return Tried(
-    *(said["text"], weights, names, Normalization(tuple(mean), tuple(std), origin), said["preprocessing"]),
+    *(said["text"], weights, names, _normalization(said["normalization"]), said["preprocessing"]),
     *(said["file"], logits, gradients, said["versions"]),
   )
 
 
+def _normalization(said: Mapping[str, Any]) -> Normalization:
+  mean, std, origin = (said[key] for key in ("mean", "std", "origin"))
+  return Normalization(tuple(mean), tuple(std), origin)
+
+
 def main(folder: str, asked: str) -> None:
   """What the other process does."""
-  from biasjax.convert import building
-
-  arguments = json.loads(asked)
-  if arguments["normalization"] is not None:
-    mean, std, origin = (arguments["normalization"][key] for key in ("mean", "std", "origin"))
-    arguments["normalization"] = Normalization(tuple(mean), tuple(std), origin)
+  wanted = json.loads(asked)
+  if wanted["normalization"] is not None:
+    wanted["normalization"] = _normalization(wanted["normalization"])
   try:
-    _write(pathlib.Path(folder), building.tried(arguments.pop("kind"), arguments.pop("name"), **arguments))
+    _write(pathlib.Path(folder), building.tried(Wanted(**wanted)))
   except BiasjaxError as error:
     (pathlib.Path(folder) / SAID).write_text(json.dumps({"error": str(error)}))
 

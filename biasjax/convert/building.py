@@ -24,6 +24,34 @@ LIBRARIES = ("torch", "timm", "torchvision")
 
 
 @dataclasses.dataclass(frozen=True)
+class Wanted:
+  """A network that is to be converted.
+
+  Attributes:
+    kind: one of `KINDS`.
+    name: of timm's network, with or without its weights' tag; of torchvision's; or PACKAGE.MODULE:FUNCTION,
+      which is imported and called.
+    checkpoint: the file of weights; None fetches what timm or torchvision names.
+    size: pixels of a side; None takes the network's own.
+    normalization: of its input; None takes what its makers say, else ImageNet's.
+    reading: which state dict, where the file holds several.
+    offline: whether the network may not be used.
+  """
+
+  kind: str
+  name: str
+  checkpoint: str | None = None
+  size: int | None = None
+  normalization: Normalization | None = None
+  reading: str | None = None
+  offline: bool = False
+
+  def __str__(self) -> str:
+    """As it is asked for."""
+    return f"--{self.kind}={self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Built:
   """A module and what its makers say of its input.
 
@@ -70,32 +98,23 @@ class Tried:
   versions: dict[str, str | None]
 
 
-def tried(
-  kind: str,
-  name: str,
-  *,
-  checkpoint: str | None = None,
-  size: int | None = None,
-  normalization: Normalization | None = None,
-  reading: str | None = None,
-  offline: bool = False,
-) -> Tried:
-  """Builds a network, loads its weights, traces it and asks PyTorch; arguments as of `modules.convert`.
+def tried(wanted: Wanted) -> Tried:
+  """Builds a network, loads its weights, traces it and asks PyTorch.
 
   Raises:
     BiasjaxError: torch or the library is absent, there is no such network, the weights do not fit, or it
       cannot be traced.
   """
-  built = {"timm": _timm, "torchvision": _torchvision, "module": _module}[kind](name, size)
-  built = dataclasses.replace(built, normalization=normalization or built.normalization)
+  build = {"timm": _timm, "torchvision": _torchvision, "module": _module}[wanted.kind]
+  built = build(wanted.name, wanted.size)
+  built = dataclasses.replace(built, normalization=wanted.normalization or built.normalization)
   source = built.source
-  if checkpoint is None and not source and kind != "module":
-    raise BiasjaxError(f"--{kind}={name}: nobody says where its weights are: give --checkpoint=FILE")
+  if wanted.checkpoint is None and not source and wanted.kind != "module":
+    raise BiasjaxError(f"{wanted}: nobody says where its weights are: give --checkpoint=FILE")
   file = None
-  if checkpoint is not None or source:
-    path = checkpoint or _found(source, offline)
-    file = readers.read(path)
-    _load(built, file, reading)
+  if wanted.checkpoint is not None or source:
+    file = readers.read(wanted.checkpoint or _found(source, wanted.offline))
+    _load(built, file, wanted.reading)
   traced = tracing.trace(built.module, built.size)
   logits, gradients = _asked(built, traced.program.size, traced.program.classes)
   return Tried(

@@ -11,8 +11,7 @@ import numpy as np
 
 from biasjax import numerics
 from biasjax.convert import apart, building, certificate
-from biasjax.convert.building import Tried
-from biasjax.convert.certificate import Normalization
+from biasjax.convert.building import Tried, Wanted
 from biasjax.convert.conversion import Conversion, insert
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
@@ -27,38 +26,15 @@ from biasjax.version import __version__
 LOGITS, GRADIENTS = 1e-3, 1e-2
 
 
-def convert(
-  kind: str,
-  name: str,
-  *,
-  checkpoint: str | None = None,
-  size: int | None = None,
-  normalization: Normalization | None = None,
-  reading: str | None = None,
-  offline: bool = False,
-) -> Conversion:
+def convert(wanted: Wanted) -> Conversion:
   """Traces a network and compares what comes out with PyTorch.
-
-  Args:
-    kind: one of `KINDS`.
-    name: of timm's network, with or without its weights' tag; of torchvision's; or PACKAGE.MODULE:FUNCTION,
-      which is imported and called.
-    checkpoint: the file of weights; None fetches what timm or torchvision names.
-    size: pixels of a side; None takes the network's own.
-    normalization: of its input; None takes what its makers say, else ImageNet's.
-    reading: which state dict, where the file holds several.
-    offline: whether the network may not be used.
 
   Raises:
     BiasjaxError: torch or the library is absent, there is no such network, the weights do not fit, it cannot
       be traced, or the result is not PyTorch's.
   """
-  make = apart.tried if kind == "module" else building.tried
-  tried = make(
-    *(kind, name),
-    **{"checkpoint": checkpoint, "size": size, "normalization": normalization},
-    **{"reading": reading, "offline": offline},
-  )
+  name = wanted.name
+  tried = apart.tried(wanted) if wanted.kind == "module" else building.tried(wanted)
   program = programs.parse(tried.text, name)
   interpreter.check(program, name)
   mean, std = (np.array(getattr(tried.normalization, key), np.float32) for key in ("mean", "std"))
@@ -71,7 +47,7 @@ def convert(
   found = {
     "format": certificate.FORMAT,
     "model": None,
-    "source": {"network": f"{kind}:{name}"} | (tried.file or {"file": None}),
+    "source": {"network": f"{wanted.kind}:{name}"} | (tried.file or {"file": None}),
     "architecture": load.describe(program),
     "description": certificate.description(program),
     "parameters": certificate.parameter_count(program),
