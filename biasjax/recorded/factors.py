@@ -18,7 +18,7 @@ from etils import epath
 from biasjax.data import layouts
 from biasjax.errors import BiasjaxError
 from biasjax.results.store import Store, write_file
-from biasjax.statistics import wilson
+from biasjax.statistics import Z, wilson
 from biasjax.terminal import aligned, cell
 
 FACTORS = (
@@ -26,7 +26,6 @@ FACTORS = (
   *("larger", "darker", "object_blocking", "person_blocking", "style", "brighter", "multiple_objects"),
 )
 PROTOTYPES = "prototypical_paths.csv"
-CRITICAL = 1.959963984540054  # of a 95 % interval
 
 
 def read(path: str) -> pd.DataFrame:
@@ -93,7 +92,7 @@ def error_ratio(wrong: np.ndarray, has: np.ndarray) -> tuple[float, float, float
   low, high = (edge / overall for edge in wilson(hits, n))
   if 0 < hits < n:
     influence = (wrong & has) / both - has / share - wrong / overall + 1
-    spread = math.exp(CRITICAL * influence.std(ddof=1) / math.sqrt(len(wrong)))
+    spread = math.exp(Z * influence.std(ddof=1) / math.sqrt(len(wrong)))
     low, high = ratio / spread, ratio * spread
   return ratio, low, high
 

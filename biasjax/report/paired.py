@@ -15,7 +15,7 @@ import scipy.special
 from biasjax.errors import BiasjaxError
 from biasjax.recorded import trials
 from biasjax.report.scores import Scores, module
-from biasjax.statistics import CONFIDENCE, difference_of_ratios
+from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES
 from biasjax.study.stored import Observations
 
@@ -141,6 +141,5 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
   if not math.isfinite(low):
     return None
   # In standard errors: those of the interval, and what it takes for the power.
-  z = float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
-  smallest = (1 + float(scipy.special.ndtri(POWER)) / z) * (high - low) / 2
+  smallest = (1 + float(scipy.special.ndtri(POWER)) / Z) * (high - low) / 2
   return value, low, high, len(both), smallest
