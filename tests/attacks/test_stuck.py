@@ -57,6 +57,14 @@ def test_autoattack_is_not_stuck_where_pgd_is():
   assert attacked(probes.get(by_ce), victim(SATURATED), IMAGES, LABELS)["eps=4"][1]["stuck"].any()
 
 
+def test_probabilities_given_as_scores_leave_pgd_without_a_gradient():
+  saturated = victim(SATURATED, of=softmax_of_scores)
+  found = attacked(probes.get("pgd:eps=1:steps=5"), saturated, IMAGES, LABELS)
+  columns = found["eps=1"][1]
+  assert columns["stuck"].sum() > 6
+  assert (columns["broken_by"][columns["stuck"]] == "").all()
+
+
 def test_a_gradient_that_is_not_finite_moves_nothing_and_is_counted():
   found = attacked(probes.get("pgd:steps=3"), victim(PLAIN, of=broken_gradient), IMAGES, LABELS)
   for images, columns in found.values():
