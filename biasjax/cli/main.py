@@ -43,7 +43,10 @@ flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k.
 flags.DEFINE_integer(
   "limit", None, "So many images, balanced; those that a file names, or robustbench5k.", lower_bound=1
 )
-flags.DEFINE_string("classes", None, "Of classes:PATH, a CSV folder,label; by default the folders' order.")
+flags.DEFINE_string("classes", None, "CSVs: of classes:PATH, folder,label; of examples, example_id,bias...")
+flags.DEFINE_string(
+  "annotations", None, "A CSV with example_id and any of bias, weight, domain, group: for objectives."
+)
 flags.DEFINE_boolean("allow_incomplete", False, "Use a dataset that is not what its authors published.")
 flags.DEFINE_enum("preprocess", "paper", ["paper", "native"], "How images are resized.")
 flags.DEFINE_string("workdir", "out", "Where results go; start again to go on.")
@@ -97,7 +100,7 @@ HELP = {
   "What to measure": (
     *("models", "probes", "dataset", "limit subset", "preprocess", "seed", "keep_adversarial"),
   ),
-  "Data": ("data_dir manual_dir", "prepare", "classes", "allow_incomplete"),
+  "Data": ("data_dir manual_dir", "prepare", "classes annotations", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to export"),
   "Machine": (
     *("batch_size", "chunk_size", "decode_threads", "precision", "partitioner"),
@@ -121,8 +124,19 @@ _MEASURING = ("workdir", "report", "beside", "report_to", "export", *_ASKING, *_
 USED = {
   "in measuring": _MEASURING,
   "with --list": ("list",),
-  "in a sweep": ("workdir", "report_to", "preprocess", "keep_adversarial", *_OPENING, *_MACHINE),
-  "in training": ("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", *_OPENING),
+  "in a sweep": (
+    "workdir",
+    "annotations",
+    "report_to",
+    "preprocess",
+    "keep_adversarial",
+    *_OPENING,
+    *_MACHINE,
+  ),
+  "in training": (
+    *("dataset", "workdir", "batch_size", "partitioner", "seed", "init", "report_to", "annotations"),
+    *_OPENING,
+  ),
   "with --table": ("table", "categories", "beside", "compare", "output", "seed"),
   "with --trials": ("trials", "workdir"),
   "with --factors": ("factors", "workdir"),
