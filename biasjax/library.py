@@ -208,7 +208,7 @@ def measure(
     dataset, model: what tables call the images and the network.
     workdir: where observations and tables are kept, as run.py's --workdir has them; the same call goes on
       after a break, and further networks and datasets go into the same place. None keeps nothing.
-    progress: whether a bar is shown, where there is a terminal.
+    progress: whether a bar is shown, or a line a minute where there is no terminal.
 
   Raises:
     BiasjaxError: an argument is not as above, there is no such probe, logits are not finite, or `workdir`

@@ -4,6 +4,8 @@ import os
 import re
 import sys
 
+import tqdm
+
 INSTALLED = {"biasjax": r"(python )?\brun\.py\b", "biasjax-convert": r"python -m convert\b|^convert(?=: )"}
 
 
@@ -18,3 +20,36 @@ def as_called(text: str) -> str:
 def warn(sentence: str, program: str = "run.py") -> None:
   """Prints a sentence to the standard error, after the name of the program."""
   print(as_called(f"{program}: {sentence}"), file=sys.stderr)
+
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+LINE = BAR.replace("|{bar}|", "")
+EVERY = "BIASJAX_PROGRESS_S"  # seconds from one line of progress to the next, where no terminal shows a bar
+
+
+def progress(*, shown: bool = True, **asked) -> tqdm.tqdm:
+  """A bar on the standard error, or, where that is none, a line a minute, or every $BIASJAX_PROGRESS_S.
+
+  Args:
+    shown: whether there is either.
+    **asked: what tqdm takes.
+  """
+  if not shown or sys.stderr.isatty():
+    return tqdm.tqdm(**asked, disable=not shown)
+  try:
+    seconds = float(os.environ.get(EVERY, 60))
+  except ValueError:
+    seconds = 60.0
+  every = {"mininterval": seconds, "miniters": 1, "delay": seconds}  # nothing before the first has passed
+  return tqdm.tqdm(**{**asked, "bar_format": LINE}, **every, file=_Lines(), leave=False)
+
+
+class _Lines:
+  """The standard error for what is written over itself: a line for each time."""
+
+  def write(self, text: str) -> None:
+    if text.strip():
+      sys.stderr.write(f"{text.strip()}\n")
+
+  def flush(self) -> None:
+    sys.stderr.flush()

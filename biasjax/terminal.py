@@ -2,39 +2,43 @@
 
 import itertools
 import math
+import re
 import shutil
 from collections.abc import Mapping
 
 import pandas as pd
 
+FIELDS = ("model", "flag", "value", "low", "high")
+HEAD = 11  # characters of a column's head in a line
 WIDTH = 120  # where there is no terminal that tells
 
 
 def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
-  """The main numbers with their intervals, a line for each model.
+  """The main numbers in one table.
 
-  Datasets of which there is one number stand side by side; the others have a table of their own. A
-  number that is flagged has a letter, and its flag stands below the table.
+  Of few networks, a row for each number and a column for each network, with 95 % intervals. Of more than fit
+  so, a line for each network and a column for each number, without. A number that is flagged has a letter,
+  and its flag stands below the table.
 
   Args:
-    metrics: columns "model", "dataset", "metric", "value", "low", "high", "n", "flag" and "detail"; what is
-      detail is left out.
+    metrics: columns "model", "dataset", "column" (a number's name), "value", "low", "high", "n", "flag" and
+      "detail"; what is detail is left out.
     width: characters in a line; by default the terminal's. Columns that do not fit go below.
   """
+  width = width or shutil.get_terminal_size((WIDTH, 24)).columns
   main = metrics[~metrics["detail"]]
-  several = main.groupby("dataset")["metric"].transform("nunique") > 1
-  lines = []
-  for dataset, table in main.groupby(main["dataset"].where(several, ""), sort=False):
-    least, most = table["n"].min(), table["n"].max()
-    images = f"{most:,} image{'s' if most > 1 else ''}"
-    images = images if dataset or least == most else f"{least:,} to {images}"
-    names = list(dict.fromkeys(table["dataset"]))
-    title = names[0] if len(names) == 1 else f"{len(names)} datasets"
-    notes = {flag: _letters(i) for i, flag in enumerate(f for f in dict.fromkeys(table["flag"]) if f)}
-    lines += [f"{title}: {images}, 95 % intervals", *fitting(_columns(table, notes), width)]
-    if notes:
-      lines[-1:] = [*(f"({letter}) {flag}" for flag, letter in notes.items()), ""]
-  return "\n".join(lines)
+  # What most was asked of comes first.
+  asked = main.groupby("dataset")["column"].transform("nunique")
+  main = main.assign(asked=-asked).sort_values("asked", kind="stable")
+  notes = {flag: _letters(i) for i, flag in enumerate(f for f in dict.fromkeys(main["flag"]) if f)}
+  models = list(dict.fromkeys(main["model"]))
+  lines = _numbers(main, models, notes)
+  counted = f"{len(models)} network{'s' if len(models) > 1 else ''}"
+  title = f"{counted}, 95 % intervals"
+  if len(models) > 1 and max(map(len, lines)) > width:
+    title = f"{counted}; intervals and numbers of images are in metrics.csv"
+    lines = fitting(_values(main, models, notes), width)[:-1]
+  return "\n".join([title, *lines, *(f"({letter}) {flag}" for flag, letter in notes.items()), ""])
 
 
 def _letters(index: int) -> str:
@@ -42,19 +46,51 @@ def _letters(index: int) -> str:
   return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def _columns(table: pd.DataFrame, notes: Mapping[str, str]) -> list[list[str]]:
-  """The models' names, then a column for each metric, each with its head; `notes` has a flag's letter."""
-  models = list(dict.fromkeys(table["model"]))
-  columns = [["model", *models]]
-  for metric, rows in table.groupby("metric", sort=False):
+def _cells(main: pd.DataFrame, notes: Mapping[str, str], *, intervals: bool) -> dict[tuple[str, str], str]:
+  """(number, model) -> its text; `notes` has a flag's letter."""
+  cells = {}
+  for column, rows in main.groupby("column", sort=False):
     digits = 1 if rows[["value", "high"]].abs().max(axis=None) >= 10 else 3
-    fields = zip(*(rows[field] for field in ("model", "flag", "value", "low", "high")), strict=True)
-    cells = {
-      model: cell(*number, digits=digits) + (f" ({notes[flag]})" if flag else "")
-      for model, flag, *number in fields
-    }
-    columns.append([str(metric), *(cells.get(model, "-") for model in models)])
-  return columns
+    for model, flag, value, low, high in zip(*(rows[of] for of in FIELDS), strict=True):
+      text = cell(value, low, high, digits) if intervals else cell(value, digits=digits)
+      cells[str(column), model] = text + (f" ({notes[flag]})" if flag else "")
+  return cells
+
+
+def _numbers(main: pd.DataFrame, models: list[str], notes: Mapping[str, str]) -> list[str]:
+  """A line for each number, with how many images it is of."""
+  cells = _cells(main, notes, intervals=True)
+  rows = [["", "images", *models]]
+  for column, of in main.groupby("column", sort=False):
+    least, most = of["n"].min(), of["n"].max()
+    images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    rows.append([str(column), images, *(cells.get((str(column), model), "-") for model in models)])
+  return aligned(rows).splitlines()
+
+
+def _values(main: pd.DataFrame, models: list[str], notes: Mapping[str, str]) -> list[list[str]]:
+  """The networks' names, then a column for each number, each with its head in lines of its parts."""
+  cells = _cells(main, notes, intervals=False)
+  names = list(dict.fromkeys(main["column"]))
+  heads = [_folded(name) for name in names]
+  deep = max(map(len, heads), default=1)
+  return [
+    ["model", *[""] * (deep - 1), *models],
+    *(
+      [*head, *[""] * (deep - len(head)), *(cells.get((name, model), "-") for model in models)]
+      for name, head in zip(names, heads, strict=True)
+    ),
+  ]
+
+
+def _folded(name: str) -> list[str]:
+  """A column's head in lines, each as long as HEAD where its parts allow it."""
+  lines = [""]
+  for part in re.findall(r"[^/@_:-]*[/@_:-]?", name):
+    if lines[-1] and len(lines[-1] + part) > HEAD:
+      lines.append("")
+    lines[-1] += part
+  return lines
 
 
 def fitting(columns: list[list[str]], width: int | None = None) -> list[str]:
@@ -74,7 +110,8 @@ def fitting(columns: list[list[str]], width: int | None = None) -> list[str]:
       block = [first, column]
       blocks.append(block)
     blocks[-1] = block
-  return [line for block in blocks for line in (aligned([list(row) for row in zip(*block, strict=True)]), "")]
+  tables = ([list(row) for row in zip(*block, strict=True) if any(row)] for block in blocks)
+  return [line for table in tables for line in (aligned(table), "")]
 
 
 def cell(value: float, low: float = math.nan, high: float = math.nan, digits: int = 3) -> str:

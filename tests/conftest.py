@@ -11,6 +11,8 @@ import tempfile
 _COMPILED = tempfile.TemporaryDirectory(prefix="biasjax-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# How much a command says must not depend on how busy the machine is.
+os.environ["BIASJAX_PROGRESS_S"] = "86400"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

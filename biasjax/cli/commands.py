@@ -23,7 +23,7 @@ from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results import sinks
 from biasjax.results.store import Store, Unit
-from biasjax.results.summary import summarise, wide, write_tables
+from biasjax.results.summary import columns, summarise, wide, write_tables
 from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | Non
   write_tables(store, summary)
   if report_to:
     sinks.send_table(report_to, wide(summary.metrics))
-  print(text_table(summary.metrics))
+  print(text_table(summary.metrics.assign(column=columns(summary.metrics))))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if export:
     from biasjax.recorded import export as exporting

@@ -9,15 +9,13 @@ import http.client
 import os
 import pathlib
 import re
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
-import tqdm
-
+from biasjax import messages
 from biasjax.errors import BiasjaxError
 from biasjax.version import __version__
 
@@ -184,13 +182,12 @@ def _receive(source: str, address: str, part: pathlib.Path, tag: pathlib.Path) -
     total = start + int(length) if length and length.isdigit() else None
     with (
       open(part, "ab" if resumed else "wb") as file,
-      tqdm.tqdm(
+      messages.progress(
         total=total,
         initial=start,
         unit="B",
         unit_scale=True,
         desc=file_name(source)[13:],
-        disable=not sys.stderr.isatty(),
       ) as progress,
     ):
       while piece := response.read(PIECE):

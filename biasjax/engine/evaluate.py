@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import itertools
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +17,7 @@ import jax
 import numpy as np
 import tqdm
 
-from biasjax import numerics
+from biasjax import messages, numerics
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
@@ -114,7 +113,7 @@ class Settings:
     partitioner: "shard_map" or "pmap".
     worker: which share of the chunks is this process'.
     told_to_stop: asked after each chunk.
-    progress: whether to show a bar, where there is a terminal.
+    progress: whether to show a bar, or a line a minute where there is no terminal.
     keep_adversarial: of how many of the first examples the adversarial images are kept.
     threads: that read and decode images.
   """
@@ -297,12 +296,12 @@ class _Pass:
       for probe in self.probes
     }
     own = sorted(set(mine) & set(missing))
-    with tqdm.tqdm(
+    with messages.progress(
       desc=self.source.name,
       total=sum(stop - start for start, stop in own),
       unit=" images",
       bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
-      disable=not (self.settings.progress and sys.stderr.isatty()),
+      shown=self.settings.progress,
     ) as progress:
       self.compute(own, progress)
       waiting, left = schedule.Waiting(), missing

@@ -158,8 +158,11 @@ class Conditioned:
 
   @functools.cached_property
   def complete(self) -> np.ndarray:
-    """`right` as float64, where an image that is missing in a condition counts as the average one there."""
-    right = self.right.astype(float)
+    """`right` as float64, where an image that is missing in a condition counts as the average one there.
+
+    A condition's images stand together in memory: some conditions are wanted at a time.
+    """
+    right = np.array(self.right, float, order="F")
     missing = np.isnan(right)
     return np.where(missing, np.nanmean(right, axis=0), right) if missing.any() else right
 
@@ -210,8 +213,8 @@ def weighted(
   total = sum(weights.values())
   share = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES) / total
   # A sum of shares may leave 1 by what is rounded.
-  right = of.complete[:, columns]
-  value, low, high = mean_of_shares(np.clip((1 - right if of_errors else right) @ share, 0.0, 1.0))
+  shares = of.complete[:, columns] @ share
+  value, low, high = mean_of_shares(np.clip(1 - shares if of_errors else shares, 0.0, 1.0))
   return total * value, total * low, total * high
 
 

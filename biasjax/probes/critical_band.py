@@ -65,9 +65,9 @@ def summarise(
   """Accuracies, thresholds and channels, raw (threshold at 50 % right) and `_norm` (at half of "clean").
 
   95 % intervals: of the published estimate by bootstrap over images, coarse as its thresholds jump in whole
-  steps; of the continuous one by the covariance of its fit, over images too. Where "clean" cannot be told
-  from chance there is nothing for noise to disturb: the continuous estimate is undetermined, the published
-  one flagged.
+  steps; of the continuous one, which is the main number, by the covariance of its fit, over images too. Where
+  "clean" cannot be told from chance there is nothing for noise to disturb: the continuous estimate is
+  undetermined, the published one flagged.
   """
   bands = pyramid.levels(size)
   columns = [CLEAN, *(condition_name(band, sd) for band in range(bands) for sd in sds)]
@@ -134,9 +134,8 @@ def _published(
     value = getattr(found, name)
     low, high = percentile_interval(np.array([getattr(r, name) for r in estimates]))
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)
-    # The paper's figures show the normalised ones.
     column = f"{prefix}/{name}{suffix}"
-    metrics.append(Metric(column, value, low, high, len(outcomes), detail=suffix == "", flag=flag))
+    metrics.append(Metric(column, value, low, high, len(outcomes), detail=True, flag=flag))
   return metrics
 
 
@@ -156,7 +155,7 @@ def _continuous(
       getattr(fit.low, name),
       getattr(fit.high, name),
       n,
-      detail=suffix == "",
+      detail=suffix == "",  # as the paper's figures show the normalised ones
       flag=rests,
     )
     for name in PROPERTIES

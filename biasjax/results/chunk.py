@@ -114,9 +114,18 @@ def encode(names: Mapping[str, str], columns: Mapping[str, Any], footer: Footer)
   further = [(name, pa.array(columns[name]).type) for name in columns if name not in SCHEMA.names]
   schema = pa.schema([*SCHEMA, *further])
   table = pa.table({k: [v] * n for k, v in names.items()} | dict(columns), schema=schema)
-  table = table.replace_schema_metadata({METADATA: footer.encoded()})
+  # Values that mostly come once are their own dictionary: reading it, and the codes, takes longer.
+  once = {field.name for field in schema if pa.types.is_floating(field.type)}
+  if len(set(columns["condition"])) == 1:
+    once.add("example_id")
+  coded = [name for name in schema.names if name not in once]
   buffer = io.BytesIO()
-  pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+  # Arrow's own copy of the schema would hold the footer once more; no column of ours needs it.
+  with pq.ParquetWriter(
+    buffer, schema, compression="zstd", write_page_checksum=True, use_dictionary=coded, store_schema=False
+  ) as writer:
+    writer.write_table(table)
+    writer.add_key_value_metadata({METADATA: footer.encoded()})
   return buffer.getvalue()
 
 

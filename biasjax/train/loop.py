@@ -3,17 +3,15 @@
 import dataclasses
 import logging
 import shutil
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import tqdm
 from etils import epath
 
-from biasjax import numerics
+from biasjax import messages, numerics
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
@@ -139,9 +137,7 @@ def train(
   run = partition.compile(step.make(recipe), shared=2, batched_out=False)
   key = partition.share(numerics.seed_key(recipe.seed))
   shared, start = partition.share(state), int(state["step"])
-  progress = tqdm.tqdm(
-    total=recipe.steps, initial=start, unit=" steps", desc="training", disable=not sys.stderr.isatty()
-  )
+  progress = messages.progress(total=recipe.steps, initial=start, unit=" steps", desc="training")
   waiting = []
   with progress:
     for batch in batches.batches(source, recipe.seed, batch_size, start, recipe.steps):

@@ -64,10 +64,11 @@ def test_an_example_that_lacks_a_condition_is_refused(coded):
 
 
 @pytest.mark.parametrize("order", ["as stored", "shuffled"])
-def test_paths_are_split_as_python_splits_them(order):
+@pytest.mark.parametrize("digits", ["", "04d"])
+def test_paths_are_split_as_python_splits_them(order, digits):
   rng = np.random.default_rng(0)
   paths = [
-    f"{blur}/{severity}/n{i % 3}/{i}_é.png"
+    f"{blur}/{severity}/n{i % 3}/{i:{digits}}_é.png"
     for blur in ("fog", "fog_2", "ä")
     for severity in (1, 2, 10)
     for i in range(200)
