@@ -177,7 +177,7 @@ def test_a_benchmark_is_prepared_and_measured(tmp_path, network, pictures):
   flags = [f"--models={network}", "--dataset=imagenet", "--probes=accuracy", f"--workdir={tmp_path / 'out'}"]
   done = python("run.py", *flags, *where, "--limit=6")
   assert done.returncode == 0, done.stderr
-  assert re.search(r"^top1_acc/imagenet +6 ", done.stdout, re.MULTILINE)
+  assert re.search(r"^top1_acc/imagenet-incomplete +6 ", done.stdout, re.MULTILINE)
   differs, subset = done.stderr.splitlines()
   assert "imagenet: it is not what its authors published: 10 images instead of 50,000" in differs
   assert "a class-balanced subset, 6 of 10 images" in subset
