@@ -68,19 +68,43 @@ def file_name(model: str) -> str:
   return urllib.parse.quote(model, safe="").replace("%", "~") + ".html"
 
 
-def card(study: Study, model: str, known: Provenance, places: Mapping[str, int]) -> dict[str, Any]:
-  """What the template of a model's page wants; `places` are the decimals of measures and columns."""
+class Known:
+  """What the pages of all models are made of, looked up once.
+
+  Attributes:
+    study, provenance: as given.
+    places: {measure or column: decimals}.
+    measures: float [models, biases and axes].
+    flagged: bool, likewise: what rests on an accuracy that cannot be told from chance.
+    low, high, n: {model: {column: number}}.
+    flags: {model: {column: flag}}.
+  """
+
+  def __init__(self, study: Study, provenance: Provenance, places: Mapping[str, int]):
+    self.study, self.provenance, self.places = study, provenance, places
+    self.measures = models(study).drop(columns="category")
+    self.flagged = chance.flagged(study)
+    intervals = study.column_intervals
+    self.low, self.high, self.n = (t.to_dict("index") for t in (intervals.low, intervals.high, intervals.n))
+    self.flags: dict[str, dict[str, str]] = {}
+    for model, column, flag in study.table.intervals[["model", "column", "flag"]].itertuples(index=False):
+      self.flags.setdefault(model, {})[column] = flag
+
+
+def card(known: Known, model: str) -> dict[str, Any]:
+  """What the template of a model's page wants."""
+  study, provenance = known.study, known.provenance
   agreement = study.tables.get("agreement", pd.DataFrame())
   mine = agreement[agreement["model"] == model] if len(agreement) else agreement
-  certificate = known.certificates.get(model)
-  units = [unit for unit in known.units if unit.model == model]
+  certificate = provenance.certificates.get(model)
+  units = [unit for unit in provenance.units if unit.model == model]
   return {
     "model": model,
     "category": study.table.category[model].replace("_", " "),
     "n": len(study.biases),
     "sentences": _series(study, model),
-    "standing": _standing(study, model, places),
-    "results": _results(study, model, units, places),
+    "standing": _standing(known, model),
+    "results": _results(known, model, units),
     "agreement": agreement_grid(mine, "Ours and theirs") if len(mine) else None,
     "certificate": _certificate(certificate) if certificate else None,
     "units": _units(units) if units else None,
@@ -96,14 +120,13 @@ def _series(study: Study, model: str) -> list[str]:
   ]
 
 
-def _standing(study: Study, model: str, decimals: Mapping[str, int]) -> Grid:
-  table = models(study).drop(columns="category")
-  kin = study.table.category == study.table.category[model]
-  at = chance.flagged(study).loc[model]
+def _standing(known: Known, model: str) -> Grid:
+  study = known.study
+  kin = (study.table.category == study.table.category[model]).to_numpy()
   rows = []
-  for name in table:
-    values, value = table[name].dropna(), float(table.at[model, name])
-    places = decimals[name]
+  for name, of_all in known.measures.items():
+    values, value = of_all.dropna().to_numpy(), float(of_all[model])
+    places = known.places[name]
     low, high = study.intervals.of(model, name)
     ends = (("intervals", model, name, end) for end in ("low", "high"))
     row = [text_cell(study.labels[name]), number_cell(value, places, ("models", model, name))]
@@ -111,34 +134,35 @@ def _standing(study: Study, model: str, decimals: Mapping[str, int]) -> Grid:
     if math.isfinite(value):
       place = int((values > value).sum()) + 1
       row += [Cell(f"{place} of {len(values)}", sort=place, kind="n")]
-      row += [Cell("", strip=strip(values.to_numpy(), {"": value}))]
+      row += [Cell("", strip=strip(values, {"": value}))]
     else:
       row += [text_cell("missing"), text_cell("")]
-    row.append(number_cell(float(table.loc[kin, name].median()), places))
-    rows.append([*row, Cell(chance.RESTS if at[name] else "", kind="long")])
+    row.append(number_cell(float(of_all[kin].median()), places))
+    rests = bool(known.flagged.at[model, name])
+    rows.append([*row, Cell(chance.RESTS if rests else "", kind="long")])
   columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]
   columns.append("read with")
   return Grid("Biases and axes", columns, rows)
 
 
-def _results(study: Study, model: str, named: Sequence[Unit], decimals: Mapping[str, int]) -> Grid:
-  values = study.table.frame.loc[model].dropna()
+def _results(known: Known, model: str, named: Sequence[Unit]) -> Grid:
+  study = known.study
+  values = study.table.frame.loc[model].dropna().to_dict()
   defined = [*study.definitions.biases.values(), *study.definitions.axes.values()]
-  first = [c for measure in defined for c in measure.mean if c in values.index]
-  names = list(dict.fromkeys([*first, *values.index]))
+  first = [c for measure in defined for c in measure.mean if c in values]
   # Biases and axes are where the network stands; derived columns are of no file.
-  names = [name for name in names if name not in study.labels and name not in study.definitions.columns]
-  known, flags = study.column_intervals, study.table.intervals
-  of_model = flags[flags["model"] == model].set_index("column")["flag"]
+  left_out = {*study.labels, *study.definitions.columns}
+  names = [name for name in dict.fromkeys([*first, *values]) if name not in left_out]
+  low, high, counts = known.low[model], known.high[model], known.n.get(model, {})
+  flags = known.flags.get(model, {})
   rows = []
   for name in names:
-    n = float(known.n.at[model, name]) if name in known.n else math.nan
-    places, (low, high) = decimals[name], known.of(model, name)
+    value, places = float(values[name]), known.places[name]
     number, ends = ("table", model, name), (("metrics", model, name, end) for end in ("low", "high"))
-    value = _named(name, float(values[name]), named) or number_cell(float(values[name]), places, number)
-    row = [text_cell(name), value, interval_cell(low, high, places, *ends)]
-    row.append(number_cell(n, 0, ("metrics", model, name, "n")))
-    rows.append([*row, Cell(str(of_model.get(name, "")), kind="long")])
+    row = [text_cell(name), _named(name, value, named) or number_cell(value, places, number)]
+    row.append(interval_cell(float(low[name]), float(high[name]), places, *ends))
+    row.append(number_cell(float(counts.get(name, math.nan)), 0, ("metrics", model, name, "n")))
+    rows.append([*row, Cell(str(flags.get(name, "")), kind="long")])
   return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n", "read with"], rows)
 
 

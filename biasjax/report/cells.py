@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import jinja2.utils
 import markupsafe
 import numpy as np
 import pandas as pd
@@ -119,3 +120,48 @@ def strip(values: np.ndarray, marked: Mapping[str, float]) -> markupsafe.Markup:
   label = markupsafe.escape(f"{', '.join(said)} between {low:.3g} and {high:.3g}")
   start = f'<svg class="strip" viewBox="0 0 208 16" role="img" aria-label="{label}">'
   return markupsafe.Markup(f"{start}{''.join(drawn)}</svg>")
+
+
+def table(grid: Grid) -> markupsafe.Markup:
+  """A table's HTML: in Python, since a page has thousands of cells and a template takes ten times as long."""
+  tall, wraps = " tall" if len(grid.rows) > 24 else "", " wraps" if grid.searched else ""
+  caption = _escape(grid.caption)
+  search = '<label class="search">Search: <input type="search" placeholder="model or category"></label>'
+  file = f' (<a href="{_escape(grid.file)}">CSV</a>)' if grid.file else ""
+  heads = "".join(f'<th scope="col"><button type="button">{_escape(name)}</button></th>' for name in grid.columns)
+  before = f'<div class="searched">{search}' if grid.searched else ""
+  lines = [
+    f'{before}<div class="wide{tall}{wraps}" tabindex="0" role="region" aria-label="{caption}">',
+    "<table>",
+    f"<caption>{caption}{file}</caption>",
+    f"<thead><tr>{heads}</tr></thead>",
+    "<tbody>",
+    *(f"<tr>{''.join(map(_cell, row))}</tr>" for row in grid.rows),
+    "</tbody>",
+    "</table>",
+    "</div>",
+    "</div>" if grid.searched else "",
+  ]
+  return markupsafe.Markup("\n".join(lines))
+
+
+def _cell(cell: Cell) -> str:
+  text = _escape(cell.text)
+  if cell.href:
+    inner = f'<a href="{_escape(cell.href)}">{text}</a>'
+  elif cell.strong:
+    inner = f'<b class="{_escape(cell.strong)}">{text}</b>'
+  else:
+    inner = str(cell.strip) if cell.strip else text
+  said = f' class="{cell.kind}"' if cell.kind else ""
+  if cell.sort is not None:
+    said += f' data-v="{cell.sort}"'
+  if cell.metric:
+    said += f' data-metric="{_escape(chr(10).join(cell.metric))}"'
+  if cell.keys:
+    said += f' data-keys="{_escape(str(jinja2.utils.htmlsafe_json_dumps(cell.keys)))}"'
+  return f"<td{said}>{inner}{f' <small>{_escape(cell.interval)}</small>' if cell.interval else ''}</td>"
+
+
+def _escape(text: str) -> str:
+  return str(markupsafe.escape(text))

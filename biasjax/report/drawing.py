@@ -42,6 +42,7 @@ STYLE: Any = {
   "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
   "font.size": 8,
   "axes.titlesize": 8.5,
+  "axes.titley": 1.0,
   "axes.labelsize": 8,
   "legend.fontsize": 7.5,
   "text.color": INK,
@@ -63,6 +64,8 @@ STYLE: Any = {
   "ytick.major.width": 0.6,
   "legend.frameon": False,
   "svg.fonttype": "none",
+  "text.hinting": "no_hinting",
+  "text.hinting_factor": 1,
   "figure.constrained_layout.use": True,
 }
 VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper", OWN[0]: "--own"}

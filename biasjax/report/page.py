@@ -39,7 +39,7 @@ def environment() -> jinja2.Environment:
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
   )
-  made.globals |= {"theme": list(THEME.items()), "own": OWN}
+  made.globals |= {"theme": list(THEME.items()), "own": OWN, "table": cells.table}
   return made
 
 
@@ -89,9 +89,9 @@ def write(
   try:
     (folder / "models").mkdir(exist_ok=True)
     (folder / "index.html").write_text(index, encoding="utf-8")
-    card = templates.get_template("model.html.j2")
+    card, known = templates.get_template("model.html.j2"), cards.Known(study, provenance, places)
     for model in study.biases.index:
-      text = card.render(version=__version__, **cards.card(study, model, provenance, places))
+      text = card.render(version=__version__, **cards.card(known, model))
       (folder / "models" / cards.file_name(model)).write_text(text, encoding="utf-8")
   except OSError as error:
     raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
