@@ -16,7 +16,8 @@ import pandas as pd
 from absl import app, flags
 
 from biasjax.configuration import load
-from biasjax.report import cards, draw, page
+from biasjax.report import cards, page
+from biasjax.report.drawers import Drawers
 from biasjax.study import analysis, definitions, output, table
 
 TABLE = flags.DEFINE_string("table", None, "A CSV with a column named model.", required=True)
@@ -24,6 +25,7 @@ CATEGORIES = flags.DEFINE_string("categories", None, "JSON, {category: [models]}
 MODELS = flags.DEFINE_integer("models", None, "Grow the table to this many.", lower_bound=5)
 DRAWS = flags.DEFINE_integer("draws", 10_000, "Bootstrap resamples and permutations.", lower_bound=100)
 OUTPUT = flags.DEFINE_string("output", None, "Where the study goes; a temporary folder if not given.")
+PROCESSES = flags.DEFINE_integer("processes", 2, "That draw the figures.", lower_bound=1)
 NOISE = 1e-3  # of each value
 
 
@@ -60,14 +62,14 @@ def main(argv: list[str]) -> None:
 
     read = table.read(path, kinds, asked.used_columns())
     done("read")
-    found = analysis.analyse(read, asked, seed=0)
-    done("statistics")
-    output.write(found, folder, 0, source)
-    done("tables")
-    drawn = draw.draw(found, folder / "figures")
-    done("figures")
-    page.write(found, drawn, folder, source, 0, cards.Provenance())
-    done("pages")
+    with Drawers(PROCESSES.value) as drawers:
+      found = analysis.analyse(read, asked, seed=0)
+      done("statistics")
+      output.write(found, folder, 0, source)
+      done("tables")
+      drawn = drawers.begin(found, folder / "figures")
+      page.write(found, drawn, folder, source, 0, cards.Provenance())
+      done("figures, pages")
   total = {"total": round(sum(seconds.values()), 1), "cpu": round(time.process_time(), 1)}
   print(json.dumps({"models": len(found.biases), "draws": DRAWS.value, **seconds, **total}))
 

@@ -19,6 +19,7 @@ ALLOWED = {
   "biasjax.version": (),
   "biasjax.messages": (),
   "biasjax.options": (),
+  "biasjax.processes": (),
   "biasjax.configuration": (),
   "biasjax.terminal": (),
   "biasjax.statistics": (),
@@ -46,7 +47,14 @@ ALLOWED = {
     *("recorded", "report", "results", "study", "terminal", "train"),
   ),
 }
-LEAVES = {"biasjax.errors", "biasjax.options", "biasjax.version", "biasjax.types", "biasjax.messages"}
+LEAVES = {
+  "biasjax.errors",
+  "biasjax.options",
+  "biasjax.processes",
+  "biasjax.version",
+  "biasjax.types",
+  "biasjax.messages",
+}
 
 
 def part(module: str) -> str:

@@ -19,12 +19,13 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from biasjax import configuration
+from biasjax import configuration, processes
 from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import warn
 from biasjax.version import __version__
 
+MOST_DRAWING = 4  # processes for the figures of a study
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
 flags.DEFINE_list(
@@ -305,7 +306,8 @@ def study_table(asked: dict) -> int:
   from biasjax.report import command
 
   published = configuration.load("study").get_config().to_dict()["study"]
-  return command.run(asked | {"study": asked["study"] or published})
+  drawing = min(processes.cores(), MOST_DRAWING)
+  return command.run(asked | {"study": asked["study"] or published, "processes": drawing})
 
 
 def train_network(asked: dict) -> int:

@@ -6,7 +6,6 @@ certificate. As a process it has its user's rights, and nothing else of this one
 
 import dataclasses
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from biasjax import processes
 from biasjax.convert import building
 from biasjax.convert.building import Tried, Wanted
 from biasjax.convert.certificate import Normalization
@@ -31,11 +31,12 @@ def tried(wanted: Wanted) -> Tried:
   Raises:
     BiasjaxError: as there; or the process ended otherwise, or left something else.
   """
-  environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))}
   with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
     asked = json.dumps(dataclasses.asdict(wanted), default=str)
     command = [sys.executable, "-m", __name__, folder, asked]
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+      command, env=processes.environment(), stderr=subprocess.PIPE, text=True, check=False
+    )
     try:
       return _read(pathlib.Path(folder), str(wanted))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from biasjax import processes
 from biasjax.engine import cluster
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
@@ -117,8 +118,7 @@ def _processor() -> str:
   except OSError:
     about = [platform.processor()]
   instructions = [line for line in about if line.startswith(("model name", "flags", "Features", "CPU part"))]
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-  return "\n".join([platform.machine(), *(instructions or about), str(cores)])
+  return "\n".join([platform.machine(), *(instructions or about), str(processes.cores())])
 
 
 def parse_shard(shard: str | None) -> Worker:

@@ -128,7 +128,9 @@ def table(grid: Grid) -> markupsafe.Markup:
   caption = _escape(grid.caption)
   search = '<label class="search">Search: <input type="search" placeholder="model or category"></label>'
   file = f' (<a href="{_escape(grid.file)}">CSV</a>)' if grid.file else ""
-  heads = "".join(f'<th scope="col"><button type="button">{_escape(name)}</button></th>' for name in grid.columns)
+  heads = "".join(
+    f'<th scope="col"><button type="button">{_escape(name)}</button></th>' for name in grid.columns
+  )
   before = f'<div class="searched">{search}' if grid.searched else ""
   lines = [
     f'{before}<div class="wide{tall}{wraps}" tabindex="0" role="region" aria-label="{caption}">',

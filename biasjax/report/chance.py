@@ -46,21 +46,33 @@ def line(panel: Axes, height: float, *, upright: bool = False) -> None:
     (panel.axvline if upright else panel.axhline)(height, color=INK, linewidth=0.9, linestyle="--", zorder=1)
 
 
-def on_scatter(study: Study, panel: Axes, bias: str, axis: str) -> None:
-  """Lines at what guessing gives for either, and a cross on each model that has a number that rests on it."""
-  line(panel, of_measure(study, bias), upright=True)
-  line(panel, of_measure(study, axis))
-  at = flagged(study)[[bias, axis]].any(axis=1)
-  values = models(study).loc[at, [bias, axis]].dropna()
-  if len(values):
-    panel.plot(*values.to_numpy(float).T, "x", color=PAPER, markersize=3.5, zorder=4, label="at chance")
+class Known:
+  """What guessing gives for some measures, and which numbers rest on it, looked up once.
 
+  Attributes:
+    guessing: {measure: what guessing gives; NaN where that is not known}.
+    flagged: bool [models, measures].
+    values: float [models, measures].
+  """
 
-def caption(study: Study, measures: Sequence[str]) -> str:
-  """What the lines and crosses of a scatter of these measures are."""
-  said = ""
-  if any(math.isfinite(of_measure(study, name)) for name in measures):
-    said += " Dashed: what guessing gives."
-  if flagged(study)[list(measures)].to_numpy().any():
-    said += f" Crossed: {RESTS}."
-  return said
+  def __init__(self, study: Study, measures: Sequence[str]):
+    self.guessing = {name: of_measure(study, name) for name in measures}
+    self.flagged = flagged(study)[list(measures)]
+    self.values = models(study)[list(measures)]
+
+  def on_scatter(self, panel: Axes, x: str, y: str) -> None:
+    """Lines at what guessing gives for either; a cross on each model whose number rests on it."""
+    line(panel, self.guessing[x], upright=True)
+    line(panel, self.guessing[y])
+    values = self.values.loc[self.flagged[[x, y]].any(axis=1), [x, y]].dropna()
+    if len(values):
+      panel.plot(*values.to_numpy(float).T, "x", color=PAPER, markersize=3.5, zorder=4, label="at chance")
+
+  def caption(self, measures: Sequence[str]) -> str:
+    """What the lines and crosses of a scatter of these measures are."""
+    said = ""
+    if any(math.isfinite(self.guessing[name]) for name in measures):
+      said += " Dashed: what guessing gives."
+    if self.flagged[list(measures)].to_numpy().any():
+      said += f" Crossed: {RESTS}."
+    return said

@@ -7,6 +7,7 @@ from typing import Any
 
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
+from biasjax.report.drawers import Drawers
 from biasjax.study import (
   agreement,
   analysis,
@@ -27,7 +28,8 @@ def run(asked: Mapping[str, Any]) -> int:
 
   Args:
     asked: `table`, `categories`, `compare` (paths or None), `beside` (paths; may be absent), `output` (a
-      folder), `seed`, and `study`, the definitions as in configs/study.py.
+      folder), `seed`, and `study`, the definitions as in configs/study.py; `processes`, how many draw figures
+      (1 if absent: this one).
 
   Raises:
     BiasjaxError: a mistake in what was asked, or a file cannot be read or written.
@@ -42,24 +44,22 @@ def run(asked: Mapping[str, Any]) -> int:
     read = dataclasses.replace(read, notes=(*read.notes, *notes))
   else:
     read = table.read(asked["table"], asked["categories"], used)
-  observed = stored.beside(asked["table"])
-  study = analysis.analyse(read, defined, asked["seed"], observed)
-  study = _forgotten(study, asked["table"], observed)
-  if asked["compare"]:
-    study = _compared(study, asked["table"], observed, asked["compare"])
   folder = pathlib.Path(asked["output"])
   source = {name: asked[name] for name in ("table", "categories", "compare")}
   source |= {"beside": beside} if beside else {}
-  output.write(study, folder, asked["seed"], source)
-  # Imported late: a mistake in what was asked should not wait for matplotlib.
-  from biasjax.report import cards, draw, page
+  with Drawers(asked.get("processes", 1)) as drawers:
+    observed = stored.beside(asked["table"])
+    study = analysis.analyse(read, defined, asked["seed"], observed)
+    study = _forgotten(study, asked["table"], observed)
+    if asked["compare"]:
+      study = _compared(study, asked["table"], observed, asked["compare"])
+    output.write(study, folder, asked["seed"], source)
+    drawn = drawers.begin(study, folder / "figures")
+    # Imported late: a mistake in what was asked should not wait for matplotlib.
+    from biasjax.report import cards, page
 
-  try:
-    drawn = draw.draw(study, folder / "figures")
-  except OSError as error:
-    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
-  known = cards.provenance(observed, defined.certificates, list(study.biases.index))
-  page.write(study, drawn, folder, source, asked["seed"], known)
+    known = cards.provenance(observed, defined.certificates, list(study.biases.index))
+    page.write(study, drawn, folder, source, asked["seed"], known)
   print(output.text_summary(study))
   for note in study.notes:
     warn(f"note: {note}")

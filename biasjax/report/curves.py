@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -341,48 +340,47 @@ def shape_bias(study: Study) -> Drawing | None:
   return Drawing("shape_bias", "Shape or texture?", f"{what}.", drawn, data, "Measurements", points)
 
 
-def series(study: Study) -> Iterator[Drawing]:
-  """Every bias and axis along each swept factor."""
+def series(study: Study, name: str) -> Drawing:
+  """Every bias and axis along a swept factor."""
   table, trends = study.tables["series"], study.tables["series_trends"]
   factors = {one.name: one.factor for one in study.definitions.series}
-  for name in study.series:
-    rows = table[table["series"] == name]
-    moved = trends[(trends["series"] == name) & (trends["first"] == "factor")]
-    measures = list(dict.fromkeys(rows["measure"]))
-    columns = 5 if len(measures) > 6 else 3
-    height = math.ceil(len(measures) / columns)
-    drawn = figure(0.7 + 1.6 * height)
-    panels = drawn.subplots(height, columns, squeeze=False).ravel()
-    places = {x: i for i, x in enumerate(sorted(set(rows["x"])))}
-    for panel, measure in zip(panels, measures, strict=False):
-      mine = rows[rows["measure"] == measure]
-      x = [places[v] for v in mine["x"]]
-      colour = BLUE if measure in study.biases else RED
-      panel.fill_between(
-        x, mine["low"].fillna(mine["value"]), mine["high"].fillna(mine["value"]), color=colour, alpha=0.2
-      )
-      panel.plot(x, mine["value"], "o-", color=colour, markersize=3.5, linewidth=1.2)
-      chance.line(panel, chance.of_measure(study, measure))
-      of = moved.loc[moved["second"] == measure].iloc[0]
-      trend = f", {RHO} = {number(of['spearman'])}" if math.isfinite(of["spearman"]) else ""
-      panel.set_title(f"{study.labels[measure]}{trend}", fontsize=7)
-      panel.set_xticks(range(len(places)), [f"{v:g}" for v in places], fontsize=5.8, rotation=45)
-      panel.tick_params(axis="y", labelsize=6.5)
-    for panel in panels[len(measures) :]:
-      panel.set_visible(False)
-    drawn.supxlabel(factors.get(name, "x"), fontsize=8)
-    handles = [Line2D([], [], color=c, marker="o", label=of) for c, of in ((BLUE, "biases"), (RED, "axes"))]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
-    slug = re.sub(r"\W+", "_", name).strip("_").lower()
-    yield Drawing(
-      f"series_{slug}",
-      f"Along {name}",
-      "Bands: 95 % intervals where sampling error is known (over seeds, where there "
-      "are several). Dashed, where known: guessing. Steps of the factor are evenly spaced.",
-      drawn,
-      rows,
-      "Series",
+  rows = table[table["series"] == name]
+  moved = trends[(trends["series"] == name) & (trends["first"] == "factor")]
+  measures = list(dict.fromkeys(rows["measure"]))
+  columns = 5 if len(measures) > 6 else 3
+  height = math.ceil(len(measures) / columns)
+  drawn = figure(0.7 + 1.6 * height)
+  panels = drawn.subplots(height, columns, squeeze=False).ravel()
+  places = {x: i for i, x in enumerate(sorted(set(rows["x"])))}
+  for panel, measure in zip(panels, measures, strict=False):
+    mine = rows[rows["measure"] == measure]
+    x = [places[v] for v in mine["x"]]
+    colour = BLUE if measure in study.biases else RED
+    panel.fill_between(
+      x, mine["low"].fillna(mine["value"]), mine["high"].fillna(mine["value"]), color=colour, alpha=0.2
     )
+    panel.plot(x, mine["value"], "o-", color=colour, markersize=3.5, linewidth=1.2)
+    chance.line(panel, chance.of_measure(study, measure))
+    of = moved.loc[moved["second"] == measure].iloc[0]
+    trend = f", {RHO} = {number(of['spearman'])}" if math.isfinite(of["spearman"]) else ""
+    panel.set_title(f"{study.labels[measure]}{trend}", fontsize=7)
+    panel.set_xticks(range(len(places)), [f"{v:g}" for v in places], fontsize=5.8, rotation=45)
+    panel.tick_params(axis="y", labelsize=6.5)
+  for panel in panels[len(measures) :]:
+    panel.set_visible(False)
+  drawn.supxlabel(factors.get(name, "x"), fontsize=8)
+  handles = [Line2D([], [], color=c, marker="o", label=of) for c, of in ((BLUE, "biases"), (RED, "axes"))]
+  drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+  slug = re.sub(r"\W+", "_", name).strip("_").lower()
+  return Drawing(
+    f"series_{slug}",
+    f"Along {name}",
+    "Bands: 95 % intervals where sampling error is known (over seeds, where there "
+    "are several). Dashed, where known: guessing. Steps of the factor are evenly spaced.",
+    drawn,
+    rows,
+    "Series",
+  )
 
 
 def forgetting(study: Study) -> Drawing | None:

@@ -64,8 +64,6 @@ STYLE: Any = {
   "ytick.major.width": 0.6,
   "legend.frameon": False,
   "svg.fonttype": "none",
-  "text.hinting": "no_hinting",
-  "text.hinting_factor": 1,
   "figure.constrained_layout.use": True,
 }
 VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper", OWN[0]: "--own"}
@@ -97,6 +95,17 @@ class Drawing:
   points: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Kept:
+  """What a page needs of a figure whose files are written: of `Drawing`, and its SVG for the page."""
+
+  name: str
+  title: str
+  caption: str
+  section: str
+  svg: str
+
+
 def colours(categories: Sequence[str]) -> dict[str, tuple[str, str]]:
   """{category: (colour, marker)}, the same in every figure; beyond nine, pairs that are still distinct."""
   return {
@@ -115,8 +124,8 @@ def words(name: str) -> str:
   return name.replace("_", " ")
 
 
-def keep(drawing: Drawing, folder: pathlib.Path) -> str:
-  """Writes the PNG, SVG and CSV; returns the SVG for the page."""
+def keep(drawing: Drawing, folder: pathlib.Path) -> Kept:
+  """Writes the PNG, SVG and CSV."""
   drawn, path = drawing.figure, folder / drawing.name
   drawing.data.to_csv(f"{path}.csv", index=False)
   drawn.set_facecolor("white")
@@ -128,7 +137,7 @@ def keep(drawing: Drawing, folder: pathlib.Path) -> str:
     drawn.set_dpi(72)
     FigureCanvasSVG(drawn).print_svg(f"{path}.svg", metadata={"Date": None, "Title": drawing.title})
   text = pathlib.Path(f"{path}.svg").read_text(encoding="utf-8")
-  return for_page(text, drawing)
+  return Kept(drawing.name, drawing.title, drawing.caption, drawing.section, for_page(text, drawing))
 
 
 def inline(drawing: Drawing) -> str:

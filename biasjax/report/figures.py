@@ -1,7 +1,7 @@
 """The figures of a study, each from its tables: relations, checks, predictions."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -49,8 +49,10 @@ def correlation_matrix(study: Study) -> Drawing:
   )
 
 
-def bias_matrix(study: Study) -> Drawing:
+def bias_matrix(study: Study) -> Drawing | None:
   """Biases by biases, over all models."""
+  if study.biases.shape[1] < 2:
+    return None
   cells = study.tables["bias_by_bias"]
   drawn = _matrices(study, cells, list(study.biases), [study.definitions.groups[0].name])
   return Drawing(
@@ -164,54 +166,66 @@ def _of_cell(row: Mapping) -> tuple:
 KINDS = {"groups": 0, "categories": 1, "other models": 2, "definitions": 3}
 
 
-def forests(study: Study) -> Iterator[Drawing]:
-  """Each bias: its claims in groups and categories, without each category, and under other definitions."""
-  for bias in study.biases:
-    tables = {axis: forest_rows(study, bias, axis) for axis in study.axes}
-    both = pd.concat(tables.values()).sort_values("kind", key=lambda k: k.map(KINDS), kind="stable")
-    labels = list(dict.fromkeys(both["label"]))
-    place = {label: -i for i, label in enumerate(labels)}
-    drawn = figure(1.1 + 0.17 * len(labels))
-    panels = drawn.subplots(1, len(tables), sharey=True, squeeze=False)[0]
-    for panel, (axis, rows) in zip(panels, tables.items(), strict=True):
-      pooled = rows["spearman"].iloc[0]
-      panel.axvline(0, color=INK, linewidth=0.8)
-      if math.isfinite(pooled):
-        panel.axvline(pooled, color=BLUE, linewidth=0.8, linestyle=":")
-      for row in rows.itertuples():
-        if not math.isfinite(row.spearman):
-          continue
-        y = place[row.label]
-        colour = RED if row.verdict == "flips" else ORANGE if row.verdict in ("weakens", "appears") else INK
-        panel.plot([row.low, row.high], [y, y], color=colour, linewidth=1.1)
-        filled = colour if row.p < ALPHA else PAPER
-        marker = "s" if row.kind in ("groups", "categories") else "o"
-        panel.plot(row.spearman, y, marker, color=colour, markerfacecolor=filled, markersize=4)
-      panel.set_xlim(-1.05, 1.05)
-      panel.set_title(study.labels[axis])
-      panel.set_xlabel(f"Spearman's {RHO}")
-      panel.set_yticks(list(place.values()), labels)
-      panel.set_ylim(-len(labels) + 0.3, 0.7)
-      panel.tick_params(axis="y", length=0)
-    handles = [
-      Line2D([], [], color=INK, marker="s", markersize=4, label="groups and categories"),
-      Line2D([], [], color=INK, marker="o", markersize=4, label="all models, in another way"),
-      Line2D([], [], color=ORANGE, marker="o", markersize=4, label="weakens or appears"),
-      Line2D([], [], color=RED, marker="o", markersize=4, label="the sign flips"),
-      Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, markersize=4, label="p of .05 or more"),
-      Line2D([], [], color=BLUE, linewidth=0.8, linestyle=":", label="all models"),
-    ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=6)
-    data = pd.concat([t.assign(bias=bias, axis=a) for a, t in tables.items()], ignore_index=True)
-    yield Drawing(
-      f"forest_{bias}",
-      f"{study.labels[bias]}: how each claim fares",
-      f"Filled: permutation p < .05. Groups and categories have intervals {over(study)}; all models in other "
-      "ways Bonett and Wright's approximate ones.",
-      drawn,
-      data,
-      "How fragile",
-    )
+def forest(study: Study, bias: str) -> Drawing:
+  """A bias: its claims in groups and categories, without each category, and under other definitions."""
+  tables = {axis: forest_rows(study, bias, axis) for axis in study.axes}
+  both = pd.concat(tables.values()).sort_values("kind", key=lambda k: k.map(KINDS), kind="stable")
+  labels = list(dict.fromkeys(both["label"]))
+  drawn = figure(1.1 + 0.17 * len(labels))
+  panels = drawn.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+  for panel, (axis, rows) in zip(panels, tables.items(), strict=True):
+    pooled = rows["spearman"].iloc[0]
+    panel.axvline(0, color=INK, linewidth=0.8)
+    if math.isfinite(pooled):
+      panel.axvline(pooled, color=BLUE, linewidth=0.8, linestyle=":")
+    rows = rows[np.isfinite(rows["spearman"].to_numpy(float))]
+    y = -np.array([labels.index(label) for label in rows["label"]], float)
+    shades = rows["verdict"].map(SHADES).fillna(INK).to_numpy()
+    panel.hlines(y, rows["low"], rows["high"], colors=shades, linewidth=1.1)
+    square = rows["kind"].isin(["groups", "categories"]).to_numpy()
+    filled = np.where(rows["p"] < ALPHA, shades, PAPER)
+    for marker, mine in (("s", square), ("o", ~square)):
+      fills = {"facecolors": filled[mine], "edgecolors": shades[mine], "linewidths": 1, "zorder": 3}
+      panel.scatter(rows["spearman"][mine], y[mine], s=16, marker=marker, **fills)
+    panel.set_xlim(-1.05, 1.05)
+    panel.set_title(study.labels[axis])
+    panel.set_xlabel(f"Spearman's {RHO}")
+  _name_rows(panels, labels)
+  handles = [
+    Line2D([], [], color=INK, marker="s", markersize=4, label="groups and categories"),
+    Line2D([], [], color=INK, marker="o", markersize=4, label="all models, in another way"),
+    Line2D([], [], color=ORANGE, marker="o", markersize=4, label="weakens or appears"),
+    Line2D([], [], color=RED, marker="o", markersize=4, label="the sign flips"),
+    Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, markersize=4, label="p of .05 or more"),
+    Line2D([], [], color=BLUE, linewidth=0.8, linestyle=":", label="all models"),
+  ]
+  drawn.legend(handles=handles, loc="outside lower center", ncols=6)
+  data = pd.concat([t.assign(bias=bias, axis=a) for a, t in tables.items()], ignore_index=True)
+  return Drawing(
+    f"forest_{bias}",
+    f"{study.labels[bias]}: how each claim fares",
+    f"Filled: permutation p < .05. Groups and categories have intervals {over(study)}; all models in other "
+    "ways Bonett and Wright's approximate ones.",
+    drawn,
+    data,
+    "How fragile",
+  )
+
+
+SHADES = {"flips": RED, "weakens": ORANGE, "appears": ORANGE}
+
+
+def _name_rows(panels: np.ndarray, labels: Sequence[str]) -> None:
+  """Rows from 0 down, named beside the first of panels that share them, and a line along each."""
+  at = -np.arange(len(labels))
+  for panel in panels:
+    # Not of the axes' grids: of each tick matplotlib measures and draws five things, in every panel.
+    panel.hlines(at, 0, 1, transform=panel.get_yaxis_transform(), color=GRID, linewidth=0.5, zorder=0.5)
+    panel.yaxis.set_visible(panel is panels[0])
+  panels[0].set_yticks(at, labels)
+  panels[0].grid(False, axis="y")
+  panels[0].tick_params(axis="y", length=0)
+  panels[0].set_ylim(-len(labels) + 0.4, 0.6)
 
 
 def influence(study: Study) -> Drawing | None:
@@ -291,22 +305,20 @@ def prediction(study: Study) -> Drawing | None:
   floor = -2.0
   for panel, axis in zip(panels, axes, strict=True):
     panel.axvline(0, color=INK, linewidth=0.8)
-    for row in table[table["axis"] == axis].itertuples():
-      y = -predictors.index(row.predictor)
-      colour = BLUE if row.inputs == "all biases" else QUIET
-      for low, high, width in ((row.family_low, row.family_high, 0.8), (row.low, row.high, 2.4)):
-        if math.isfinite(low):
-          panel.plot([max(low, floor), max(high, floor)], [y, y], color=colour, linewidth=width)
-      if row.r2 < floor:
-        panel.plot(floor, y, "<", color=colour, markersize=6, clip_on=False)
-      else:
-        panel.plot(row.r2, y, "o", color=colour, markersize=5)
+    rows = table[table["axis"] == axis]
+    y = -np.array([predictors.index(name) for name in rows["predictor"]], float)
+    shades, r2 = np.where(rows["inputs"] == "all biases", BLUE, QUIET), rows["r2"].to_numpy(float)
+    for low, high, width in (("family_low", "family_high", 0.8), ("low", "high", 2.4)):
+      known = np.isfinite(rows[low].to_numpy(float))
+      ends = (np.maximum(rows[end].to_numpy(float)[known], floor) for end in (low, high))
+      panel.hlines(y[known], *ends, colors=shades[known], linewidth=width)
+    for marker, mine, size in (("<", r2 < floor, 36), ("o", r2 >= floor, 25)):
+      at = np.maximum(r2[mine], floor)
+      panel.scatter(at, y[mine], s=size, c=shades[mine], marker=marker, clip_on=False, zorder=3)
     panel.set_xlim(floor, 1.05)
     panel.set_title(study.labels[axis])
     panel.set_xlabel("R² on left-out models")
-    panel.set_yticks([-i for i in range(len(predictors))], [PREDICTORS.get(p, p) for p in predictors])
-    panel.set_ylim(-len(predictors) + 0.4, 0.6)
-    panel.tick_params(axis="y", length=0)
+  _name_rows(panels, [PREDICTORS.get(name, str(name)) for name in predictors])
   handles = [
     Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=5, label="from all biases"),
     Line2D([], [], color=QUIET, marker="o", linestyle="", markersize=5, label="without the biases"),
@@ -345,17 +357,15 @@ def sign_error(study: Study) -> Drawing | None:
   panels = drawn.subplots(1, len(axes), sharey=True, squeeze=False)[0]
   for panel, axis in zip(panels, axes, strict=True):
     panel.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
-    for row in table[table["axis"] == axis].itertuples():
-      y = -measures.index(row.measure)
-      panel.plot([row.mean, row.worst], [y, y], color=GRID, linewidth=2, zorder=1)
-      panel.plot(row.mean, y, "o", color=BLUE, markersize=5)
-      panel.plot(row.worst, y, "X", color=RED, markersize=5.5)
+    rows = table[table["axis"] == axis]
+    y = -np.array([measures.index(name) for name in rows["measure"]], float)
+    panel.hlines(y, rows["mean"], rows["worst"], colors=GRID, linewidth=2, zorder=1)
+    panel.scatter(rows["mean"], y, s=25, c=BLUE, marker="o", zorder=3)
+    panel.scatter(rows["worst"], y, s=30, c=RED, marker="X", linewidths=1, zorder=3)
     panel.set_xlim(-0.03, 1.05)
     panel.set_title(study.labels[axis])
     panel.set_xlabel("share of pairs ordered wrongly")
-    panel.set_yticks([-i for i in range(len(measures))], [study.labels[m] for m in measures])
-    panel.set_ylim(-len(measures) + 0.4, 0.6)
-    panel.tick_params(axis="y", length=0)
+  _name_rows(panels, [study.labels[measure] for measure in measures])
   handles = [
     Line2D([], [], color=BLUE, marker="o", linestyle="", label="mean over settings"),
     Line2D([], [], color=RED, marker="X", linestyle="", label="worst setting"),

@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -11,7 +11,7 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.report import cards, cells, matrix, pictures, sections
-from biasjax.report.drawing import OWN, THEME, Drawing
+from biasjax.report.drawing import OWN, THEME, Kept
 from biasjax.report.scatters import over
 from biasjax.study import verdict
 from biasjax.study.analysis import Study
@@ -45,7 +45,7 @@ def environment() -> jinja2.Environment:
 
 def write(
   study: Study,
-  drawn: Sequence[tuple[Drawing, str]],
+  drawn: Callable[[], Sequence[Kept]],
   folder: pathlib.Path,
   source: Mapping[str, Any],
   seed: int,
@@ -55,7 +55,7 @@ def write(
 
   Args:
     study: what was found.
-    drawn: of `draw.draw`.
+    drawn: the figures; asked for when the models' pages are written.
     folder: where study.json and figures/ are.
     source: paths as given.
     seed: of the resampling.
@@ -66,8 +66,28 @@ def write(
   """
   templates = environment()
   places = cells.digits(study.table.frame) | cells.digits(pd.concat([study.biases, study.axes], axis=1))
+  try:
+    (folder / "models").mkdir(exist_ok=True)
+    card, known = templates.get_template("model.html.j2"), cards.Known(study, provenance, places)
+    for model in study.biases.index:
+      text = card.render(version=__version__, **cards.card(known, model))
+      (folder / "models" / cards.file_name(model)).write_text(text, encoding="utf-8")
+    index = _index(templates.get_template("index.html.j2"), study, drawn(), source, seed, places)
+    (folder / "index.html").write_text(index, encoding="utf-8")
+  except OSError as error:
+    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def _index(
+  template: jinja2.Template,
+  study: Study,
+  drawn: Sequence[Kept],
+  source: Mapping[str, Any],
+  seed: int,
+  places: Mapping[str, int],
+) -> str:
   opening, _, rest = " ".join(study.answer).partition(":")
-  index = templates.get_template("index.html.j2").render(
+  return template.render(
     n=len(study.biases),
     families=len(study.table.categories),
     over=over(study),
@@ -86,15 +106,6 @@ def write(
     notes=study.notes,
     folded=_folded(study, drawn),
   )
-  try:
-    (folder / "models").mkdir(exist_ok=True)
-    (folder / "index.html").write_text(index, encoding="utf-8")
-    card, known = templates.get_template("model.html.j2"), cards.Known(study, provenance, places)
-    for model in study.biases.index:
-      text = card.render(version=__version__, **cards.card(known, model))
-      (folder / "models" / cards.file_name(model)).write_text(text, encoding="utf-8")
-  except OSError as error:
-    raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
 
 
 def _sentence(sentence: verdict.Sentence) -> dict[str, str]:
@@ -103,20 +114,20 @@ def _sentence(sentence: verdict.Sentence) -> dict[str, str]:
   return {"style": style, "badge": badge, "text": sentence.text, "numbers": sentence.numbers}
 
 
-def _figures(drawn: Sequence[tuple[Drawing, str]], section: str) -> list[dict[str, Any]]:
+def _figures(drawn: Sequence[Kept], section: str) -> list[dict[str, Any]]:
   """What the template wants of each figure of a section, with pictures of what it is about."""
   return [
     {
-      **{key: getattr(drawing, key) for key in ("name", "title", "caption")},
-      "svg": markupsafe.Markup(svg),
-      "pictures": pictures.of(drawing.name),
+      **{key: getattr(kept, key) for key in ("name", "title", "caption")},
+      "svg": markupsafe.Markup(kept.svg),
+      "pictures": pictures.of(kept.name),
     }
-    for drawing, svg in drawn
-    if drawing.section == section
+    for kept in drawn
+    if kept.section == section
   ]
 
 
-def _folded(study: Study, drawn: Sequence[tuple[Drawing, str]]) -> list[dict[str, Any]]:
+def _folded(study: Study, drawn: Sequence[Kept]) -> list[dict[str, Any]]:
   found = []
   for title in FOLDED:
     figures, tables = _figures(drawn, title), sections.tables(study, title)

@@ -1,11 +1,13 @@
 """Models as points: a bias against an axis, with intervals, names and what is said of the relation."""
 
+import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
@@ -79,17 +81,16 @@ def overview(study: Study) -> Drawing | None:
   )
 
 
-def scatters(study: Study) -> Iterator[Drawing]:
-  """Each bias against every axis, a row for each bias."""
-  for bias in study.biases:
-    yield _row(
-      study,
-      [(bias, axis) for axis in study.axes],
-      f"scatter_{bias}",
-      study.labels[bias],
-      f"{study.labels[bias]} of each model against each axis, as above.",
-      "Relations",
-    )
+def scatter(study: Study, bias: str) -> Drawing:
+  """A bias against every axis."""
+  return _row(
+    study,
+    [(bias, axis) for axis in study.axes],
+    f"scatter_{bias}",
+    study.labels[bias],
+    f"{study.labels[bias]} of each model against each axis, as above.",
+    "Relations",
+  )
 
 
 def _row(
@@ -99,18 +100,22 @@ def _row(
   panels = drawn.subplots(1, max(len(pairs), 2), squeeze=False)[0]
   for panel in panels[len(pairs) :]:
     panel.set_visible(False)
-  for panel, (bias, axis) in zip(panels, pairs, strict=False):
-    points |= _panel(study, panel, bias, axis)
+  measures = list(dict.fromkeys(measure for pair in pairs for measure in pair))
+  known, cells = chance.Known(study, measures), study.tables["correlations"]
+  cells = cells[cells["group"] == study.definitions.groups[0].name].set_index(["bias", "axis"])
+  tables = [_shown(study, bias, axis) for bias, axis in pairs]
+  for panel, (bias, axis), table in zip(panels, pairs, tables, strict=False):
+    points |= _panel(study, panel, bias, axis, table, known)
+    _say(study, panel, bias, axis, cells.loc[(bias, axis)])
   legend(study, drawn)
   # Laid out before the names find their places: these depend on how large a panel is.
   drawn.set_dpi(DPI)
   if (engine := drawn.get_layout_engine()) is not None:
     engine.execute(drawn)
     drawn.set_layout_engine("none")
-  for panel, (bias, axis) in zip(panels, pairs, strict=False):
-    _names(study, panel, bias, axis)
-  measures = list(dict.fromkeys(measure for pair in pairs for measure in pair))
-  caption += chance.caption(study, measures)
+  for panel, table in zip(panels, tables, strict=False):
+    _names(study, panel, table)
+  caption += known.caption(measures)
   data = models(study)[["category", *measures]].reset_index()
   for measure in measures:
     for end, values in (("low", study.intervals.low), ("high", study.intervals.high)):
@@ -142,39 +147,50 @@ def _shown(study: Study, bias: str, axis: str) -> pd.DataFrame:
   return table[table["x"].notna() & table["y"].notna()]
 
 
-def _panel(study: Study, panel: Axes, bias: str, axis: str) -> dict[str, list[str]]:
-  table, areas = _shown(study, bias, axis), _sizes(study)
-  points = {}
-  for name, (colour, marker) in colours(study.table.categories).items():
-    mine = table[study.table.category[table.index].eq(name).to_numpy()]
-    if not len(mine):
+def _panel(
+  study: Study, panel: Axes, bias: str, axis: str, table: pd.DataFrame, known: chance.Known
+) -> dict[str, list[str]]:
+  areas, category = _sizes(study)[table.index].to_numpy(), study.table.category[table.index].to_numpy()
+  x, y = table["x"].to_numpy(), table["y"].to_numpy()
+  marks, points = colours(study.table.categories), {}
+  lines = [
+    (end, marks[of][0]) for end, of in zip(_intervals(table), [*category, *category], strict=True) if end
+  ]
+  if lines:
+    ends, shades = zip(*lines, strict=True)
+    bars = LineCollection(ends, colors=shades, linewidths=0.6, alpha=0.55, zorder=1)
+    panel.add_collection(bars, autolim=False)
+  for name, (colour, marker) in marks.items():
+    mine = category == name
+    if not mine.any():
       continue
-    errors = [np.stack([mine[of] - mine[f"{of}_low"], mine[f"{of}_high"] - mine[of]]) for of in ("x", "y")]
-    xerr, yerr = (np.nan_to_num(np.maximum(error, 0)) for error in errors)
-    bars = {"fmt": "none", "ecolor": colour, "elinewidth": 0.6, "alpha": 0.55, "zorder": 1}
-    panel.errorbar(mine["x"], mine["y"], xerr=xerr, yerr=yerr, **bars)
     gid = f"points-{bias}-{axis}-{name}".replace(" ", "_")
-    panel.scatter(
-      mine["x"],
-      mine["y"],
-      s=areas[mine.index].to_numpy(),
-      c=colour,
-      marker=marker,
-      alpha=0.85,
-      gid=gid,
-      clip_on=False,
-    ).set(edgecolors="none", zorder=3)
-    points[gid] = [f"{m}: {x:.3g}, {y:.3g}" for m, x, y in zip(mine.index, mine["x"], mine["y"], strict=True)]
-  _limits(panel, table, {of: chance.of_measure(study, name) for of, name in (("x", bias), ("y", axis))})
-  chance.on_scatter(study, panel, bias, axis)
+    style = {"c": colour, "marker": marker, "alpha": 0.85, "edgecolors": "none", "clip_on": False}
+    panel.scatter(x[mine], y[mine], s=areas[mine], **style, gid=gid, zorder=3)
+    points[gid] = [
+      f"{m}: {a:.3g}, {b:.3g}" for m, a, b in zip(table.index[mine], x[mine], y[mine], strict=True)
+    ]
+  _limits(panel, table, {"x": known.guessing[bias], "y": known.guessing[axis]})
+  known.on_scatter(panel, bias, axis)
   highlight.points(study, panel, bias, axis)
-  cells = study.tables["correlations"].set_index(["bias", "axis", "group"])
-  cell = cells.loc[(bias, axis, study.definitions.groups[0].name)]
+  return points
+
+
+def _say(study: Study, panel: Axes, bias: str, axis: str, cell: pd.Series) -> None:
+  """The correlation, and what the scales are of."""
   low, high = deciding(cell)
   panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
   panel.set_xlabel(study.labels[bias])
   panel.set_ylabel(textwrap.fill(study.labels[axis], 28))
-  return points
+
+
+def _intervals(table: pd.DataFrame) -> list[list[tuple[float, float]] | None]:
+  """The lines of all intervals along x, then along y; None where one is not known."""
+  x, y = table["x"].tolist(), table["y"].tolist()
+  found = {of: zip(table[f"{of}_low"].tolist(), table[f"{of}_high"].tolist(), strict=True) for of in "xy"}
+  along = [[(min(low, a), b), (max(high, a), b)] for a, b, (low, high) in zip(x, y, found["x"], strict=True)]
+  along += [[(a, min(low, b)), (a, max(high, b))] for a, b, (low, high) in zip(x, y, found["y"], strict=True)]
+  return [line if math.isfinite(sum(map(sum, line))) else None for line in along]
 
 
 def _limits(panel: Axes, table: pd.DataFrame, guessing: Mapping[str, float]) -> None:
@@ -198,9 +214,8 @@ def _limits(panel: Axes, table: pd.DataFrame, guessing: Mapping[str, float]) -> 
       setter(low - beyond, high + beyond)
 
 
-def _names(study: Study, panel: Axes, bias: str, axis: str) -> None:
+def _names(study: Study, panel: Axes, table: pd.DataFrame) -> None:
   """Names of models that have room for one."""
-  table = _shown(study, bias, axis)
   drawn = panel.get_figure()
   assert drawn is not None
   box, inch = panel.get_window_extent(), 72 / drawn.dpi

@@ -52,7 +52,7 @@ def dashed(panel) -> list:
 
 
 def test_scatters_have_a_line_at_what_guessing_gives_and_crosses_on_what_rests_on_it(study):
-  (drawing,) = scatters.scatters(study)
+  drawing = scatters.scatter(study, "HPP")
   accuracy, relative = drawing.figure.axes
   assert [line.get_ydata()[0] for line in dashed(accuracy)] == [(1 + 9.5) / 2]
   assert not dashed(relative)  # guessing has no place among standard deviations
@@ -65,7 +65,7 @@ def test_scatters_have_a_line_at_what_guessing_gives_and_crosses_on_what_rests_o
 def test_nothing_is_said_of_chance_where_nothing_is_known(study):
   bare = study.table.intervals.assign(chance=np.nan, flag="")
   silent = dataclasses.replace(study, table=dataclasses.replace(study.table, intervals=bare))
-  (drawing,) = scatters.scatters(silent)
+  drawing = scatters.scatter(silent, "HPP")
   assert not [line for panel in drawing.figure.axes for line in dashed(panel)]
   assert "guess" not in drawing.caption
   assert "chance" not in str(sections.all_models(silent, decimals(silent)))
@@ -83,13 +83,13 @@ def test_the_table_of_models_says_which_numbers_rest_on_chance(study):
 
 def test_a_models_page_says_which_numbers_rest_on_chance(study):
   for model, resting in (("net0", []), ("net3", ["Accuracy", "Relative accuracy"])):
-    grid = cards.card(study, model, cards.Provenance(), decimals(study))["standing"]
+    grid = cards.card(cards.Known(study, cards.Provenance(), decimals(study)), model)["standing"]
     at = grid.columns.index("read with")
     assert [row[0].text for row in grid.rows if row[at].text] == resting
 
 
 def test_accuracy_along_a_series_has_a_line_at_what_guessing_gives(study):
-  drawn = [panel for drawing in curves.series(study) for panel in drawing.figure.axes]
+  drawn = [panel for name in study.series for panel in curves.series(study, name).figure.axes]
   lines = {panel.get_title().split(",")[0]: [of.get_ydata()[0] for of in dashed(panel)] for panel in drawn}
   assert lines["Accuracy"] == [(1 + 9.5) / 2]
   assert lines["High-frequency bias"] == lines["Relative accuracy"] == []
