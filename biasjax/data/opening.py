@@ -317,7 +317,7 @@ def _open_relabelled(row: Dataset, data_dir: str | None, manual_dir: str | None)
   images, _ = opened
   layout = layouts.reassessed(layouts.read_real(real))
   placed = [
-    (layout(place.example_id.split("/")), i) for i, place in enumerate(images.places or _scanned(images))
+    (layout(place.example_id.split("/")), i) for i, place in enumerate(images.places or scanned(images))
   ]
   found = sorted(((place, i) for place, i in placed if place), key=lambda pair: pair[0].example_id)
   places, indices = [place for place, _ in found], [i for _, i in found]
@@ -390,7 +390,7 @@ def _open_stock(row: Dataset, path: str) -> tuple[Source, list[str]]:
   return dataclasses.replace(source, labels=row.labels, resize=row.resize), wrong
 
 
-def _scanned(source: Source) -> list[Place]:
+def scanned(source: Source) -> list[Place]:
   """Labels and ids of a source that has no listing, by reading all of it."""
   examples = (source.example(index) for index in range(source.length))
   return [Place(example.example_id, example.label) for example in examples]
@@ -404,7 +404,7 @@ def _part(source: Source, subset: str | None, limit: int | None, allow_incomplet
 
 
 def _listed(source: Source, subset: str, allow_incomplete: bool) -> Source:
-  places, listed = source.places or _scanned(source), subsets.names(subset)
+  places, listed = source.places or scanned(source), subsets.names(subset)
   kept, absent = subsets.kept(places, listed)
   if not kept:
     raise BiasjaxError(
@@ -424,7 +424,7 @@ def _listed(source: Source, subset: str, allow_incomplete: bool) -> Source:
 
 
 def _limited(source: Source, limit: int) -> Source:
-  places = source.places or _scanned(source)
+  places = source.places or scanned(source)
   kept = checking.balanced(places, limit)
   return _chosen(source, places, kept, str(limit), "a class-balanced subset")
 

@@ -191,4 +191,5 @@ class ResNet(nn.Module):
       x = Block(block, self.dtype, name=f"layer{block.stage}_{block.index}")(x, train=train)
 
     x = jnp.mean(x.astype(images.dtype), axis=(1, 2))
+    self.sow("intermediates", "features", x)  # nothing, unless that collection is asked for
     return nn.Dense(arch.num_classes, name="fc")(x)

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from biasjax.data.classes import SUBSETS, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import load, resnet
 from biasjax.results import sinks
-from biasjax.train import batches, interventions, loop, step
+from biasjax.train import batches, given, interventions, loop, step
 from biasjax.types import Variables
 
 CLASSES = {  # of a network, for each kind of labels that it can be trained on
@@ -114,7 +114,8 @@ def run(asked: Mapping[str, Any]) -> int:
 
   Args:
     asked: `dataset` (one), what `opening.open_asked` needs, `workdir`, `batch_size`, `seed`, `init` (one
-      network to go on from, as in --models, or None), `offline`, `partitioner`, and `train`, the settings.
+      network to go on from, as in --models, or None), `offline`, `partitioner`, `annotations` (a file, or
+      None), and `train`, the settings.
 
   Raises:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
@@ -125,6 +126,13 @@ def run(asked: Mapping[str, Any]) -> int:
     raise BiasjaxError("--dataset is needed: one dataset to train on")
   report_to = sinks.parse(asked.get("report_to"))
   source = opening.open_asked(asked["dataset"][0], asked)
+  if asked.get("annotations") and not given.annotated(
+    _objective(interventions.parse(settings.interventions))
+  ):
+    raise BiasjaxError(
+      f"--annotations={asked['annotations']}: no intervention of {settings.interventions!r} uses any: leave "
+      "it out, or name one that does (docs/debiasing.md)"
+    )
   folder, log = train(settings, source, asked)
   losses, accuracies = zip(*log, strict=True)
   for sink in report_to:
@@ -147,6 +155,8 @@ def train(
 
   Returns:
     The folder of the converted network, and loss and accuracy of each step.
+
+  The further members that an objective keeps are NAME_member1 and so on.
 
   Raises:
     BiasjaxError: as in `run`.
@@ -181,14 +191,16 @@ def train(
     average_decay=settings.average_decay,
     seed=asked["seed"],
   )
-  variables = initial_variables(recipe, initial)
+  objective = recipe.objective
+  part = asked.get("limit") is not None or asked.get("subset") is not None
+  columns, annotated = given.columns(source, _objective(acting), asked.get("annotations"), part=part)
   identity = {
     "train": {k: v for k, v in dataclasses.asdict(settings).items() if k != "save_every"},
     "dataset": source.fingerprint,
     "init": initial.fingerprint if initial else None,
     "batch_size": asked["batch_size"],
     "seed": asked["seed"],
-  }
+  } | ({"annotations": annotated} if annotated else {})
   workdir = epath.Path(asked["workdir"])
   place = workdir / settings.name
   keeping = settings.keep_epochs * per_epoch
@@ -199,7 +211,7 @@ def train(
 
   trained, log = loop.train(
     recipe,
-    variables,
+    initial_variables(recipe, initial),
     source,
     loop.States(place / "states", identity),
     partitions.of_process(asked["partitioner"]),
@@ -207,6 +219,8 @@ def train(
     save_every=settings.save_every,
     keep_every=keeping,
     keep=keep,
+    others=[initial_variables(recipe, initial, member) for member in range(1, objective.members)],
+    columns=objective.prepare(columns, recipe.architecture.num_classes),
   )
   _write(place / "settings.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
   text = io.StringIO()
@@ -214,7 +228,14 @@ def train(
   writer.writerow(["step", "loss", "accuracy"])
   writer.writerows([at, f"{loss:.7g}", f"{accuracy:.7g}"] for at, (loss, accuracy) in enumerate(log, 1))
   _write(place / "log.csv", text.getvalue())
-  return _export(workdir, settings.name, recipe, trained, settings.dtype), log
+  for member, variables in enumerate(trained[1:], 1):
+    _export(workdir, f"{settings.name}_member{member}", recipe, variables, settings.dtype)
+  return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def _objective(acting: Sequence[interventions.Intervention]) -> interventions.Intervention | None:
+  """The intervention that says what is minimised, if one does."""
+  return next((one for one in acting if one.objective is not None), None)
 
 
 def _architecture(settings: Training, initial: load.Model | None, classes: int) -> resnet.Architecture:
@@ -226,13 +247,16 @@ def _architecture(settings: Training, initial: load.Model | None, classes: int) 
   return dataclasses.replace(of_depth, width=settings.width, inner_width=settings.width, num_classes=classes)
 
 
-def initial_variables(recipe: step.Recipe, initial: load.Model | None) -> Variables:
-  """The variables to begin with; a network of other classes keeps all but its classifier."""
+def initial_variables(recipe: step.Recipe, initial: load.Model | None, member: int = 0) -> Variables:
+  """The variables to begin with; a network of other classes keeps all but its classifier.
+
+  So do further members of an objective, which would otherwise be the same network.
+  """
+  new = step.fresh(recipe.architecture, recipe.seed, member)
   if initial is None:
-    return step.fresh(recipe.architecture, recipe.seed)
-  if initial.architecture == recipe.architecture:
+    return new
+  if initial.architecture == recipe.architecture and not member:
     return initial.variables
-  new = step.fresh(recipe.architecture, recipe.seed)
   params = initial.variables["params"] | {"fc": new["params"]["fc"]}
   return initial.variables | {"params": params}
 

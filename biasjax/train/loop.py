@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -80,7 +80,8 @@ class States:
         try:
           about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
           if about["identity"] != self.identity:
-            changed = [k for k in self.identity if about["identity"].get(k) != self.identity[k]]
+            there = about["identity"]
+            changed = [k for k in sorted({*there, *self.identity}) if there.get(k) != self.identity.get(k)]
             raise BiasjaxError(
               f"{self.folder} holds a training with another {', '.join(changed)}: go on as it was started, "
               "or name another --workdir or train.name"
@@ -109,7 +110,9 @@ def train(
   save_every: int,
   keep_every: int,
   keep: Callable[[int, Variables], None],
-) -> tuple[Variables, Log]:
+  others: Sequence[Variables] = (),
+  columns: Mapping[str, np.ndarray] | None = None,
+) -> tuple[list[Variables], Log]:
   """Trains, going on from the last state that is there.
 
   Args:
@@ -121,30 +124,32 @@ def train(
     batch_size: examples of a step, over all devices.
     save_every: steps from one state to the next.
     keep_every: steps from one call of `keep` to the next; 0 for none.
-    keep: called with the steps so far and the network as it is then.
+    keep: called with the steps so far and the first network as it is then.
+    others: what the objective's other members begin with.
+    columns: what the objective sees of all examples, as its `prepare` made it.
 
   Returns:
-    The trained network's variables (averaged, if the recipe says so), and loss and accuracy of each step.
+    The variables of the trained networks that are kept (`step.kept`), and loss and accuracy of each step.
 
   Raises:
     BiasjaxError: the batch does not divide over the devices, the loss is not finite, or storage failed.
   """
   if batch_size % len(partition.devices):
     raise BiasjaxError(f"--batch_size={batch_size} does not divide over {len(partition.devices)} devices")
-  like = jax.tree.map(np.asarray, step.init(recipe, variables))
+  like = jax.tree.map(np.asarray, step.init(recipe, variables, others, source.length))
   found = states.latest(like)
   state, log = found or (like, [])
-  run = partition.compile(step.make(recipe), shared=2, batched_out=False)
-  key = partition.share(numerics.seed_key(recipe.seed))
+  run = partition.compile(step.make(recipe), shared=3, batched_out=False)
+  fixed = partition.share((numerics.seed_key(recipe.seed), dict(columns or {})))
   shared, start = partition.share(state), int(state["step"])
   progress = messages.progress(total=recipe.steps, initial=start, unit=" steps", desc="training")
   waiting = []
   with progress:
     for batch in batches.batches(source, recipe.seed, batch_size, start, recipe.steps):
       # Examples come in random order, so the next one of the batch is any other one.
-      others = (np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0))
+      mixed = (np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0))
       shared, measured = run(
-        shared, key, *partition.put((batch.pixels, batch.labels, batch.indices, *others))
+        shared, *fixed, *partition.put((batch.pixels, batch.labels, batch.indices, *mixed))
       )
       waiting.append(measured)
       if len(waiting) > IN_FLIGHT:
@@ -157,10 +162,10 @@ def train(
         waiting = []
         state = partition.first(shared)
         if keeping:
-          keep(start, _kept(recipe, state))
+          keep(start, step.kept(recipe, state)[0])
         states.save(state, log)
         progress.set_postfix_str(f"loss {log[-1][0]:.3f}")
-  return _kept(recipe, state), log
+  return step.kept(recipe, state), log
 
 
 def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:
@@ -168,10 +173,3 @@ def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:
   if not np.isfinite(loss):
     raise BiasjaxError(f"the loss of step {at} is not finite: try a smaller train.learning_rate")
   return loss, accuracy
-
-
-def _kept(recipe: step.Recipe, state: step.State) -> Variables:
-  learnt = state["average"] if recipe.average_decay else state["variables"]
-  return {"normalization": state["variables"]["normalization"]} | {
-    name: learnt[name] for name in ("params", "batch_stats")
-  }

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import flax.linen as nn
@@ -19,10 +19,13 @@ from biasjax.models.load import flatten, variable_shapes
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import AXIS
-from biasjax.train.interventions.base import Intervention
-from biasjax.types import Images, Pixels, RandomKey, Variables
+from biasjax.train.interventions.base import Context, Intervention, Objective
+from biasjax.types import Images, Logits, Pixels, RandomKey, Variables
 
-State = dict[str, Any]  # "variables", "average" (of params and batch_stats), "optimizer", "step"
+# "variables", "average" (of params and batch_stats), "optimizer", "step"; of an objective that has them also
+# "others", a list of {"params", "batch_stats", "average", "optimizer"}, and "memory".
+State = dict[str, Any]
+LEARNT = ("params", "batch_stats")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,20 @@ class Recipe:
   label_smoothing: float
   average_decay: float
   seed: int
+
+  @property
+  def objective(self) -> Objective:
+    """What is minimised."""
+    found = [i.objective for i in self.interventions if i.objective is not None]
+    return found[0] if found else PLAIN
+
+
+def _cross_entropy(context: Context):
+  logits, _ = context.forward(0, context.images)
+  return jnp.mean(optax.softmax_cross_entropy(logits, context.targets)), context.memory
+
+
+PLAIN = Objective(_cross_entropy)
 
 
 def schedule(recipe: Recipe) -> optax.Schedule:
@@ -85,19 +102,46 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
   )
 
 
-def init(recipe: Recipe, variables: Variables) -> State:
-  """The state before the first step of training `variables`."""
-  learnt = {name: variables[name] for name in ("params", "batch_stats")}
-  return {
-    "variables": variables,
-    "average": learnt,
-    "optimizer": optimizer(recipe).init(variables["params"]),
-    "step": jnp.zeros((), jnp.int32),
-  }
+def init(recipe: Recipe, variables: Variables, others: Sequence[Variables] = (), examples: int = 0) -> State:
+  """The state before the first step.
+
+  Args:
+    recipe: how to train.
+    variables: of the first network, the one that is kept.
+    others: of the objective's other members.
+    examples: how many there are to be trained on, n; needed where the objective remembers.
+  """
+  update = optimizer(recipe)
+
+  def begin(learnt):
+    return {"average": learnt, "optimizer": update.init(learnt["params"])}
+
+  state = {"variables": variables, "step": jnp.zeros((), jnp.int32)} | begin(_learnt(variables))
+  if others:
+    state["others"] = [_learnt(other) | begin(_learnt(other)) for other in others]
+  if recipe.objective.memory:
+    state["memory"] = {name: jnp.zeros(examples, jnp.float32) for name in recipe.objective.memory}
+  return state
 
 
-def fresh(architecture: Architecture, seed: int) -> Variables:
+def _learnt(variables: Variables) -> dict[str, Any]:
+  return {name: variables[name] for name in LEARNT}
+
+
+def kept(recipe: Recipe, state: State) -> list[Variables]:
+  """The networks that a state has, in the form that they are exported in; averaged, if the recipe says so."""
+  networks = [state["variables"] | {"average": state["average"]}, *state.get("others", ())]
+  rest = {name: state["variables"][name] for name in state["variables"] if name not in LEARNT}
+  return [
+    rest | _learnt(one["average"] if recipe.average_decay else one)
+    for one in networks[: recipe.objective.kept]
+  ]
+
+
+def fresh(architecture: Architecture, seed: int, member: int = 0) -> Variables:
   """A network's variables before any training, NumPy arrays: those of `ResNet.init` in distribution.
+
+  The `member`s of one seed differ.
 
   Kernels are N(0, 2 / fan out) (He et al. 2015), the classifier's N(0, 1 / fan in); the last BatchNorm scale
   of a block is 0. Drawn by NumPy: compiling some fifty generators takes longer than a short training.
@@ -106,7 +150,7 @@ def fresh(architecture: Architecture, seed: int) -> Variables:
   def draw(path, like):
     name = "/".join(key.key for key in path)
     if path[-1].key == "kernel":
-      rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
+      rng = np.random.default_rng((seed, zlib.crc32(name.encode()), *([member] if member else [])))
       fan_out = math.prod(like.shape[:2]) * like.shape[3] if like.ndim == 4 else 0
       variance = 2 / fan_out if fan_out else 1 / like.shape[0]
       return rng.normal(0, math.sqrt(variance), like.shape).astype(np.float32)
@@ -157,27 +201,38 @@ def augment(
 
 
 def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
-  """(state, key, batch, others) -> (state, {"loss", "accuracy"} of the batch), for `Partition.compile`.
+  """(state, key, columns, batch, others) -> (state, {"loss", "accuracy"} of the batch).
 
-  `key` is the seed's, uint32 [2]. A batch is (pixels uint8 [b, h, w, 3], labels int32 [b], indices uint32
-  [b]); `others` are the images and labels that examples may be mixed with, in the same form. Gradients and
-  batch statistics are averaged over the devices; BatchNorm normalises each device's rows by themselves.
+  For `Partition.compile`. `key` is the seed's, uint32 [2]; `columns` are what the objective's `prepare` made.
+  A batch is (pixels uint8 [b, h, w, 3], labels int32 [b], indices uint32 [b]); `others` are the images and
+  labels that examples may be mixed with, in the same form. The loss is the objective's, the accuracy that of
+  the first member. Gradients and batch statistics are averaged over the devices; BatchNorm normalises each
+  device's rows by themselves.
   """
-  network, update = ResNet(recipe.architecture), optimizer(recipe)
+  network, update, objective = ResNet(recipe.architecture), optimizer(recipe), recipe.objective
   classes = recipe.architecture.num_classes
 
   def targets_of(labels):
     hard = jax.nn.one_hot(labels, classes)
     return (1 - recipe.label_smoothing) * hard + recipe.label_smoothing / classes
 
-  def forward(params, state, images):
-    variables = state["variables"] | {"params": params}
+  def apply(variables, images):
     with products_on_cpu():
-      return network.apply(variables, images, train=True, mutable=["batch_stats"])
+      return network.apply(variables, images, train=True, mutable=["batch_stats", "intermediates"])
+
+  def following(learnt, before, gradient, at):
+    """What is learnt, its average and the optimiser's state after a step."""
+    updates, optimizer_state = update.update(gradient, before["optimizer"], before["params"])
+    learnt = learnt | {"params": optax.apply_updates(before["params"], updates)}
+    t = at.astype(jnp.float32)
+    decay = jnp.minimum(recipe.average_decay, (1 + t) / (10 + t))
+    average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, before["average"], learnt)
+    return learnt | {"average": average, "optimizer": optimizer_state}
 
   def step(
     state: State,
     key: Array,
+    columns: Mapping[str, Array],
     pixels: Pixels,
     labels: Int[Array, "b"],
     indices,
@@ -196,7 +251,7 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
     )
 
     def losses(x):
-      logits, _ = forward(state["variables"]["params"], state, x)
+      logits, _ = apply(state["variables"], x)
       return optax.softmax_cross_entropy(logits, targets)
 
     for intervention in recipe.interventions:
@@ -204,24 +259,52 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
         of_batch = jax.random.fold_in(jax.random.fold_in(key, jax.lax.axis_index(AXIS)), 1)
         images = jax.lax.stop_gradient(intervention.attack(of_batch, losses, images))
 
-    def loss(params):
-      logits, changed = forward(params, state, images)
-      right = jnp.mean(jnp.argmax(logits, axis=1) == jnp.argmax(targets, axis=1))
-      return jnp.mean(optax.softmax_cross_entropy(logits, targets)), (changed["batch_stats"], right)
+    first = {name: state[name] for name in ("average", "optimizer")}
+    members = [_learnt(state["variables"]) | first, *state.get("others", ())]
 
-    params = state["variables"]["params"]
-    (value, (statistics, right)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    value, right, statistics, gradient = jax.lax.pmean((value, right, statistics, gradient), AXIS)
-    updates, optimizer_state = update.update(gradient, state["optimizer"], params)
-    learnt = {"params": optax.apply_updates(params, updates), "batch_stats": statistics}
-    t = state["step"].astype(jnp.float32)
-    decay = jnp.minimum(recipe.average_decay, (1 + t) / (10 + t))
-    following = {
-      "variables": state["variables"] | learnt,
-      "average": jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state["average"], learnt),
-      "optimizer": optimizer_state,
+    def loss(params):
+      statistics = [member["batch_stats"] for member in members]
+      answers: dict[int, Logits] = {}
+
+      def forward(member, x):
+        variables = {"params": params[member], "batch_stats": members[member]["batch_stats"]}
+        logits, changed = apply(state["variables"] | variables, x)
+        if member not in answers:  # a network that is asked again in a step, on other images, learns no more
+          answers[member], statistics[member] = logits, changed["batch_stats"]
+        return logits, changed["intermediates"]["features"][0]
+
+      context = Context(
+        images=images,
+        targets=targets,
+        labels=labels,
+        indices=indices.astype(jnp.int32),
+        columns=columns,
+        memory=state.get("memory", {}),
+        progress=state["step"].astype(jnp.float32) / recipe.steps,
+        forward=forward,
+        gather=lambda x: jax.lax.all_gather(x, AXIS, tiled=True),
+      )
+      value, memory = objective.loss(context)
+      right = jnp.mean(jnp.argmax(answers[0], axis=1) == jnp.argmax(targets, axis=1))
+      return value, (statistics, memory, right)
+
+    params = [member["params"] for member in members]
+    (value, (statistics, memory, right)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+    value, right, statistics, gradients = jax.lax.pmean((value, right, statistics, gradients), AXIS)
+    first, *others = [
+      following({"batch_stats": now}, member, gradient, state["step"])
+      for member, now, gradient in zip(members, statistics, gradients, strict=True)
+    ]
+    after = {
+      "variables": state["variables"] | _learnt(first),
+      "average": first["average"],
+      "optimizer": first["optimizer"],
       "step": state["step"] + 1,
     }
-    return following, {"loss": value, "accuracy": right}
+    if others:
+      after["others"] = others
+    if "memory" in state:
+      after["memory"] = dict(memory)
+    return after, {"loss": value, "accuracy": right}
 
   return step

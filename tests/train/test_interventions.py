@@ -10,7 +10,7 @@ from biasjax.train import interventions
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
 
 SIZE = 32
-AUGMENTING = sorted(set(interventions.names()) - {"linf_adversarial", "l2_adversarial", "frozen_filters"})
+AUGMENTING = [name for name in interventions.names() if interventions.parse(f"{name}=1")[0].augment]
 
 
 def image(seed: int, size: int = SIZE) -> np.ndarray:

@@ -56,13 +56,13 @@ def made_batches(n: int) -> list[batches.Examples]:
 def trained(recipe: step.Recipe, shown: list[batches.Examples], kind: str = "shard_map"):
   """The state after these batches, and what each step measured."""
   partition = Partition(kind)
-  run = partition.compile(step.make(recipe), shared=2, batched_out=False)
+  run = partition.compile(step.make(recipe), shared=3, batched_out=False)
   state = partition.share(step.init(recipe, step.fresh(recipe.architecture, recipe.seed)))
-  key = partition.share(np.asarray(jax.random.key_data(jax.random.key(recipe.seed))))
+  fixed = partition.share((np.asarray(jax.random.key_data(jax.random.key(recipe.seed))), {}))
   rows = []
   for batch in shown:
     others = np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0)
-    state, measured = run(state, key, *partition.put((batch.pixels, batch.labels, batch.indices, *others)))
+    state, measured = run(state, *fixed, *partition.put((batch.pixels, batch.labels, batch.indices, *others)))
     rows.append({name: float(value) for name, value in partition.first(measured).items()})
   return partition.first(state), rows
 

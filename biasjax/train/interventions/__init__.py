@@ -30,7 +30,8 @@ def parse(spec: str) -> tuple[Intervention, ...]:
       for no intervention.
 
   Raises:
-    BiasjaxError: an unknown intervention or option, a strength that is no number from 0, or one named twice.
+    BiasjaxError: an unknown intervention or option, a strength that is no number from 0, one named twice, or
+      two that do not go together.
   """
   if spec == NONE:
     return ()
@@ -38,6 +39,17 @@ def parse(spec: str) -> tuple[Intervention, ...]:
   repeated = sorted({i.name for i in found if [j.name for j in found].count(i.name) > 1})
   if repeated:
     raise BiasjaxError(f"interventions {spec!r}: {repeated[0]} is named twice")
+  objectives = [i.name for i in found if i.objective is not None]
+  if len(objectives) > 1:
+    raise BiasjaxError(
+      f"interventions {spec!r}: {objectives[0]} and {objectives[1]} both say what is minimised: keep one"
+    )
+  mixing = [i.name for i in found if i.mixes and i.strength]
+  if objectives and mixing:
+    raise BiasjaxError(
+      f"interventions {spec!r}: {objectives[0]} needs the class of each example, and {mixing[0]} mixes them: "
+      "keep one"
+    )
   return found
 
 

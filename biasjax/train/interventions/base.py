@@ -1,17 +1,19 @@
 """What an intervention is: a change to the images, to what the loss sees, or to what may be learnt."""
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import threat
 from biasjax.ops.attacks.pgd import move
-from biasjax.types import Image, Images, RandomKey
+from biasjax.types import Image, Images, Logits, RandomKey
 
 REACH = 2.5  # the steps of an attack together go that many eps (Madry et al. 2018)
 
@@ -20,6 +22,55 @@ Target = Float[Array, "k"]  # probabilities of the classes
 Augment = Callable[[RandomKey, Image, Target, Image, Target], tuple[Image, Target]]
 # (key, losses, images) -> images: `losses` gives the loss of each image by the network as it is now, [b].
 Attack = Callable[[RandomKey, Callable[[Images], Float[Array, "b"]], Images], Images]
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What an objective sees of a step, on one device.
+
+  Attributes:
+    images: float32 [b, h, w, 3] in [0, 1], after augmentations and attacks.
+    targets: float32 [b, k], smoothed if the recipe says so.
+    labels: int32 [b].
+    indices: int32 [b], of these examples among the n of training.
+    columns: what `Objective.prepare` made of what is given of all examples.
+    memory: float32 [n] by name, what was remembered of all examples, alike on all devices.
+    progress: float32, the share of training that is done, in [0, 1).
+    forward: (member, images) -> (logits [b, k], features [b, d] before the classifier).
+    gather: an array [b, ...] -> the rows of all devices, in one order; its gradient goes back to each.
+  """
+
+  images: Images
+  targets: Float[Array, "b k"]
+  labels: Int[Array, "b"]
+  indices: Int[Array, "b"]
+  columns: Mapping[str, Array]
+  memory: Mapping[str, Float[Array, "n"]]
+  progress: Float[Array, ""]
+  forward: Callable[[int, Images], tuple[Logits, Float[Array, "b d"]]]
+  gather: Callable[[Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """What is minimised, of one network or of several that are trained side by side in the same steps.
+
+  Attributes:
+    loss: (context) -> (the mean loss of this device's examples, the memory afterwards, alike on all devices).
+    members: how many networks; the first is the one that is kept, and that attacks see.
+    kept: how many of them are exported.
+    needs: what must be given of each example: "label", or columns of `data.annotations`.
+    memory: names of what is remembered of each example, 0 at first.
+    prepare: (what is given, [n] each: labels int32, weights float64, others int32 codes; how many classes)
+      -> arrays that the loss sees, made once before training.
+  """
+
+  loss: Callable[[Context], tuple[Float[Array, ""], Mapping[str, Float[Array, "n"]]]]
+  members: int = 1
+  kept: int = 1
+  needs: tuple[str, ...] = ()
+  memory: tuple[str, ...] = ()
+  prepare: Callable[[Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]] = lambda given, classes: given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +84,8 @@ class Intervention:
       the step and the example.
     attack: changes the batch by looking at the network; runs after all augmentations.
     update_scale: (path, parameter) -> what the parameter's updates are multiplied by.
+    objective: what is minimised instead of the mean cross-entropy; of one intervention at most.
+    mixes: whether examples get the classes of others, which objectives cannot do with.
   """
 
   name: str
@@ -40,6 +93,8 @@ class Intervention:
   augment: Augment | None = None
   attack: Attack | None = None
   update_scale: Callable[[tuple[str, ...], Any], float] | None = None
+  objective: Objective | None = None
+  mixes: bool = False
 
 
 def require_share(name: str, strength: float) -> None:
@@ -89,6 +144,22 @@ def ascent(
     return move(norm, images, x, gradient(x), REACH * eps / steps, budget)
 
   return jax.lax.fori_loop(0, steps, step, threat.project(norm, images, start, budget))
+
+
+def number(name: str, option: str, value: str, least: int, most: int | None = None) -> float:
+  """An option that is a number.
+
+  Raises:
+    BiasjaxError: it is none, or not from `least` to `most`.
+  """
+  try:
+    found = float(value)
+  except ValueError:
+    found = math.nan
+  if not least <= found <= (math.inf if most is None else most) or found == math.inf:
+    to = "" if most is None else f" to {most}"
+    raise BiasjaxError(f"interventions: {name}:{option}={value}: expected a number from {least}{to}")
+  return found
 
 
 def whole(name: str, option: str, value: str, least: int) -> int:

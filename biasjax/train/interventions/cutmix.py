@@ -30,4 +30,4 @@ def make(strength: float) -> Intervention:
     mixed = jnp.where(pasted[:, :, None], other, image)
     return mixed, (1 - share) * target + share * other_target
 
-  return Intervention(NAME, strength, augment)
+  return Intervention(NAME, strength, augment, mixes=True)

@@ -29,4 +29,4 @@ def make(strength: float) -> Intervention:
     weight = own_weight(key, strength)
     return weight * image + (1 - weight) * other, weight * target + (1 - weight) * other_target
 
-  return Intervention(NAME, strength, augment)
+  return Intervention(NAME, strength, augment, mixes=True)
