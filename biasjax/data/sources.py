@@ -4,12 +4,15 @@ import bisect
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from PIL import Image
 
 from biasjax.data import archives, layouts, prepared, shards, synthetic
 from biasjax.data.classes import category_index, class_index, competing, cues
@@ -66,7 +69,8 @@ class Source:
       its numbers.
     places: what is known of each example without reading it; () where nothing is.
     asked: how it was asked for, to open it again (`opening.open_again`); {} where that is not known.
-    textures: by id the class of each stimulus' texture, where names do not tell it; observations have it.
+    textures: by id the class of each stimulus' texture or other cue, where labels do not tell that there is
+      one; observations have it.
   """
 
   name: str
@@ -293,6 +297,30 @@ def cue_conflict(
   return _named_files(path, name, lambda image: cues(image)[0], "cue_conflict", allow_incomplete)
 
 
+def biased(path: str | os.PathLike, name: str | None = None, *, allow_incomplete: bool = False) -> Source:
+  """Images of a biased world, shown as they are: <class>/<class>N-<cue>M.png, all of one size.
+
+  Classes are the folders, in alphabetical order; the cue is the class that it goes with (`Source.textures`).
+
+  Args:
+    path: the folder of a split, as `data.builders` makes them.
+    name: as it appears in tables; by default the folder's.
+    allow_incomplete: leave out what cannot be read, and note it.
+
+  Raises:
+    BiasjaxError: as `own_classes`, or a file is not so named, or no image.
+  """
+  source = own_classes(path, name, allow_incomplete=allow_incomplete)
+  folders = list(dict.fromkeys(place.example_id.partition("/")[0] for place in source.places))
+  cue = {one.example_id: folders.index(cues(one.example_id, folders)[1]) for one in source.places}
+  try:
+    with Image.open(io.BytesIO(source.read(0).encoded)) as image:
+      size = image.height
+  except (OSError, ValueError) as error:
+    raise BiasjaxError(f"{source.location}: {source.places[0].example_id} is no image: {error}") from error
+  return dataclasses.replace(source, resize=None, crop=size, textures=cue)
+
+
 def categories16(
   path: str | os.PathLike, name: str = "categories16", *, allow_incomplete: bool = False
 ) -> Source:
@@ -411,6 +439,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
 WAYS_IN = {
   "folder": folder,
   "classes": own_classes,
+  "biased": biased,
   "cue_conflict": cue_conflict,
   "categories16": categories16,
 }
@@ -421,10 +450,10 @@ def open_source(
 ) -> Source:
   """The dataset that a `--dataset` names: [NAME=]KIND:PATH or [NAME=]tfds:DATASET[@SPLIT].
 
-  KIND is "folder" (ImageNet's classes), "classes" (a network's own; `classes` as in `own_classes`),
-  "cue_conflict" or "categories16". NAME is what tables call it. A folder that does not say is "imagenet" if
-  it holds ImageNet's validation images, all of them by name and each in its class, and "folder" if not:
-  photographs of one's own are not ImageNet, whatever their classes.
+  KIND is "folder" (ImageNet's classes), "classes" (a network's own; `classes` as in `own_classes`), "biased"
+  (likewise, with a cue), "cue_conflict" or "categories16". NAME is what tables call it. A folder that does
+  not say is "imagenet" if it holds ImageNet's validation images, all of them by name and each in its class,
+  and "folder" if not: photographs of one's own are not ImageNet, whatever their classes.
 
   Raises:
     BiasjaxError: a spec of another form, or whatever the way in raises.

@@ -5,6 +5,7 @@ position, size, orientation and form; textures in period, orientation, phase and
 colour and structure. Everything follows from a `numpy.random.Generator`, on any machine.
 """
 
+import colorsys
 import itertools
 import math
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from PIL import Image, ImageDraw
 Points = Float[np.ndarray, "_ 2"]
 Field = Float[np.ndarray, "h w"]  # in [0, 1]
 Picture = UInt8[np.ndarray, "h w 3"]
+# -> two colours of a texture and one of a background, float [3] in [0, 1].
+Palette = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray, np.ndarray]]
 OVERSAMPLING = 2  # of textures and backgrounds, before they are averaged down
 OUTLINE_OVERSAMPLING = 4
 CLUTTER = 1  # things in a background, at most
@@ -282,6 +285,20 @@ def colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarra
       return dark, light, ground
 
 
+def hued(hue: float) -> Palette:
+  """Colours as `colours` gives them, but that the texture's two are of a hue (0 to 1), give or take 0.01."""
+
+  def palette(rng):
+    while True:
+      pure = colorsys.hsv_to_rgb((hue + rng.normal(0, 0.01)) % 1, rng.uniform(0.6, 0.9), 1.0)
+      dark, light = rng.uniform(0.1, 0.3) * np.array(pure), 0.25 + 0.75 * np.array(pure)
+      ground = rng.uniform(0.05, 0.95, 3)
+      if abs(_luma(ground) - (_luma(light) + _luma(dark)) / 2) > 0.15:
+        return dark, light, ground
+
+  return palette
+
+
 def background(rng: np.random.Generator, colour: np.ndarray, size: int) -> np.ndarray:
   """Clouds and a gradient around a colour, and things that lie about, float [size, size, 3] around [0, 1]."""
   cells = int(rng.choice([3, 5, 9, 17]))
@@ -308,15 +325,18 @@ def _finish(rng: np.random.Generator, picture: np.ndarray) -> Picture:
   return np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
 
 
-def picture(rng: np.random.Generator, shape: str, wears: str, size: int) -> Picture:
+def picture(
+  rng: np.random.Generator, shape: str, wears: str, size: int, palette: Palette = colours
+) -> Picture:
   """The outline of `shape` filled with the texture of `wears`, before a background that hints at it too.
 
   Args:
     rng: decides everything else.
     shape, wears: categories.
     size: pixels of a side.
+    palette: of its colours.
   """
-  dark, light, ground = colours(rng)
+  dark, light, ground = palette(rng)
   weight = texture(rng, wears, size)[:, :, None]
   inside = mask(outline(rng, shape, size), size)[:, :, None]
   filled = weight * light + (1 - weight) * dark

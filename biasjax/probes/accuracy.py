@@ -56,8 +56,22 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
     rank, (guessing,) = table["rank"].to_numpy(), _chances(table)
     main = refined_bias(table, REFINED_BIAS[kind]) if kind in REFINED_BIAS else []
     main += [_top(rank, guessing), _top(rank, guessing, k=5, detail=True)]
+  if "texture" in table:
+    main += cue_share(table)
   several_right = kind == "imagenet_real" or kind in REFINED_BIAS
   return main + calibration(table) + ([] if several_right else by_class(table))
+
+
+def cue_share(table: pd.DataFrame) -> list[Metric]:
+  """How often the answer is the class that the cue goes with, per cent of the images whose own is another."""
+  label, cue = table["label"].to_numpy(), table["texture"].to_numpy()
+  answers = table["prediction"].to_numpy()[label != cue]
+  if not len(answers):
+    return []
+  for_cue, n = int((answers == cue[label != cue]).sum()), len(answers)
+  (guessing,) = chance.of_answers(cue[label != cue], answers, chance.competing(table.attrs))
+  edges = _percent((for_cue / n, *wilson(for_cue, n)))
+  return [Metric("cue_share/{dataset}", *edges, n, chance=100 * float(guessing))]
 
 
 def _chances(table: pd.DataFrame, condition: np.ndarray | None = None, conditions: int = 1) -> np.ndarray:

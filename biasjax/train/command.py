@@ -161,9 +161,10 @@ def train(
   Raises:
     BiasjaxError: as in `run`.
   """
-  if source.labels not in CLASSES:
+  if source.labels not in CLASSES and not source.own_classes:
     raise BiasjaxError(
-      f"{source.location} has labels {source.labels}; networks are trained on {' or '.join(CLASSES)}"
+      f"{source.location} has labels {source.labels}; networks are trained on {' or '.join(CLASSES)}, or on "
+      "class folders (classes:PATH)"
     )
   acting = interventions.parse(settings.interventions)
   initial = None
@@ -180,7 +181,7 @@ def train(
       "set more, or train.steps"
     )
   recipe = step.Recipe(
-    architecture=_architecture(settings, initial, CLASSES[source.labels]),
+    architecture=_architecture(settings, initial, source.own_classes or CLASSES[source.labels]),
     interventions=acting,
     steps=steps,
     warmup_steps=min(round(settings.warmup_epochs * per_epoch), steps),

@@ -1,0 +1,160 @@
+"""Biased worlds: counts that hold exactly, names that tell the cue, annotations that agree with them."""
+
+import collections
+import csv
+import gzip
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biasjax.data import annotations, classes, opening
+from biasjax.data.builders import biased, colored_mnist, synthetic_biased
+from biasjax.errors import BiasjaxError
+
+
+def pairs(split: str, count: int, k: int, rho: float = 1.0) -> collections.Counter:
+  return collections.Counter(
+    (label, biased.cue_of(split, label, number, count, k, rho))
+    for label in range(k)
+    for number in range(count)
+  )
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.95, 0.98, 0.1])
+def test_as_many_pictures_conflict_as_rho_says_spread_over_all_other_cues(rho):
+  found = pairs("train_", 400, 10, rho)
+  conflicts = round((1 - rho) * 400)
+  for label in range(10):
+    assert found[label, label] == 400 - conflicts
+    others = [found[label, cue] for cue in range(10) if cue != label]
+    assert sum(others) == conflicts
+    assert max(others) - min(others) <= 1
+
+
+def test_the_tests_have_every_pair_equally_often():
+  assert pairs("aligned", 30, 5) == {(label, label): 30 for label in range(5)}
+  assert pairs("unbiased", 30, 5) == {(label, cue): 6 for label in range(5) for cue in range(5)}
+  expected = {(label, cue): 7 for label in range(5) for cue in range(5) if label != cue}
+  assert pairs("conflicting", 28, 5) == expected
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+  return synthetic_biased.make(
+    str(tmp_path_factory.mktemp("worlds") / "hue"), [0.75], classes=3, size=32, per_class=8
+  )
+
+
+def test_a_world_is_read_with_its_cues(world):
+  source = opening.open_dataset(f"biased:{world}/train_0.75")
+  assert (source.name, source.length, source.labels, source.own_classes) == ("train_0.75", 24, "classes", 3)
+  assert (source.crop, source.resize) == (32, None)
+  read = annotations.read(f"{world}/train_0.75.csv").of([p.example_id for p in source.places], "the world")
+  bias, names = annotations.codes(read.columns["bias"])
+  assert names == ("arch", "arrow", "bolt")
+  assert bias.tolist() == [source.textures[place.example_id] for place in source.places]
+  agree = [code == place.label for code, place in zip(bias, source.places, strict=True)]
+  assert sum(agree) == 18
+  for place in source.places:
+    assert classes.cues(place.example_id, names) == (
+      names[place.label],
+      names[source.textures[place.example_id]],
+    )
+
+
+def test_the_cue_is_the_hue_of_the_texture(world):
+  """Nearly always the hue of what is vivid is k / K of the cue's class k, whatever the class is."""
+  source, right = opening.open_dataset(f"biased:{world}/conflicting"), []
+  for index in range(0, source.length, 3):
+    example = source.example(index)
+    picture = np.asarray(Image.open(io.BytesIO(example.encoded)).convert("HSV"), float)
+    middle = picture[8:24, 8:24].reshape(-1, 3)
+    turn = (middle[:, 1] ** 2 * np.exp(2j * np.pi * middle[:, 0] / 256)).sum()
+    nearest = round(np.angle(turn) / (2 * np.pi) * 3) % 3
+    right.append(nearest == source.textures[example.example_id])
+  assert np.mean(right) > 0.8  # of 64; grounds are vivid at times
+
+
+@pytest.mark.parametrize("cue", ["hue", "shape", "watermark"])
+def test_a_picture_depends_on_its_class_and_its_cue(cue):
+  def drawn(label, of):
+    return synthetic_biased.draw("train_0.9", label, 5, of, kind=cue, classes=8, size=32).astype(int)
+
+  np.testing.assert_array_equal(drawn(1, 2), drawn(1, 2))
+  changed = np.abs(drawn(1, 2) - drawn(1, 6)).max(2) > 8
+  assert changed.any()
+  if cue == "watermark":
+    assert not changed[5:].any()
+    assert not changed[:, 5:].any()
+  assert np.abs(drawn(1, 2) - drawn(3, 2)).max() > 8
+
+
+def test_a_world_is_made_once_and_another_in_its_place_is_refused(world):
+  before = {path: path.stat().st_mtime_ns for path in world.rglob("*.png")}
+  synthetic_biased.make(str(world), [0.75, 0.5], classes=3, size=32, per_class=8)
+  assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+  assert (world / "train_0.5.csv").exists()
+  with pytest.raises(BiasjaxError, match="holds another world"):
+    synthetic_biased.make(str(world), [0.75], classes=3, size=64, per_class=8)
+  with pytest.raises(BiasjaxError, match=r"--rho=1\.2: expected a share from 0\.333"):
+    synthetic_biased.make(str(world), [1.2], classes=3, size=32, per_class=8)
+  with pytest.raises(BiasjaxError, match="--classes=17: expected 2 to 16"):
+    synthetic_biased.make(str(world), [0.9], classes=17)
+
+
+def test_a_name_that_does_not_tell_the_cue_is_refused(world, tmp_path):
+  (tmp_path / "one/arch").mkdir(parents=True)
+  Image.new("RGB", (32, 32)).save(tmp_path / "one/arch/arch0.png")
+  with pytest.raises(BiasjaxError, match="expected a cue-conflict stimulus"):
+    opening.open_dataset(f"biased:{tmp_path}/one")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+  """50 digits of each, of one grey level each: digit d number i is 5 i + d + 1 within a square."""
+  path = tmp_path_factory.mktemp("digits") / "mnist.csv.gz"
+  rows = []
+  for digit in range(10):
+    for number in range(50):
+      picture = np.zeros((28, 28), int)
+      picture[9:19, 9:19] = 5 * number + 5
+      rows.append([*picture.ravel(), digit])
+  text = io.StringIO()
+  csv.writer(text).writerows(rows)
+  path.write_bytes(gzip.compress(text.getvalue().encode()))
+  return str(path)
+
+
+def test_a_digit_has_the_colour_of_its_cue_and_the_ground_is_black(digits, tmp_path):
+  world = colored_mnist.make(str(tmp_path / "digits"), [0.9], digits)
+  source = opening.open_dataset(f"biased:{world}/train_0.9")
+  assert (source.length, source.crop, source.own_classes) == (400, 28, 10)
+  assert opening.open_dataset(f"biased:{world}/unbiased").length == 100
+  assert opening.open_dataset(f"biased:{world}/conflicting").length == 90
+  # Of the digit 3 (class "three") the first 4 of 40 conflict; number 20 is grey level 105 in its own colour.
+  picture = np.asarray(Image.open(world / "train_0.9/three/three20-three20.png")) / 255
+  np.testing.assert_allclose(picture[14, 14], 105 / 255 * np.array([0.7833, 0.8316, 0.6013]), atol=0.012)
+  assert picture[:9].max() == 0
+  assert len(list((world / "train_0.9/three").glob("three*-three*.png"))) == 36
+
+
+def test_digits_tested_are_none_of_those_trained_on(digits, tmp_path):
+  world = colored_mnist.make(str(tmp_path / "digits"), [1.0], digits)
+
+  def levels(split):
+    return {
+      round(float(np.asarray(Image.open(path))[14, 14].max())) for path in (world / split / "one").iterdir()
+    }
+
+  train, test = levels("train_1"), levels("aligned")
+  assert len(train) == 40
+  assert max(train) < min(test)
+
+
+@pytest.mark.parametrize("text", ["1,2,3\n", "a,b\n", ",".join(["300"] * 784 + ["1"]) + "\n"])
+def test_a_table_of_something_else_is_refused(tmp_path, text):
+  (tmp_path / "x.csv").write_text(text)
+  with pytest.raises(BiasjaxError, match=r"--digits=.*(cannot be read|expected)"):
+    colored_mnist.read(str(tmp_path / "x.csv"))
