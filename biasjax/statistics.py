@@ -110,6 +110,34 @@ def ratio_of_means(
   return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
 
 
+def fieller(
+  numerator: np.ndarray, denominator: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+  """mean(numerator) / mean(denominator) of any numbers of the same examples, with Fieller's interval (1954).
+
+  `ratio_of_means` knows more of what it is given: shares.
+
+  Args:
+    numerator, denominator: float [n].
+    confidence: of the interval.
+
+  Returns:
+    (ratio, low, high); all NaN where the denominator's mean is not above 0 beyond chance: then the ratio may
+    be anything.
+  """
+  n = len(denominator)
+  if n < 2:
+    return math.nan, math.nan, math.nan
+  x, y = float(np.mean(numerator)), float(np.mean(denominator))
+  square = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2)) ** 2 / n
+  (xx, xy), (_, yy) = np.cov(numerator, denominator)
+  a, b, c = y**2 - square * yy, x * y - square * xy, x**2 - square * xx
+  if y <= 0 or a <= 0:
+    return math.nan, math.nan, math.nan
+  root = math.sqrt(max(b**2 - a * c, 0.0))
+  return x / y, float((b - root) / a), float((b + root) / a)
+
+
 def _product(x: np.ndarray, y: np.ndarray) -> float:
   """x @ y by NumPy's own sum: threads of a BLAS wait busily after each of many small products."""
   return float((x * y).sum())

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
   config.probes = [
     *(*paper.PROBES, "fgsm@imagenet", "autoattack@imagenet"),
     *("suppression@imagenet", "corruptions@imagenet", "watermark@imagenet"),
+    *("sensitivity@imagenet", "gradient_spectrum@imagenet"),
   ]
   config.workdir = "out/all"
   return config

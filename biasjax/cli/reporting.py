@@ -34,6 +34,7 @@ MOST_OF_PROBE = 2
 SHOWN = {
   "spectral": ("low/0.1", "low/0.3", "low/0.5", "high/0.5", "high/0.3", "high/0.1"),
   "critical_band": ("clean", "f=1/sd=0.16", "f=2/sd=0.16", "f=3/sd=0.16", "f=4/sd=0.16", "f=5/sd=0.16"),
+  "sensitivity": ("*/45",),
   "corruptions": ("gaussian_noise*3", "defocus_blur*3", "fog*3", "contrast*3", "pixelate*3", "jpeg*3"),
 }
 WORDS = (
@@ -41,6 +42,8 @@ WORDS = (
   (r"low/(.+)", "lowest {0} of the frequency axis"),
   (r"high/(.+)", "highest {0} of the frequency axis"),
   (r"f=(\d+)/sd=(.+)", "noise of octave {0}, SD {1}"),
+  (r"r=(\d+)/(.+)", "a wave of {0} cycles an image, at {1} degrees"),
+  (r"i=(.+)/j=(.+)", "a wave of {0} cycles an image down, {1} across"),
 )
 
 
@@ -218,7 +221,8 @@ def _wanted(probe: Probe) -> list[str]:
   """A handful of a probe's conditions."""
   patterns = SHOWN.get(module(probe.name), ("*",))
   found = [c for pattern in patterns for c in probe.conditions if fnmatch.fnmatchcase(c, pattern)]
-  return (found or list(probe.conditions))[:MOST_SHOWN]
+  found = found or list(probe.conditions)
+  return [found[at] for at in np.linspace(0, len(found) - 1, min(len(found), MOST_SHOWN)).round().astype(int)]
 
 
 def _flips(

@@ -1,11 +1,13 @@
-"""Ideal low- and high-pass filters: as published, and three ways to be stricter."""
+"""Ideal low- and high-pass filters, as published and three ways to be stricter; waves; power by frequency."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Int
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Int
 
-from biasjax.types import Image
+from biasjax.types import Image, Images
 
 Mask = Bool[Array, "h w"]  # over all frequencies, 0 at index [0, 0]
 Spectrum = Complex[Array, "c h half"]  # frequencies 0 .. w / 2 of the last axis
@@ -78,3 +80,46 @@ def band_pass(
   weight = 0.5 * (mask.astype(jnp.float32) + mirrored.astype(jnp.float32))[:, :half]
   filtered = jnp.fft.irfft2(spectrum * weight[None], s=(height, width))
   return jnp.clip(jnp.moveaxis(filtered, 0, -1), 0.0, 1.0)
+
+
+def wave(size: int, row: Int[Array, ""], column: Int[Array, ""]) -> Float[Array, "size size"]:
+  """The real Fourier basis image of a frequency and its negative, phase 0, of L2 norm 1 (Yin et al. 2019).
+
+  Args:
+    size: pixels of a side.
+    row, column: cycles a side down and across; (row, column) and (-row, -column) are the same image.
+  """
+  at = jnp.arange(size)
+  # Whole numbers until the last step: at high frequencies an angle in float32 would be a rough one.
+  turns = (row * at[:, None] + column * at[None, :]) % size
+  alone = ((2 * row) % size == 0) & ((2 * column) % size == 0)  # it is its own negative
+  return jnp.cos(2 * jnp.pi / size * turns) * jnp.where(alone, 1.0, math.sqrt(2)) / size
+
+
+def lengths(size: int) -> np.ndarray:
+  """How many cycles a side each frequency is from 0, in any direction; float64 [size, size]."""
+  one = np.fft.fftfreq(size, 1 / size)
+  return np.hypot(one[:, None], one[None, :])
+
+
+def ring_edges(size: int, rings: int) -> np.ndarray:
+  """The highest frequency of each ring, cycles a side, float64 [rings]; the last is at half the pixels."""
+  return size / 2 * np.arange(1, rings + 1) / rings
+
+
+def rings_of(size: int, rings: int) -> np.ndarray:
+  """The ring of each frequency, int [size, size]: 0 for frequency 0, and `rings` + 1 for those beyond."""
+  one = np.fft.fftfreq(size, 1 / size).round().astype(np.int64)
+  squares = one[:, None] ** 2 + one[None, :] ** 2
+  # Whole numbers, so that a frequency on an edge is within it.
+  inside = 4 * rings**2 * squares[..., None] <= size**2 * np.arange(rings + 1) ** 2
+  return rings + 1 - inside.sum(axis=-1)
+
+
+def power(images: Images) -> Float[Array, "b h w"]:
+  """|DFT|^2 / pixels, mean over channels, frequency 0 at index [0, 0].
+
+  Adds up to the image's sum of squares, mean over channels (Parseval).
+  """
+  pixels, channels = images.shape[1] * images.shape[2], images.shape[3]
+  return jnp.sum(jnp.abs(jnp.fft.fft2(images, axes=(1, 2))) ** 2, axis=3) / (pixels * channels)

@@ -9,7 +9,7 @@ import pandas as pd
 from biasjax.probes import chance
 from biasjax.probes.base import Metric
 from biasjax.probes.observed import codes, under
-from biasjax.statistics import ratio_of_means, wilson
+from biasjax.statistics import mean_of_shares, ratio_of_means, wilson
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,3 +80,19 @@ def accuracy_of(name: str, of: Asked) -> Metric:
   low, high = wilson(hits, n)
   numbers = 100 * hits / n, 100 * low, 100 * high, n
   return Metric(name, *numbers, detail=True, chance=100 * of.chance, flag=of.flag)
+
+
+def lost(ratio: Metric, name: str, *, detail: bool) -> Metric:
+  """The share of clean accuracy that is lost, where `ratio` is the one that is kept."""
+  numbers = 1 - ratio.value, 1 - ratio.high, 1 - ratio.low, ratio.n
+  return Metric(name, *numbers, detail=detail, flag=ratio.flag)
+
+
+def difference(
+  name: str, one: np.ndarray, other: np.ndarray, *, detail: bool = False, flag: str = ""
+) -> Metric:
+  """The mean of one - other, each in [0, 1] and of the same images, in points of per cent."""
+  # From [-1, 1] to [0, 1] and back, so that the interval stays inside.
+  edges = mean_of_shares((1 + one.astype(float) - other.astype(float)) / 2)
+  value, low, high = (100 * (2 * edge - 1) for edge in edges)
+  return Metric(name, value, low, high, len(one), detail=detail, flag=flag)

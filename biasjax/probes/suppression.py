@@ -24,7 +24,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.ops import suppression as ops
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.relative import accuracy_of, asked_under, ratios_of
+from biasjax.probes.relative import accuracy_of, asked_under, lost, ratios_of
 
 NAME = "suppression"
 GRIDS = (2, 4, 6, 8, 10, 12, 14, 16)  # tiles a side
@@ -123,11 +123,8 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
   reliances = []
   for cue, of in RELIANCE.items():
     for ending, detail in (("", False), ("/chance-corrected", True)):
-      of_ratio = found[f"{NAME}{variant}/{of}{ending}"]
-      numbers = (1 - of_ratio.value, 1 - of_ratio.high, 1 - of_ratio.low, of_ratio.n)
-      reliances.append(
-        Metric(f"{cue}-reliance{variant}{ending}", *numbers, detail=detail, flag=of_ratio.flag)
-      )
+      ratio = found[f"{NAME}{variant}/{of}{ending}"]
+      reliances.append(lost(ratio, f"{cue}-reliance{variant}{ending}", detail=detail))
   return [*reliances, *ratios, *accuracies]
 
 

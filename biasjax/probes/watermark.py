@@ -14,19 +14,11 @@ from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
 from biasjax.probes.decisions import all_classes
 from biasjax.probes.observed import under
-from biasjax.probes.relative import accuracy_of, asked_under
-from biasjax.statistics import mean_of_shares, wilson
+from biasjax.probes.relative import accuracy_of, asked_under, difference
+from biasjax.statistics import wilson
 
 NAME = "watermark"
 CARTON = 478
-
-
-def _difference(name: str, one: np.ndarray, other: np.ndarray, *, detail: bool = False) -> Metric:
-  """The mean of one - other, each true or false of the same images, in points of per cent."""
-  # From [-1, 1] to [0, 1] and back, so that the interval stays inside.
-  edges = mean_of_shares((1 + one.astype(float) - other.astype(float)) / 2)
-  value, low, high = (100 * (2 * edge - 1) for edge in edges)
-  return Metric(name, value, low, high, len(one), detail=detail)
 
 
 def _share(name: str, which: np.ndarray, *, detail: bool = False) -> Metric:
@@ -44,14 +36,14 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   before, after = (of.prediction[:, 0] == CARTON for of in (clean, marked))
   right = [of.right[:, 0] for of in (marked, clean)]
   found = [
-    _difference(f"{NAME}/gap", *right),
+    difference(f"{NAME}/gap", *right),
     _share(f"{NAME}/becomes-carton", after[~is_carton & ~before]),
     _share(f"{NAME}/carton", after[~is_carton], detail=True),
     _share(f"{NAME}/carton/without", before[~is_carton], detail=True),
     accuracy_of(f"top1_acc/{NAME}", asked),
   ]
   if is_carton.any():
-    found.append(_difference(f"{NAME}/carton-gap", *(of[is_carton] for of in right), detail=True))
+    found.append(difference(f"{NAME}/carton-gap", *(of[is_carton] for of in right), detail=True))
   return found
 
 

@@ -25,7 +25,7 @@ MANY_MODELS = 60  # beyond, single models are not labelled
 
 def pass_curves(study: Study) -> Drawing | None:
   """Accuracy left when only low, or only high, frequencies are kept."""
-  found = _columns(study, r"metric/bandpass/(LFC|HFC)/([\d.]+)")
+  found = matching(study, r"metric/bandpass/(LFC|HFC)/([\d.]+)")
   if not found:
     return None
   drawn = figure(3.6)
@@ -35,7 +35,7 @@ def pass_curves(study: Study) -> Drawing | None:
     cutoffs = sorted((float(c), name) for (b, c), name in found.items() if b == band)
     if cutoffs:
       x, names = zip(*cutoffs, strict=True)
-      _lines(study, panel, np.array(x), study.table.frame[list(names)])
+      draw_lines(study, panel, np.array(x), study.table.frame[list(names)])
       share = chance.of_columns(study, [f"top1_acc/bandpass/{band}/{c:g}" for c in x])
       clean = _clean(study)
       if share is not None and clean is not None:
@@ -55,7 +55,7 @@ def pass_curves(study: Study) -> Drawing | None:
     "A thin line for each model, a thick one for each category's median. Dashed, where known: what guessing "
     "leaves of the median model's clean accuracy. The right scale is of square roots: little shows as well.",
     drawn,
-    _table(study, list(found.values())),
+    numbers(study, list(found.values())),
     "Measurements",
   )
 
@@ -69,7 +69,7 @@ def _root(values: np.ndarray) -> np.ndarray:
 
 def severity_curves(study: Study) -> Drawing | None:
   """Mean accuracy by corruption severity."""
-  found = _columns(study, r"top1_acc/(.+)_([1-5])")
+  found = matching(study, r"top1_acc/(.+)_([1-5])")
   complete = [c for c, _ in found if all((c, str(s)) in found for s in range(1, 6))]
   names = list(dict.fromkeys(complete))
   if not names:
@@ -80,7 +80,7 @@ def severity_curves(study: Study) -> Drawing | None:
   table = pd.DataFrame(by_severity)
   drawn = figure(3.4)
   panel = drawn.subplots()
-  _lines(study, panel, np.arange(1.0, 6.0), table)
+  draw_lines(study, panel, np.arange(1.0, 6.0), table)
   guessing = chance.of_columns(study, list(found.values()))
   if guessing is not None:
     chance.line(panel, float(guessing.max(axis=1).median()))
@@ -100,7 +100,7 @@ def severity_curves(study: Study) -> Drawing | None:
   )
 
 
-def _columns(study: Study, pattern: str) -> dict[tuple[str, ...], str]:
+def matching(study: Study, pattern: str) -> dict[tuple[str, ...], str]:
   """{groups of the match: column}, of the columns that have a number."""
   matches = {name: re.fullmatch(pattern, name) for name in study.table.frame.columns}
   return {
@@ -108,7 +108,7 @@ def _columns(study: Study, pattern: str) -> dict[tuple[str, ...], str]:
   }
 
 
-def _lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
+def draw_lines(study: Study, panel, x: np.ndarray, table: pd.DataFrame) -> None:
   """Thin lines for models, thick ones for medians of categories."""
   for name, (colour, marker) in colours(study.table.categories).items():
     mine = table[study.table.category.eq(name).to_numpy()]
@@ -123,14 +123,15 @@ def _clean(study: Study) -> pd.Series | None:
   return study.table.frame.get(axis.mean[0])
 
 
-def _table(study: Study, names: list[str]) -> pd.DataFrame:
+def numbers(study: Study, names: list[str]) -> pd.DataFrame:
+  """These columns of each model, with its category."""
   return study.table.frame[names].assign(category=study.table.category).reset_index(names="model")
 
 
 def channels(study: Study) -> Drawing | None:
   """The fitted critical band of each model, and of people where they are comparable."""
   estimate = _estimate(study)
-  found = _columns(study, rf"{re.escape(estimate)}/(bw|cf|pns)_norm")
+  found = matching(study, rf"{re.escape(estimate)}/(bw|cf|pns)_norm")
   if len(found) < 3:
     return None
   fits = pd.DataFrame({key: study.table.frame[found[key,]] for key in ("bw", "cf", "pns")}).dropna()
@@ -197,7 +198,7 @@ def _estimate(study: Study) -> str:
 
 def _octaves(study: Study) -> tuple[int, float]:
   """(octave bands of noise, cycles an image of the lowest); the highest is at half the pixels of a side."""
-  probed = {int(f) for f, _ in _columns(study, NOISE)}
+  probed = {int(f) for f, _ in matching(study, NOISE)}
   bands = max(probed) + 1 if probed else PUBLISHED_BANDS
   return bands, (study.pixels or PUBLISHED_PIXELS) / 2.0**bands
 
@@ -227,10 +228,10 @@ def _category_strip(study: Study, panel, order: pd.Index, rows: int, bands: int)
 
 def noise_maps(study: Study) -> Drawing | None:
   """Accuracy by noise SD and band, a panel for each category, with the categories' median channel."""
-  found = _columns(study, NOISE)
+  found = matching(study, NOISE)
   if not found:
     return None
-  clean = next(iter(_columns(study, r"top1_acc/criticalband/clean").values()), None)
+  clean = next(iter(matching(study, r"top1_acc/criticalband/clean").values()), None)
   bands = sorted({int(f) for f, _ in found})
   # Without noise all bands are one condition: what low contrast alone leaves is no work of noise.
   sds = sorted({float(sd) for _, sd in found} | ({0.0} if clean else set()))
@@ -261,7 +262,7 @@ def noise_maps(study: Study) -> Drawing | None:
     + ("Lowest row: without noise, at the probe's low contrast; " if clean else "")
     + "darker above than there: noise of that strength and frequency hurts.",
     drawn,
-    _table(study, [*([clean] if clean else []), *found.values()]),
+    numbers(study, [*([clean] if clean else []), *found.values()]),
     "Measurements",
   )
 
@@ -270,7 +271,7 @@ def shape_bias(study: Study) -> Drawing | None:
   """Shape bias: of each model by category, and of each of 16 classes where they are measured."""
   if "shape_bias" not in study.biases or not study.biases["shape_bias"].notna().any():
     return None
-  by_class = _columns(study, r"shape-bias/(.+)")
+  by_class = matching(study, r"shape-bias/(.+)")
   human = study.human("shape_bias")
   names = study.table.categories
   marks = colours(names)
@@ -292,7 +293,7 @@ def shape_bias(study: Study) -> Drawing | None:
       panel.axvline(median, color=colour, linewidth=0.9)
     panel.set_yticks([-i for i in range(len(classes))], classes)
     what = "A point for each model and class of shape; lines: each category's median over all classes"
-    data = _table(study, list(by_class.values()))
+    data = numbers(study, list(by_class.values()))
   else:
     for i, (name, (colour, marker)) in enumerate(marks.items()):
       mine = study.table.category.eq(name).to_numpy() & study.biases["shape_bias"].notna().to_numpy()

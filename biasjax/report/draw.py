@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import matplotlib as mpl
 
-from biasjax.report import curves, figures, scatters
+from biasjax.report import curves, figures, scatters, waves
 from biasjax.report.drawing import STYLE, Drawing, Kept, keep
 from biasjax.study.analysis import Study
 
@@ -28,6 +28,7 @@ def makers(study: Study) -> list[Maker]:
     *(one(curves.series, study, name) for name in study.series),
     *(one(of, study) for of in (curves.forgetting, curves.shape_bias, curves.pass_curves)),
     *(one(of, study) for of in (curves.severity_curves, curves.channels, curves.noise_maps)),
+    *(one(of, study) for of in (waves.profiles, waves.maps)),
   ]
 
 

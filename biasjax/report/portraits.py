@@ -41,6 +41,10 @@ def drawings(
   found = [accuracies(scores)]
   for probe, dataset in _asked(scores, "spectral"):
     found.append(pass_curves(scores, probe, dataset, among))
+  for probe, dataset in _asked(scores, "sensitivity"):
+    found.append(sensitivity(scores, probe, dataset, among))
+  for probe, dataset in _asked(scores, "gradient_spectrum"):
+    found.append(gradient(scores, probe, dataset, among))
   for probe, dataset in _asked(scores, "critical_band"):
     found.append(critical_band(scores, probe, dataset, pixels.get(dataset)))
   for probe, dataset in _asked(scores, "shape"):
@@ -195,6 +199,82 @@ def _guessing(scores: Scores, probe: str, dataset: str, pattern: str, model: str
   if not len(chances) or not len(clean) or not clean.iloc[0] > 0:
     return None
   return float(chances.max() / clean.iloc[0])
+
+
+def sensitivity(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -> Drawing | None:
+  """The error with a wave of a frequency added, by frequency, beside the clean error."""
+  pattern = rf"{re.escape(probe)}/error/r=([\d.]+)"
+  clean = {m: _rows(scores, "accuracy", dataset, "(top1_acc)/.+", m)["value"] for m in scores.models}
+  return _profile(
+    scores,
+    among,
+    pattern,
+    (probe, dataset),
+    ("Which frequencies hurt", "error with a wave added, %"),
+    "Bands: 95 % intervals; a point is the mean over orientations. Dashed: the clean error; hollow: accuracy "
+    "cannot be told from chance.",
+    {m: 100 - float(of.iloc[0]) for m, of in clean.items() if len(of)},
+  )
+
+
+def gradient(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -> Drawing | None:
+  """The power of the loss gradient, by frequency."""
+  return _profile(
+    scores,
+    among,
+    r"gradient-spectrum/r=([\d.]+)",
+    (probe, dataset),
+    ("To which frequencies the loss reacts", "log10 of the power of the loss gradient"),
+    "Bands: 95 % intervals over images. How high a line lies says how sure a network is of its answers; its "
+    "slope, to which frequencies they are sensitive.",
+    {},
+  )
+
+
+def _profile(
+  scores: Scores,
+  among: pd.DataFrame,
+  pattern: str,
+  asked: tuple[str, str],
+  words: tuple[str, str],
+  caption: str,
+  levels: Mapping[str, float],
+) -> Drawing | None:
+  """Numbers by frequency, with their intervals, and dashed lines at `levels`."""
+  (probe, dataset), (title, axis) = asked, words
+  figure = Figure(figsize=(WIDTH, 3.0))
+  panel = figure.subplots()
+  drawn, points = [], {}
+  for i, (model, (colour, marker)) in enumerate(zip(scores.models, OWN, strict=False)):
+    rows = _rows(scores, probe, dataset, pattern, model).dropna(subset=["value"])
+    if not len(rows):
+      continue
+    if not drawn and comparable(dataset, probe, pattern, among.columns):
+      _faint(panel, among, rows)
+    x = rows[0].astype(float).to_numpy()
+    panel.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+    panel.plot(x, rows["value"], color=colour, linewidth=1.4)
+    gid = f"{probe}-{i}".replace(":", "_")
+    fills = [_marker(bool(flag), colour) for flag in rows["flag"]]
+    panel.scatter(x, rows["value"], s=18, c=fills, marker=marker, edgecolors=colour, zorder=3, gid=gid)
+    points[gid] = [f"{model}, {row._asdict()['metric']}: {shown(row, 2)}" for row in rows.itertuples()]
+    if model in levels:
+      panel.axhline(levels[model], color=colour, linewidth=0.9, linestyle="--", zorder=1)
+    drawn.append(rows)
+  if not drawn:
+    return None
+  panel.set_xlabel("spatial frequency, cycles an image")
+  panel.set_ylabel(axis)
+  _legend(figure, scores)
+  return Drawing(
+    _name("profile", probe, dataset),
+    _titled(title, dataset),
+    caption,
+    figure,
+    pd.concat(drawn),
+    "Frequencies",
+    points,
+  )
 
 
 def critical_band(scores: Scores, probe: str, dataset: str, side: int | None) -> Drawing | None:

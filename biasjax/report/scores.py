@@ -44,8 +44,10 @@ GROUPS = (
   Group(
     "Frequencies",
     "How much of the clean accuracy is left when only low (LPP), or only high (HPP), spatial frequencies "
-    "are: the mean over five cutoffs. 1 is all of it.",
-    ("spectral",),
+    "are: the mean over five cutoffs. 1 is all of it. Error under waves: by how many points of per cent it "
+    "rises when a wave of one frequency is added, mean over low, middle, high ones. A centroid is the mean "
+    "frequency, in cycles an image, of that rise, or of the power of the loss gradient.",
+    ("spectral", "sensitivity", "gradient_spectrum"),
   ),
   Group(
     "Critical band",
@@ -78,6 +80,10 @@ LABELS = (
   (r"cue-conflict(.*)/accuracy", "decisions for either cue"),
   (r"LPP(.*)", "Low frequencies only (LPP{0})"),
   (r"HPP(.*)", "High frequencies only (HPP{0})"),
+  (r"sensitivity([^/]*)/mean", "error under waves{0}: rise"),
+  (r"sensitivity([^/]*)/(low|mid|high)", "error under waves{0}: rise, {1} frequencies"),
+  (r"sensitivity([^/]*)/centroid", "error under waves{0}: centroid"),
+  (r"gradient-spectrum/centroid", "loss gradient: centroid"),
   (r"metric/criticalband.*/bw_norm", "width, octaves (published estimate)"),
   (r"metric/criticalband.*/cf_norm", "centre, cycles an image (published estimate)"),
   (r"metric/criticalband.*/pns_norm", "peak noise sensitivity (published estimate)"),

@@ -74,3 +74,49 @@ def test_a_high_pass_that_keeps_the_mean_is_hardly_clipped():
   assert 0.4 < (rectified == 0).mean() < 0.6
   assert (kept == 0).mean() < 0.001
   np.testing.assert_allclose(kept.mean((0, 1)), image.mean((0, 1)), atol=1e-3)
+
+
+def published_wave(size: int, row: int, column: int) -> np.ndarray:
+  """Yin et al. 2019: an inverse real FFT of a half spectrum with one 1 in it, and then of norm 1."""
+  spectrum = np.zeros((size, size // 2 + 1), complex)
+  if column < 0:
+    row, column = -row, -column
+  spectrum[row % size, column] = 1
+  made = np.fft.irfft2(spectrum, s=(size, size))
+  return made / np.linalg.norm(made)
+
+
+@pytest.mark.parametrize("size", [16, 15, 224])
+def test_a_wave_is_the_published_basis_image_and_has_norm_1(size):
+  half = size // 2
+  for row, column in ((0, 0), (0, 1), (3, 2), (-3, 2), (2, -3), (half, 0), (half, half), (5, half)):
+    ours = np.asarray(fourier.wave(size, jnp.int32(row), jnp.int32(column)))
+    assert np.linalg.norm(ours) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(ours, published_wave(size, row, column), rtol=0, atol=2e-6)
+
+
+def test_waves_of_different_frequencies_are_orthogonal_and_opposite_ones_are_equal():
+  waves = {
+    (i, j): np.asarray(fourier.wave(8, jnp.int32(i), jnp.int32(j))) for i in range(8) for j in range(8)
+  }
+  for i, j in waves:
+    np.testing.assert_allclose(waves[i, j], waves[-i % 8, -j % 8], rtol=0, atol=1e-6)
+  different = [min((i, j), (-i % 8, -j % 8)) == (i, j) for i, j in waves]
+  rows = np.stack([wave.ravel() for wave in waves.values()])[different]
+  np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), rtol=0, atol=1e-6)
+  assert len(rows) == 8 * 8 / 2 + 2  # four frequencies are their own opposite
+
+
+@pytest.mark.parametrize("size", [8, 9, 24])
+def test_rings_hold_each_frequency_once_and_all_of_the_power(size):
+  rings = min(16, size // 2)
+  of, edges = fourier.rings_of(size, rings), [0, *fourier.ring_edges(size, rings), np.inf]
+  for i in range(size):
+    for j in range(size):
+      length = np.hypot(min(i, size - i), min(j, size - j))
+      ring = next(k for k, edge in enumerate(edges) if length <= edge + 1e-9)
+      assert of[i, j] == ring, (i, j)
+      assert fourier.lengths(size)[i, j] == pytest.approx(length)
+  image = np.random.default_rng(size).normal(size=(2, size, size, 3)).astype(np.float32)
+  power = np.asarray(fourier.power(jnp.asarray(image)))
+  np.testing.assert_allclose(power.sum((1, 2)), (image**2).sum((1, 2, 3)) / 3, rtol=1e-5)

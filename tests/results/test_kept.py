@@ -144,7 +144,18 @@ def test_other_code_and_other_options_summarise_again(store, loads, monkeypatch)
 
 
 @pytest.mark.parametrize(
-  "name", ["accuracy", "spectral", "critical_band", "shape", "suppression", "pgd", "corruptions"]
+  "name",
+  [
+    "accuracy",
+    "spectral",
+    "critical_band",
+    "shape",
+    "suppression",
+    "pgd",
+    "corruptions",
+    "sensitivity",
+    "gradient_spectrum",
+  ],
 )
 def test_what_the_probes_of_biasjax_make_is_kept(name):
   assert kept.code_of(probes.get(name).summarise)

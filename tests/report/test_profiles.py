@@ -1,0 +1,43 @@
+"""Figures of one network over frequencies, from made numbers."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from biasjax.report import portraits
+from biasjax.report.scores import KEY, Scores
+
+NONE = pd.DataFrame()
+
+
+def scores(rows):
+  """Of (probe, metric, value, low, high)."""
+  made = [
+    ("mine", "val", probe, metric, value, low, high, 50, math.nan, "", probe != "accuracy", metric)
+    for probe, metric, value, low, high in rows
+  ]
+  columns = [*KEY, "value", "low", "high", "n", "chance", "flag", "detail", "column"]
+  table = pd.DataFrame(made, columns=columns)
+  return Scores(["mine"], table, table.iloc[:0])
+
+
+def test_errors_under_waves_stand_beside_the_clean_error_with_their_intervals():
+  rows = [("sensitivity", f"sensitivity/error/r={r}", 30.0 + r, 25.0 + r, 36.0 + r) for r in (1, 9, 16)]
+  rows.append(("accuracy", "top1_acc/val", 80.0, 78.0, 82.0))
+  rows.append(("sensitivity", "sensitivity/error", 50.0, 45.0, 55.0))
+  (drawing,) = portraits.drawings(scores(rows), {}, {}, None, NONE)
+  (panel,) = drawing.figure.axes
+  solid, clean = panel.get_lines()
+  np.testing.assert_array_equal(solid.get_xydata(), [[1, 31], [9, 39], [16, 46]])
+  assert list(clean.get_ydata()) == [20, 20]
+  (band, _) = panel.collections
+  edges = band.get_paths()[0].vertices[:, 1]
+  assert (edges.min(), edges.max()) == (26, 52)
+  assert drawing.points["sensitivity-0"][1] == "mine, sensitivity/error/r=9: 39.00 [34.00, 45.00]"
+
+
+def test_the_power_of_the_gradient_is_drawn_by_ring():
+  rows = [("gradient_spectrum", f"gradient-spectrum/r={r}", -1.0 * r, -r - 0.5, -r + 0.5) for r in (2, 4)]
+  (drawing,) = portraits.drawings(scores(rows), {}, {}, None, NONE)
+  np.testing.assert_array_equal(drawing.figure.axes[0].get_lines()[0].get_xydata(), [[2, -2], [4, -4]])
