@@ -14,7 +14,7 @@ NONE = pd.DataFrame()
 def scores(rows):
   """Of (probe, metric, value, low, high)."""
   made = [
-    ("mine", "val", probe, metric, value, low, high, 50, math.nan, "", probe != "accuracy", metric)
+    ("mine", "val", probe, metric, value, low, high, 50, math.nan, "", "r=" in metric, metric)
     for probe, metric, value, low, high in rows
   ]
   columns = [*KEY, "value", "low", "high", "n", "chance", "flag", "detail", "column"]
@@ -39,5 +39,6 @@ def test_errors_under_waves_stand_beside_the_clean_error_with_their_intervals():
 
 def test_the_power_of_the_gradient_is_drawn_by_ring():
   rows = [("gradient_spectrum", f"gradient-spectrum/r={r}", -1.0 * r, -r - 0.5, -r + 0.5) for r in (2, 4)]
+  rows.append(("gradient_spectrum", "gradient-spectrum/centroid", 3.0, 2.5, 3.5))
   (drawing,) = portraits.drawings(scores(rows), {}, {}, None, NONE)
   np.testing.assert_array_equal(drawing.figure.axes[0].get_lines()[0].get_xydata(), [[2, -2], [4, -4]])
