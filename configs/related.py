@@ -1,7 +1,8 @@
-"""What the related papers measure, held against generalisation: sensitivity to frequencies.
+"""What the related papers measure, held against generalisation: sensitivity to frequencies, disparity.
 
 python run.py --models=A,B --dataset=imagenet \\
   --probes=accuracy,sensitivity@imagenet,gradient_spectrum@imagenet,corruptions@imagenet --workdir=out
+python run.py --groups=class --workdir=out
 python run.py --config=configs/related.py --table=out/results.csv --categories=... --output=study
 """
 
@@ -36,6 +37,12 @@ def get_config() -> ConfigDict:
       "about": "the mean frequency of the power of the loss gradient, cycles an image",
       "mean": ["gradient-spectrum/centroid"],
     },
+    {
+      "name": "disparity",
+      "label": "Disparity between groups",
+      "about": "the gap between the best and the worst group of images, points of per cent",
+      "mean": ["disparity/imagenet"],
+    },
   ]
   study.axes = [  # the first is in-distribution accuracy, which others are also held against
     {"name": "ID", "label": "In-distribution accuracy", "mean": ["top1_acc/imagenet"]},
@@ -47,6 +54,10 @@ def get_config() -> ConfigDict:
     {
       "name": "as a share of the clean accuracy",
       "biases": [{"name": f"sensitivity_{band}", "mean": [f"sensitivity/{band}/relative"]} for band in BANDS],
+    },
+    {
+      "name": "beyond the gap that equal groups would show",
+      "biases": [{"name": "disparity", "mean": ["disparity/imagenet/beyond-chance"]}],
     },
   ]
   return ConfigDict({"study": study})

@@ -22,7 +22,10 @@ def write(folder, decisions, dataset="drawn", probe="accuracy", ids=None, labels
   """Writes {model: {condition: (label, prediction, confidence)}}, arrays of one length, and a results.csv."""
   n = len(next(iter(next(iter(decisions.values())).values()))[0])
   store = Store(folder, chunk_size=chunk)
-  units = [Unit(model, dataset, probe, {"model": model, "seed": 0, "labels": labels}) for model in decisions]
+  units = [
+    Unit(model, dataset, probe, {"model": model, "seed": 0, "labels": labels, "preprocess": {"crop": 224}})
+    for model in decisions
+  ]
   store.register(Images(dataset, n), units)
   for unit in units:
     for start, stop in chunks(n, chunk):

@@ -5,7 +5,7 @@ python run.py --models=... --probes=... --dataset=... --dry_run        what that
 python run.py --list=models                                            what there is; --version
 python run.py --prepare=imagenet_v2 --manual_dir=... --data_dir=...    a benchmark as TFDS dataset
 python run.py --summarise --workdir=out                                the tables again; or --report
-python run.py --trials='dir/*.csv' --workdir=out                       beside people; or --factors
+python run.py --trials='dir/*.csv' --workdir=out                       people; --factors; --groups
 python run.py --table=out/results.csv --categories=... --output=study  study many models
 python run.py --config=configs/train.py --dataset=... --workdir=out    train, or go on with --init
 """
@@ -86,8 +86,11 @@ flags.DEFINE_string(
 )
 flags.DEFINE_boolean("summarise", False, "Make the tables of --workdir again; of A,B,C merged into --output.")
 flags.DEFINE_boolean("report", None, "A page of one or two networks; not set: after a run of no more.")
-flags.DEFINE_string("trials", None, "Recorded trials, CSV files; ImageNet-X's annotations, JSON lines.")
+flags.DEFINE_string("trials", None, "Decisions beside: people's; ImageNet-X's factors; or of groups.")
 flags.DEFINE_string("factors", None, "ImageNet-X's annotations, JSON lines, beside stored decisions.")
+flags.DEFINE_string(
+  "groups", None, "class, category, a CSV class,group, or a column of --annotations: how far apart they are."
+)
 flags.DEFINE_string("table", None, "Study this CSV of results, a row for each model.")
 flags.DEFINE_string("categories", None, 'JSON: {"category": ["model", ...]}, which models are alike.')
 flags.DEFINE_multi_string("beside", None, "A CSV of reference networks under one's own; repeatable.")
@@ -109,7 +112,7 @@ HELP = {
     *("benchmark", "profile"),
     *("shard", "distributed", "coordinator num_processes process_id"),
   ),
-  "Study": ("table", "categories", "beside", "compare", "output", "trials factors"),
+  "Study": ("table", "categories", "beside", "compare", "output", "trials factors groups"),
   "Training, with --config=configs/train.py": ("init",),
 }
 SETTINGS = tuple(name for rows in HELP.values() for row in rows for name in row.split() if name != "config")
@@ -141,6 +144,7 @@ USED = {
   "with --table": ("table", "categories", "beside", "compare", "output", "seed"),
   "with --trials": ("trials", "workdir"),
   "with --factors": ("factors", "workdir"),
+  "with --groups": ("groups", "annotations", "probes", "workdir"),
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
   "with --summarise": ("summarise", "workdir", "output", "report_to", "export"),
   "with --report": ("report", "workdir", "models", "beside", "trials"),
@@ -187,7 +191,7 @@ def command_of(asked: dict) -> str:
     return "with --table"
   if asked["report"] and not asked["dataset"]:
     return "with --report"
-  for name in ("trials", "factors", "prepare", "summarise", "benchmark", "dry_run"):
+  for name in ("trials", "factors", "groups", "prepare", "summarise", "benchmark", "dry_run"):
     if asked[name]:
       return f"with --{name}"
   return "in measuring"
@@ -251,6 +255,7 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
     "with --table": study_table,
     "with --trials": score_trials,
     "with --factors": score_factors,
+    "with --groups": compare_groups,
     "with --prepare": prepare,
     "with --report": report_networks,
   }
@@ -344,6 +349,13 @@ def score_factors(asked: dict) -> int:
 
   print(factors.score(asked["factors"], asked["workdir"]))
   return 0
+
+
+def compare_groups(asked: dict) -> int:
+  """Compares groups of images in what was measured."""
+  from biasjax.cli import grouping
+
+  return grouping.run(asked)
 
 
 def report_networks(asked: dict) -> int:

@@ -114,7 +114,7 @@ def _row(
     engine.execute(drawn)
     drawn.set_layout_engine("none")
   for panel, table in zip(panels, tables, strict=False):
-    _names(study, panel, table)
+    name_points(panel, table[~table.index.isin(study.table.highlighted)])  # these have names already
   caption += known.caption(measures)
   data = models(study)[["category", *measures]].reset_index()
   for measure in measures:
@@ -214,12 +214,11 @@ def _limits(panel: Axes, table: pd.DataFrame, guessing: Mapping[str, float]) -> 
       setter(low - beyond, high + beyond)
 
 
-def _names(study: Study, panel: Axes, table: pd.DataFrame) -> None:
-  """Names of models that have room for one."""
+def name_points(panel: Axes, table: pd.DataFrame) -> None:
+  """Names of points x, y of a laid-out panel that have room for one: what the index calls them."""
   drawn = panel.get_figure()
   assert drawn is not None
   box, inch = panel.get_window_extent(), 72 / drawn.dpi
-  table = table[~table.index.isin(study.table.highlighted)]  # these have names already
   places = panel.transData.transform(table[["x", "y"]].to_numpy(float)) - [box.x0, box.y0]
   names = [labels.shortened(str(model)) for model in table.index]
   size = (box.width * inch, box.height * inch)

@@ -69,6 +69,12 @@ GROUPS = (
     "Accuracy, in per cent, when every image may be changed a little, by no more than eps, to be misjudged.",
     ("pgd", "fgsm", "autoattack"),
   ),
+  Group(
+    "Groups",
+    "The gap between the accuracies of the best and the worst group of images, in points of per cent. Read "
+    "it beside what equal groups would show (by-chance).",
+    ("groups",),
+  ),
   Group("Across benchmarks", "What is made of the numbers of several benchmarks.", ("benchmarks",)),
 )
 LABELS = (
@@ -83,6 +89,7 @@ LABELS = (
   (r"sensitivity([^/]*)/mean", "error under waves{0}: rise"),
   (r"sensitivity([^/]*)/(low|mid|high)", "error under waves{0}: rise, {1} frequencies"),
   (r"sensitivity([^/]*)/centroid", "error under waves{0}: centroid"),
+  (r"disparity/(.+)", "gap between groups ({0})"),
   (r"gradient-spectrum/centroid", "loss gradient: centroid"),
   (r"metric/criticalband.*/bw_norm", "width, octaves (published estimate)"),
   (r"metric/criticalband.*/cf_norm", "centre, cycles an image (published estimate)"),

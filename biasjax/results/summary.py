@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from biasjax.errors import BiasjaxError
-from biasjax.results import across, kept, mixing
+from biasjax.results import across, groups, kept, mixing
 from biasjax.results.kept import Kept
 from biasjax.results.store import SETTINGS, Loaded, Store, Unit, write_file
 
@@ -102,6 +102,17 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
       for metric, *numbers in used[unit].metrics:
         column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
         rows.append((model, dataset, name, column, *numbers, *unit.settings.values()))
+    try:
+      grouping = groups.kept(store, dataset)
+    except BiasjaxError as error:
+      grouping = None
+      incomplete.append(str(error))
+    unit = units.get((model, dataset, "accuracy"))
+    if grouping is not None and unit in used:
+      for metric, of in groups.rows(grouping, reader.frame("accuracy")):
+        column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
+        numbers = (of[number] for number in NUMBERS)
+        rows.append((model, dataset, groups.PROBE, column, *numbers, *unit.settings.values()))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   mixing.refuse_different_settings(store, list(used))

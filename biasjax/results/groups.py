@@ -1,0 +1,176 @@
+"""Groups of images: which image is of which, kept beside the observations, and the numbers that follow.
+
+What is kept is <workdir>/groups/<dataset>.csv, example_id and group. As long as it is there, tables have a
+row for how far the groups are apart (`disparity.metrics`), always from the observations as they are.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from biasjax.data import annotations
+from biasjax.data.classes import category_classes, class_names
+from biasjax.errors import BiasjaxError, suggestion
+from biasjax.results import disparity
+from biasjax.results.store import Store, write_file
+
+PROBE = "groups"  # of the rows of metrics.csv
+FOLDER = "groups"
+CLASSES, CATEGORIES, ALIGNED = "class", "category", "aligned"
+COLUMNS = ("group", "bias", "domain")  # of annotations
+
+
+def chosen(
+  by: str, labels: str, examples: pd.DataFrame, dataset: str, annotated: annotations.Annotations | None
+) -> pd.Series:
+  """The group of each example, str, indexed by id; those that are of none are left out.
+
+  Args:
+    by: "class"; "category", the 16 of Geirhos et al. 2018, of ImageNet's classes; a CSV `class,group`; a
+      column of the annotations, or "aligned": whether its `bias` is the class.
+    labels: the dataset's kind of labels.
+    examples: columns example_id and label, each example once.
+    dataset: for messages.
+    annotated: of --annotations.
+
+  Raises:
+    BiasjaxError: an unknown way, or one that this dataset, or these annotations, do not know.
+  """
+  ids, label = examples["example_id"].astype(str), examples["label"].to_numpy()
+  names = class_names(labels)
+  called = np.array([names[at] if at < len(names) else str(at) for at in label])
+  if by in (*COLUMNS, ALIGNED):
+    if annotated is None:
+      raise BiasjaxError(f"--groups={by} is a column of annotations: name their file with --annotations")
+    column = "bias" if by == ALIGNED else by
+    annotated.need([column], f"--groups={by}")
+    values = annotated.of(list(ids), dataset, part=True).columns[column]
+    if by == ALIGNED:
+      same = (values == called) | (values == label.astype(str))
+      values = np.where(same, "aligned", "conflicting")
+    return pd.Series(values, index=ids)
+  if annotated is not None:
+    raise BiasjaxError(
+      f"--annotations is not used with --groups={by}, only with a column of it: leave it out"
+    )
+  if by == CLASSES:
+    return pd.Series(called, index=ids)
+  if by == CATEGORIES:
+    if names != class_names("imagenet"):
+      raise BiasjaxError(f"--groups={by}: {dataset} has labels {labels}, and not ImageNet's classes")
+    of_class = {names[at]: category for category, classes in category_classes().items() for at in classes}
+  elif by.endswith(".csv"):
+    of_class = _of_classes(by)
+  else:
+    ways = (CLASSES, CATEGORIES, *COLUMNS, ALIGNED)
+    raise BiasjaxError(f"--groups={by} is unknown: {suggestion(by, ways)}; or a CSV with class,group")
+  groups = [of_class.get(name, of_class.get(str(at))) for name, at in zip(called, label, strict=True)]
+  return pd.Series(groups, index=ids, dtype=object).dropna()
+
+
+def _of_classes(path: str) -> dict[str, str]:
+  """{class: group} of a CSV."""
+  try:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+      rows = list(csv.DictReader(file, strict=True))
+  except (OSError, csv.Error, UnicodeDecodeError) as error:
+    raise BiasjaxError(f"--groups={path} cannot be read: {error}") from error
+  found: dict[str, str] = {}
+  for row in rows:
+    of, group = (str(row.get(name) or "").strip() for name in ("class", "group"))
+    if not of or not group:
+      raise BiasjaxError(f"--groups={path}: expected the columns class and group, none empty; it has {row}")
+    if found.setdefault(of, group) != group:
+      raise BiasjaxError(f"--groups={path}: class {of} is of {found[of]} and of {group}: keep one of them")
+  return found
+
+
+def keep(store: Store, dataset: str, groups: pd.Series) -> None:
+  """Writes which example is of which group; another grouping of the dataset is forgotten."""
+  table = pd.DataFrame({"example_id": groups.index, "group": groups.to_numpy()})
+  write_file(store.workdir / FOLDER / f"{dataset}.csv", table.to_csv(index=False).encode())
+
+
+def kept(store: Store, dataset: str) -> pd.Series | None:
+  """What `keep` wrote; None if it did not.
+
+  Raises:
+    BiasjaxError: the file is damaged.
+  """
+  path = store.workdir / FOLDER / f"{dataset}.csv"
+  if not path.exists():
+    return None
+  try:
+    table = pd.read_csv(io.BytesIO(path.read_bytes()), dtype=str, keep_default_na=False)
+    groups = table.set_index("example_id")["group"]
+    if not groups.index.is_unique:
+      raise ValueError("an example is there twice")
+    return groups
+  except (ValueError, KeyError) as error:
+    raise BiasjaxError(f"{path} cannot be read ({' '.join(str(error).split())}): remove it") from error
+
+
+def of_condition(observed: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+  """`disparity.of_groups` of observations (columns example_id and rank), of those that are of a group."""
+  of = groups.reindex(observed["example_id"].astype(str))
+  there = of.notna().to_numpy()
+  return disparity.of_groups(of.to_numpy()[there], observed["rank"].to_numpy()[there])
+
+
+def rows(groups: pd.Series, observed: pd.DataFrame) -> list[tuple[str, Mapping]]:
+  """`disparity.metrics` of one network's observations; none where they are of one group or none."""
+  of = of_condition(observed, groups)
+  return disparity.metrics(of) if len(of) > 1 else []
+
+
+def together(frames: Mapping[str, pd.DataFrame], groups: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+  """(right bool [n, networks], group str [n]) of the examples that all networks answered to, of a group each.
+
+  Args:
+    frames: observations of each network.
+    groups: of examples.
+  """
+  right = [
+    pd.Series((of["rank"] == 0).to_numpy(), index=of["example_id"].astype(str)) for of in frames.values()
+  ]
+  joined = pd.concat([groups.rename("group"), *right], axis=1, join="inner", keys=range(len(right) + 1))
+  return joined.iloc[:, 1:].to_numpy(bool), joined.iloc[:, 0].to_numpy(str)
+
+
+def tables(
+  store: Store, asked: Mapping[str, pd.Series], probes: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+  """groups.csv, disparity.csv, and what is left out.
+
+  Args:
+    store: the observations.
+    asked: dataset -> the group of each example.
+    probes: whose decisions are compared, under each condition.
+
+  Raises:
+    BiasjaxError: nothing is there, observations are damaged, or all examples of a dataset are of one group.
+  """
+  of_groups, compared, notes = [], [], []
+  for unit in store.units():
+    if unit.dataset not in asked or unit.probe not in probes:
+      continue
+    place = {"model": unit.model, "dataset": unit.dataset, "probe": unit.probe}
+    if store.missing(unit):
+      notes.append(f"{unit.model}, {unit.probe} on {unit.dataset} is not measured to the end: left out")
+      continue
+    observed = store.read(unit)[0]
+    for condition, mine in observed.groupby("condition", sort=False):
+      of, named = of_condition(mine, asked[unit.dataset]), place | {"condition": condition}
+      try:
+        compared.append(named | disparity.compare(of))
+      except BiasjaxError as error:
+        raise BiasjaxError(f"--groups, {unit.dataset}: {error}") from error
+      of_groups.append(of.drop(columns="right").assign(**named))
+  if not compared:
+    raise BiasjaxError(f"--groups: {store.workdir} holds no whole run of {' or '.join(probes)}")
+  first = ["model", "dataset", "probe", "condition"]
+  table = pd.concat(of_groups, ignore_index=True)
+  return table[[*first, *table.columns.difference(first, sort=False)]], pd.DataFrame(compared), notes

@@ -1,0 +1,158 @@
+"""Which image is of which group, and the numbers that stand in tables as long as that is kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import stored_runs
+from biasjax import probes
+from biasjax.cli import grouping
+from biasjax.data import annotations
+from biasjax.data.classes import category_index, class_index, wordnet_ids
+from biasjax.errors import BiasjaxError
+from biasjax.results import groups
+from biasjax.results.store import Store
+from biasjax.results.summary import summarise, write_tables
+
+EXAMPLES = pd.DataFrame({"example_id": ["a.png", "b.png", "c.png"], "label": [0, 1, 0]})
+
+
+def annotated(tmp_path, text):
+  (tmp_path / "known.csv").write_text(text)
+  return annotations.read(str(tmp_path / "known.csv"))
+
+
+def test_groups_are_classes_or_columns_of_annotations(tmp_path):
+  assert list(groups.chosen("class", "imagenet", EXAMPLES, "val", None)) == [
+    wordnet_ids()[0],
+    wordnet_ids()[1],
+    wordnet_ids()[0],
+  ]
+  assert list(groups.chosen("class", "classes", EXAMPLES, "val", None)) == ["0", "1", "0"]
+  known = annotated(tmp_path, "example_id,group,bias\nc.png,old,1\na.png,new,0\nb.png,old,1\n")
+  found = groups.chosen("group", "classes", EXAMPLES, "val", known)
+  assert found.to_dict() == {"a.png": "new", "b.png": "old", "c.png": "old"}
+  found = groups.chosen("aligned", "classes", EXAMPLES, "val", known)
+  assert found.to_dict() == {"a.png": "aligned", "b.png": "aligned", "c.png": "conflicting"}
+
+
+def test_super_classes_are_the_16_categories_or_those_of_a_file(tmp_path):
+  dog = next(iter(of for of, at in class_index().items() if at == 207))  # a golden retriever
+  examples = EXAMPLES.assign(label=[207, 0, 409])  # an analogue clock
+  found = groups.chosen("category", "imagenet", examples, "val", None)
+  assert found.to_dict() == {"a.png": "dog", "c.png": "clock"}  # a tench is of no category
+  assert {"dog", "clock"} <= set(category_index())
+  (tmp_path / "of.csv").write_text(f"class,group\n{dog},animal\n0,animal\n409,thing\n")
+  found = groups.chosen(str(tmp_path / "of.csv"), "imagenet", examples, "val", None)
+  assert found.to_dict() == {"a.png": "animal", "b.png": "animal", "c.png": "thing"}
+
+
+@pytest.mark.parametrize(
+  ("by", "labels", "message"),
+  [
+    ("group", "classes", "--groups=group is a column of annotations: name their file with --annotations"),
+    ("category", "classes", "--groups=category: val has labels classes, and not ImageNet's classes"),
+    ("clas", "classes", "--groups=clas is unknown: did you mean class?"),
+    ("none.csv", "classes", "--groups=none.csv cannot be read"),
+  ],
+)
+def test_a_mistake_is_named(by, labels, message):
+  with pytest.raises(BiasjaxError) as raised:
+    groups.chosen(by, labels, EXAMPLES, "val", None)
+  assert str(raised.value).startswith(message)
+
+
+def test_a_class_of_two_groups_and_annotations_that_nothing_asks_for_are_refused(tmp_path):
+  (tmp_path / "of.csv").write_text("class,group\n1,a\n1,b\n")
+  with pytest.raises(BiasjaxError, match="class 1 is of a and of b: keep one"):
+    groups.chosen(str(tmp_path / "of.csv"), "classes", EXAMPLES, "val", None)
+  known = annotated(tmp_path, "example_id,group\na.png,x\n")
+  with pytest.raises(BiasjaxError, match="is not used with --groups=class"):
+    groups.chosen("class", "classes", EXAMPLES, "val", known)
+  with pytest.raises(BiasjaxError, match="has no row for 2 of 3 examples of val"):
+    groups.chosen("group", "classes", EXAMPLES, "val", known)
+
+
+LABEL = np.repeat([0, 1], 20)
+
+
+def run_of(folder, wrong):
+  """A run of networks; `wrong` is {model: how many of class 0 and of class 1 are wrong}."""
+  said = {}
+  for model, (first, second) in wrong.items():
+    answers = LABEL.copy()
+    answers[:first], answers[20 : 20 + second] = 1, 0
+    said[model] = {"clean": stored_runs.decisions(LABEL, answers)}
+  stored_runs.write(folder, said, ids=[f"{i:02d}.png" for i in range(40)], chunk=40)
+  return Store(folder)
+
+
+def asked(folder, **more):
+  return {
+    "workdir": str(folder),
+    "groups": "class",
+    "annotations": None,
+    "probes": ["accuracy", "spectral"],
+  } | more
+
+
+def test_tables_columns_and_the_front_follow_from_stored_decisions(tmp_path, capsys):
+  run_of(tmp_path, {"even": (4, 4), "uneven": (0, 10), "worse": (6, 14)})
+  assert grouping.run(asked(tmp_path)) == 0
+  one, two = wordnet_ids()[:2]
+  of_groups = pd.read_csv(tmp_path / "groups.csv").set_index(["model", "group"])
+  assert of_groups.loc[("uneven", two), "accuracy"] == 50
+  assert of_groups.loc[("worse", one), "accuracy"] == 70
+  compared = pd.read_csv(tmp_path / "disparity.csv").set_index("model")
+  assert compared.loc["uneven", ["worst", "best", "gap"]].to_list() == [two, one, 50]
+  assert compared.loc["even", "gap"] == 0
+  assert compared.loc["uneven", "p"] < 0.01
+  front = pd.read_csv(tmp_path / "pareto.csv").set_index("model")
+  assert front["front"].to_dict() == {"even": True, "uneven": False, "worse": False}
+  assert front.loc["worse", "dominated_by"] == "even"
+  assert front.loc["worse", "error"] == 50
+  results = pd.read_csv(tmp_path / "results.csv").set_index("model")
+  assert results["disparity/drawn"].to_dict() == {"even": 0, "uneven": 50, "worse": 40}
+  assert results.loc["uneven", "disparity/drawn/worst"] == 50
+  metrics = pd.read_csv(tmp_path / "metrics.csv").set_index(["model", "metric"])
+  assert 0 < metrics.loc[("uneven", "disparity/drawn"), "low"] < 50
+  assert (tmp_path / "pareto_drawn.png").exists()
+  said = capsys.readouterr().out
+  assert "even (" in said
+  assert "pareto.csv" in said
+
+
+def test_columns_are_made_again_with_the_tables_from_what_is_there_then(tmp_path):
+  run_of(tmp_path, {"net": (0, 10)})
+  grouping.run(asked(tmp_path))
+  store = run_of(tmp_path, {"other": (2, 2)})
+  write_tables(store, summarise(store, probes.get))
+  results = pd.read_csv(tmp_path / "results.csv").set_index("model")
+  assert results["disparity/drawn"].to_dict() == {"net": 50, "other": 0}
+  kept = tmp_path / "groups/drawn.csv"
+  kept.write_text(kept.read_text().replace("example_id", "id"))
+  summary = summarise(store, probes.get)
+  assert not summary.metrics["metric"].str.startswith("disparity").any()
+  assert any("groups/drawn.csv cannot be read" in of for of in summary.incomplete)
+
+
+def test_groups_of_annotations_and_of_a_probe_that_was_not_asked(tmp_path):
+  run_of(tmp_path / "out", {"net": (0, 10)})
+  rows = "".join(f"{i:02d}.png,{'late' if i % 20 >= 10 else 'early'}\n" for i in range(40))
+  (tmp_path / "known.csv").write_text(f"example_id,group\n{rows}")
+  assert grouping.run(asked(tmp_path / "out", groups="group", annotations=str(tmp_path / "known.csv"))) == 0
+  compared = pd.read_csv(tmp_path / "out/disparity.csv").set_index("model")
+  assert compared.loc["net", ["worst", "gap", "groups"]].to_list() == ["early", 50, 2]
+  assert not (tmp_path / "out/pareto.csv").exists()  # of one network there is none
+  with pytest.raises(BiasjaxError, match="holds no whole run of spectral"):
+    grouping.run(asked(tmp_path / "out", probes=["spectral"]))
+
+
+def test_one_group_and_nothing_measured_are_refused(tmp_path):
+  run_of(tmp_path, {"net": (0, 10)})
+  (tmp_path / "of.csv").write_text("class,group\n0,all\n1,all\n")
+  with pytest.raises(BiasjaxError, match="--groups, drawn: all images are of one group, all"):
+    grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
+  (tmp_path / "of.csv").write_text("class,group\n5,all\n")
+  with pytest.raises(BiasjaxError, match="--groups, drawn: all images are of one group, none"):
+    grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
