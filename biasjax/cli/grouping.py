@@ -33,15 +33,14 @@ def run(asked: Mapping[str, Any]) -> int:
   """
   store = Store(asked["workdir"])
   wanted = [name for name in asked["probes"] if "@" not in name]
-  annotated = annotations.read(asked["annotations"]) if asked["annotations"] else None
-  grouped = _grouped(store, asked["groups"], annotated)
-  of_groups, compared, notes = groups.tables(store, grouped, wanted)
-  fronts, more = _fronts(store, grouped)
+  divided = grouped(store, asked["groups"], annotated(asked))
+  of_groups, compared, notes = groups.tables(store, divided, wanted)
+  fronts, more = _fronts(store, divided)
   written = {"groups.csv": of_groups, "disparity.csv": compared}
   written |= {"pareto.csv": fronts} if len(fronts) else {}
   for name, table in written.items():
     write_file(store.workdir / name, table.to_csv(index=False).encode())
-  for dataset, of in grouped.items():
+  for dataset, of in divided.items():
     groups.keep(store, dataset, of)
   write_tables(store, summarise(store, probes.get))
   print(text(compared, fronts))
@@ -52,7 +51,16 @@ def run(asked: Mapping[str, Any]) -> int:
   return 0
 
 
-def _grouped(store: Store, by: str, annotated: annotations.Annotations | None) -> dict[str, pd.Series]:
+def annotated(asked: Mapping[str, Any]) -> annotations.Annotations | None:
+  """What --annotations names, if anything.
+
+  Raises:
+    BiasjaxError: it cannot be read.
+  """
+  return annotations.read(asked["annotations"]) if asked.get("annotations") else None
+
+
+def grouped(store: Store, by: str, known: annotations.Annotations | None) -> dict[str, pd.Series]:
   """The group of each example of every dataset whose accuracy is there and that can be so divided.
 
   Raises:
@@ -66,7 +74,7 @@ def _grouped(store: Store, by: str, annotated: annotations.Annotations | None) -
     observed = store.read(unit)[0].drop_duplicates("example_id")
     try:
       labels = str(unit.key.get("labels", "imagenet"))
-      found[unit.dataset] = groups.chosen(by, labels, observed, unit.dataset, annotated)
+      found[unit.dataset] = groups.chosen(by, labels, observed, unit.dataset, known)
     except BiasjaxError as error:  # of another dataset it may be true
       refused = refused or error
   if not found:

@@ -330,9 +330,9 @@ def sweep_networks(asked: dict) -> int:
   from biasjax.engine import launch
 
   launch.devices()
-  from biasjax.cli import sweep
+  from biasjax.cli import halving, sweep
 
-  return sweep.run(asked)
+  return (halving if asked["sweep"].get("grid") else sweep).run(asked)
 
 
 def score_trials(asked: dict) -> int:

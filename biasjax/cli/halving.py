@@ -1,0 +1,187 @@
+"""Which recipe of a grid is best in error and in disparity, by successive halving.
+
+Stands for the search of Dooley et al., "Rethinking bias mitigation", NeurIPS 2023, which is one over
+architectures by a multi-fidelity optimiser. Here all recipes of a grid are trained for a part of the epochs,
+the better half, by non-dominated sort of (error, gap between groups), for twice as many, and so on (Jamieson
+& Talwalkar 2016). Each rung trains anew, with a learning rate that comes down to its end: what is compared
+are whole trainings.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from biasjax.cli import commands, grouping, sweep
+from biasjax.data import opening
+from biasjax.errors import BiasjaxError, suggestion
+from biasjax.results import groups, pareto
+from biasjax.results.store import Store, write_file
+from biasjax.terminal import aligned
+from biasjax.train import command as training
+
+SETTINGS = ("dataset", "seeds", "grid", "measure")
+DEFAULTS = {"factors": {}, "rungs": 3, "eta": 2, "groups": groups.CLASSES, "on": ""}
+LENGTHS = ("epochs", "warmup_epochs", "steps")
+OWN = ("name", "epochs", "steps")  # settings of a training that are not for a grid to set
+
+
+def recipes(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+  """{name: settings of `train`} of every combination of the factors, named by them.
+
+  Args:
+    asked: `sweep.grid`: `factors`, {setting of train: values}.
+
+  Raises:
+    BiasjaxError: there is no factor, or two combinations would have one name.
+  """
+  factors = asked.get("factors") or {}
+  for name, values in factors.items():
+    if name in OWN or not isinstance(values, (list, tuple)) or not values:
+      raise BiasjaxError(
+        f"--config: sweep.grid.factors.{name} is {values!r}; expected values of a recipe, a list"
+      )
+  if not factors:
+    raise BiasjaxError("--config: sweep.grid.factors is needed: {setting of train: [values, ...], ...}")
+  found: dict[str, dict[str, Any]] = {}
+  for values in itertools.product(*factors.values()):
+    settings = dict(zip(factors, values, strict=True))
+    name = "_".join(re.sub(r"[^\w.]+", "-", f"{of}-{value}") for of, value in settings.items())
+    if name in found:
+      raise BiasjaxError(f"--config: sweep.grid.factors has two recipes {name}: leave one of them out")
+    found[name] = settings
+  return found
+
+
+def better(points: np.ndarray, keep: int) -> list[int]:
+  """The `keep` best of points [m, 2] (smaller is better): by non-dominated sort, then by the first number.
+
+  Raises:
+    BiasjaxError: a point is not finite.
+  """
+  if not np.isfinite(points).all():
+    raise BiasjaxError("sweep.grid: the error or the gap of a network is not known")
+  return sorted(np.lexsort((points[:, 0], pareto.layers(points)))[:keep].tolist())
+
+
+def settings_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+  """`sweep.grid` with its defaults.
+
+  Args:
+    wanted: the section `sweep`.
+
+  Raises:
+    BiasjaxError: something is unknown, missing, or no number that it can be.
+  """
+  for known, given, where in ((SETTINGS, wanted, "sweep"), (DEFAULTS, wanted["grid"], "sweep.grid")):
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+      raise BiasjaxError(f"--config: {where}.{unknown[0]} is unknown: {suggestion(unknown[0], known)}")
+  missing = [name for name in SETTINGS if not wanted.get(name)]
+  if missing:
+    raise BiasjaxError(f"--config: sweep.{missing[0]} is needed")
+  grid = {**DEFAULTS, **wanted["grid"]}
+  for name, least in (("rungs", 1), ("eta", 2)):
+    if not isinstance(grid[name], int) or grid[name] < least:
+      raise BiasjaxError(
+        f"--config: sweep.grid.{name} is {grid[name]!r}; expected a whole number from {least}"
+      )
+  return grid
+
+
+def run(asked: Mapping[str, Any]) -> int:
+  """Trains and measures rung by rung; started again, it goes on. Returns the exit status.
+
+  Writes halving.csv beside the tables: rung, recipe, error, disparity (means over seeds), layer, kept; and
+  what `--groups` writes, of all networks.
+
+  Args:
+    asked: as `sweep.run`; `sweep` has `grid` in place of `families`: `factors` (see `recipes`), `rungs` (3),
+      `eta` (2), `groups` (as --groups, "class"), and `on`, the name of the dataset whose numbers decide (the
+      first that is measured).
+
+  Raises:
+    BiasjaxError: a mistake in what was asked, or something cannot be read or written.
+  """
+  wanted, train = asked["sweep"], asked["train"] or {}
+  grid = settings_of(wanted)
+  left = recipes(grid)
+  for settings in left.values():  # a mistake is not to be found after a night
+    training.parse({**train, **settings})
+  source = opening.open_asked(wanted["dataset"], asked)
+  workdir = epath.Path(asked["workdir"])
+  rows: list[pd.DataFrame] = []
+  for rung in range(grid["rungs"]):
+    shorter = grid["eta"] ** (grid["rungs"] - 1 - rung)
+    named = {recipe: [f"{recipe}_rung{rung}_seed{seed}" for seed in wanted["seeds"]] for recipe in left}
+    folders = []
+    for at, (recipe, settings) in enumerate(left.items(), 1):
+      for seed, name in zip(wanted["seeds"], named[recipe], strict=True):
+        print(f"rung {rung + 1}/{grid['rungs']}, {at}/{len(left)}: {name}", flush=True)
+        changed = {**settings, "name": name, **_shortened({**train, **settings}, shorter)}
+        folders.append(sweep.trained(asked, source, seed, changed))
+    for part in wanted["measure"]:
+      status = commands.measure({**asked, "report": False, "models": folders, **part})
+      if status:
+        return status
+    points, last = _points(asked, grid, named), rung + 1 == grid["rungs"]
+    kept = better(points, len(left) if last else math.ceil(len(left) / grid["eta"]))
+    rows.append(_rows(rung, list(left), points, kept))
+    left = {recipe: of for at, (recipe, of) in enumerate(left.items()) if at in kept}
+  table = pd.concat(rows, ignore_index=True)
+  write_file(workdir / "halving.csv", table.to_csv(index=False).encode())
+  grouping.run({**asked, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
+  print(text(table))
+  return 0
+
+
+def _shortened(train: Mapping[str, Any], times: int) -> dict[str, Any]:
+  """The length of a training that is so many times shorter, one step at least, and of its warm-up."""
+  length = {name: train.get(name, getattr(training.Training, name)) for name in LENGTHS}
+  shorter = {"steps": max(1, round(length["steps"] / times))} if length["steps"] else {}
+  return {"epochs": length["epochs"] / times, "warmup_epochs": length["warmup_epochs"] / times, **shorter}
+
+
+def _points(
+  asked: Mapping[str, Any], grid: Mapping[str, Any], named: Mapping[str, Sequence[str]]
+) -> np.ndarray:
+  """(error, gap between the groups) of each recipe, means over its networks, float [recipes, 2]."""
+  store = Store(asked["workdir"])
+  divided = grouping.grouped(store, grid["groups"], grouping.annotated(asked))
+  on = grid["on"] or next(iter(divided))
+  if on not in divided:
+    raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, list(divided))}")
+  of_groups = groups.tables(store, {on: divided[on]}, [grouping.ACCURACY])[0]
+  by = of_groups.assign(right=of_groups["accuracy"] * of_groups["n"]).groupby("model")
+  error = 100 - by["right"].sum() / by["n"].sum()
+  gap = by["accuracy"].max() - by["accuracy"].min()
+  return np.array([[error[list(names)].mean(), gap[list(names)].mean()] for names in named.values()])
+
+
+def _rows(rung: int, names: list[str], points: np.ndarray, kept: Sequence[int]) -> pd.DataFrame:
+  return pd.DataFrame(
+    {
+      "rung": rung,
+      "recipe": names,
+      "error": points[:, 0],
+      "disparity": points[:, 1],
+      "layer": pareto.layers(points),
+      "kept": [at in kept for at in range(len(names))],
+    }
+  )
+
+
+def text(table: pd.DataFrame) -> str:
+  """The last rung, best first, as a table for a terminal."""
+  last = table[table["rung"] == table["rung"].max()].sort_values(["layer", "error"])
+  lines = [["recipe", "error, %", "gap, points", "on the front"]]
+  lines += [
+    [str(row.recipe), f"{row.error:.1f}", f"{row.disparity:.1f}", "yes" if row.layer == 0 else "no"]
+    for row in last.itertuples()
+  ]
+  return f"{len(last)} of {int((table['rung'] == 0).sum())} recipes are left\n{aligned(lines)}"
