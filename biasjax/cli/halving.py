@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from biasjax.cli import commands, grouping, sweep
+from biasjax.cli import commands, grouping
 from biasjax.data import opening
+from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results import groups, pareto
 from biasjax.results.store import Store, write_file
@@ -124,7 +125,7 @@ def run(asked: Mapping[str, Any]) -> int:
       for seed, name in zip(wanted["seeds"], named[recipe], strict=True):
         print(f"rung {rung + 1}/{grid['rungs']}, {at}/{len(left)}: {name}", flush=True)
         changed = {**settings, "name": name, **_shortened({**train, **settings}, shorter)}
-        folders.append(sweep.trained(asked, source, seed, changed))
+        folders.append(trained(asked, source, seed, changed))
     for part in wanted["measure"]:
       status = commands.measure({**asked, "report": False, "models": folders, **part})
       if status:
@@ -138,6 +139,17 @@ def run(asked: Mapping[str, Any]) -> int:
   grouping.run({**asked, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
   print(text(table))
   return 0
+
+
+def trained(asked: Mapping[str, Any], source: Source, seed: int, changed: Mapping[str, Any]) -> str:
+  """The folder of a network that is trained as asked, but for the settings `changed`.
+
+  Raises:
+    BiasjaxError: a mistake in the settings, or something cannot be read or written.
+  """
+  settings = training.parse({**(asked["train"] or {}), **changed})
+  to_train = {**asked, "seed": seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
+  return str(training.train(settings, source, to_train)[0])
 
 
 def _shortened(train: Mapping[str, Any], times: int) -> dict[str, Any]:

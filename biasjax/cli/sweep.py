@@ -9,7 +9,6 @@ from etils import epath
 
 from biasjax.cli import commands
 from biasjax.data import opening
-from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report import command as report
 from biasjax.train import command as training
@@ -83,17 +82,6 @@ def series(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def trained(asked: Mapping[str, Any], source: Source, seed: int, changed: Mapping[str, Any]) -> str:
-  """The folder of a network that is trained as asked, but for the settings `changed`.
-
-  Raises:
-    BiasjaxError: a mistake in the settings, or something cannot be read or written.
-  """
-  settings = training.parse({**(asked["train"] or {}), **changed})
-  to_train = {**asked, "seed": seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
-  return str(training.train(settings, source, to_train)[0])
-
-
 def run(asked: Mapping[str, Any]) -> int:
   """Trains what is not trained yet, measures it, and writes the study; returns the exit status.
 
@@ -107,11 +95,13 @@ def run(asked: Mapping[str, Any]) -> int:
   planned = members(asked["sweep"])
   source = opening.open_asked(asked["sweep"]["dataset"], asked)
   workdir = epath.Path(asked["workdir"])
+  shared = asked["train"] or {}
   folders = []
   for at, member in enumerate(planned, 1):
     print(f"{at}/{len(planned)}: {member.name}, {member.interventions}", flush=True)
-    changed = {"name": member.name, "interventions": member.interventions}
-    folders.append(trained(asked, source, member.seed, changed))
+    settings = training.parse(shared | {"name": member.name, "interventions": member.interventions})
+    to_train = {**asked, "seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
+    folders.append(str(training.train(settings, source, to_train)[0]))
   for part in asked["sweep"]["measure"]:
     status = commands.measure({**asked, "models": folders, **part})
     if status:

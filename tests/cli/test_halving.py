@@ -54,7 +54,7 @@ def trained(monkeypatch):
     stored_runs.write(pathlib.Path(asked["workdir"]), said, ids=ids, chunk=100, labels="synthetic")
     return 0
 
-  monkeypatch.setattr(halving.sweep, "trained", train)
+  monkeypatch.setattr(halving, "trained", train)
   monkeypatch.setattr(halving.commands, "measure", measure)
   monkeypatch.setattr(halving.opening, "open_asked", lambda *_: None)
   monkeypatch.setattr(halving.training, "parse", lambda given: given)
