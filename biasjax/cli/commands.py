@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 
 from biasjax import compiling, convert, partition, probes
@@ -23,7 +24,7 @@ from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results import sinks
 from biasjax.results.store import Store, Unit
-from biasjax.results.summary import columns, summarise, wide, write_tables
+from biasjax.results.summary import Summary, columns, summarise, wide, write_tables
 from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
@@ -95,30 +96,39 @@ def measure(asked: Mapping[str, Any]) -> int:
     return exits.INCOMPLETE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return exits.INCOMPLETE
-  status = tables(opened.store, report_to, asked.get("export"))
-  _report(opened, asked, stopped)
+  summary, status = tables(opened.store, asked.get("export"))
+  figures = _report(opened, asked, stopped)
+  sinks.send_table(report_to, wide(summary.metrics), figures)
   damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
   return exits.INCOMPLETE if stopped or damaged else status
 
 
-def _report(opened: Asked, asked: Mapping[str, Any], stopped: Mapping[str, str]) -> None:
-  """The page of a run's networks, unless there are many, or it is not wanted."""
+def _report(
+  opened: Asked, asked: Mapping[str, Any], stopped: Mapping[str, str]
+) -> dict[str, dict[str, np.ndarray]]:
+  """The page of a run's networks, unless there are many, or it is not wanted; {model: its figures}."""
   names = [model.name for model in opened.models if model.name not in stopped]
   if asked.get("report") is False or len(names) > MOST_REPORTED:
-    return
+    return {}
   from biasjax.cli import reporting  # only here: matplotlib takes its time
 
   sources = {source.name: source for _, source in opened.passes}
   rows = opened.settings.batch_size * len(partition.of_process(opened.settings.partitioner).devices)
-  reporting.after_run(opened.store, names, asked, sources, rows)
+  return reporting.after_run(opened.store, names, asked, sources, rows)
 
 
-def tables(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | None = None) -> int:
-  """Makes the tables from stored observations, prints the main one; returns the exit status.
+def summarised(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | None = None) -> int:
+  """`tables`, whose numbers `report_to` gets as well; returns the exit status."""
+  summary, status = tables(store, export)
+  sinks.send_table(report_to, wide(summary.metrics))
+  return status
+
+
+def tables(store: Store, export: str | None = None) -> tuple[Summary, int]:
+  """Makes the tables from stored observations, prints the main one; returns them and the exit status.
 
   Args:
     store: of the run.
-    report_to: gets the numbers as well.
     export: a folder for the same in the formats of others.
 
   Raises:
@@ -126,8 +136,6 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | Non
   """
   summary = summarise(store, probes.get)
   write_tables(store, summary)
-  if report_to:
-    sinks.send_table(report_to, wide(summary.metrics))
   print(text_table(summary.metrics.assign(column=columns(summary.metrics))))
   print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
   if export:
@@ -149,7 +157,7 @@ def tables(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | Non
     for image, reason in sorted(images.items()):
       warn(f"{dataset}: {image} is excluded from all conditions: {reason}")
     warn(f"{dataset}: {len(images)} image(s) excluded, see excluded.csv")
-  return exits.UNDECODABLE if summary.excluded else 0
+  return summary, exits.UNDECODABLE if summary.excluded else 0
 
 
 def dry_run(asked: Mapping[str, Any]) -> int:

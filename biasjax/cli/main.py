@@ -268,7 +268,7 @@ def measure(asked: dict) -> int:
   from biasjax.results import sinks
 
   if asked["summarise"]:
-    return commands.tables(_summarised(asked), sinks.parse(asked["report_to"]), asked["export"])
+    return commands.summarised(_summarised(asked), sinks.parse(asked["report_to"]), asked["export"])
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine

@@ -20,7 +20,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.recorded import files, people, trials
-from biasjax.report import cards, flips, network, paired, scores, standing
+from biasjax.report import cards, drawing, flips, network, paired, scores, standing
 from biasjax.report.flips import Flip
 from biasjax.report.network import Beside, Flipped, Picture
 from biasjax.report.scores import Scores, module
@@ -57,13 +57,14 @@ def from_workdir(asked: Mapping[str, Any]) -> int:
   found = scores.read(store.workdir, asked["models"] or (), summary.columns)
   again = {name: opening.open_again(known) for name, known in store.manifest["datasets"].items()}
   sources = {name: source for name, source in again.items() if source}
-  print(write(store, found, asked, sources))
+  path, _ = write(store, found, asked, sources)
+  print(path)
   return 0
 
 
 def after_run(
   store: Store, models: Sequence[str], asked: Mapping[str, Any], sources: Mapping[str, Source], rows: int
-) -> None:
+) -> dict[str, dict[str, np.ndarray]]:
   """The same at the end of a run, whose tables are there: what goes wrong here takes nothing away.
 
   Args:
@@ -72,12 +73,21 @@ def after_run(
     asked: flags.
     sources: what it looked at, by name.
     rows: of its batches.
+
+  Returns:
+    {model: the figures of the page by name, uint8 [h, w, 3]}, where `asked` sends them on.
   """
   try:
     found = scores.read(store.workdir, models, summary.columns)
-    print(write(store, found, asked, sources, rows))
+    path, drawn = write(store, found, asked, sources, rows)
   except BiasjaxError as error:
     warn(f"no report was written: {error}")
+    return {}
+  print(path)
+  if not asked.get("report_to"):
+    return {}
+  figures = {of.name: drawing.pixels(of) for of in drawn}
+  return dict.fromkeys(found.models, figures)
 
 
 def write(
@@ -86,8 +96,8 @@ def write(
   asked: Mapping[str, Any],
   sources: Mapping[str, Source],
   rows: int | None = None,
-) -> epath.Path:
-  """Writes the page, and of two networks their differences; returns its path.
+) -> tuple[epath.Path, list[drawing.Drawing]]:
+  """Writes the page, and of two networks their differences; returns its path and its figures.
 
   Raises:
     BiasjaxError: stored decisions or recorded trials cannot be read, or the folder cannot be written.
@@ -117,10 +127,10 @@ def write(
       for note in known.get("notes", ())
     ],
   )
-  text = network.html(found, beside, store.workdir.name)
+  drawn = network.drawings(found, beside)
   path = store.workdir / _file_name(found)
-  write_file(path, text.encode())
-  return path
+  write_file(path, network.html(found, beside, drawn, store.workdir.name).encode())
+  return path, drawn
 
 
 def _file_name(found: Scores) -> str:

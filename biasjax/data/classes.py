@@ -3,6 +3,7 @@
 And the classes that compete where a benchmark holds only some of the 1,000.
 """
 
+import collections
 import functools
 import importlib.resources
 import pathlib
@@ -79,15 +80,24 @@ def category_index() -> dict[str, int]:
   return {category: i for i, category in enumerate(categories())}
 
 
+@functools.cache
+def words() -> tuple[str, ...]:
+  """A word for each of ImageNet's classes, WordNet's first; two that share one ("crane") with their ids."""
+  text = importlib.resources.files("biasjax.data").joinpath("info/imagenet_names.txt").read_text()
+  of = dict(line.split(maxsplit=1) for line in text.splitlines() if not line.startswith("#"))
+  once = collections.Counter(of.values())
+  return tuple(of[i] if once[of[i]] == 1 else f"{of[i]} ({i})" for i in wordnet_ids())
+
+
 def class_names(labels: str) -> tuple[str, ...]:
-  """What labels are called, by their kind: WordNet ids or categories; none of a network's own classes."""
+  """What labels are called, by their kind: words or categories; none of a network's own classes."""
   if labels in ("synthetic", "synthetic_conflict"):
     return synthetic.CATEGORIES
   if labels in ("categories16", "cue_conflict", "model_vs_human"):
     return categories()
   if labels == LAION_C:
     return tuple(category_classes(LAION_C))
-  return () if labels in ("classes", "class_conflict") else wordnet_ids()
+  return () if labels in ("classes", "class_conflict") else words()
 
 
 def conflict_categories(labels: str) -> tuple[str, ...]:

@@ -71,7 +71,9 @@ def laion_c_superclasses(logits: Logits) -> Scores:
 
 
 def _by_mean_probability(logits: Logits, kind: str, what: str) -> Scores:
-  _require(logits, 1000, f"a decision over {what} by ImageNet's classes")
+  _require(
+    logits, 1000, f"a decision over {what} by ImageNet's classes", " (of its own, see docs/library.md)"
+  )
   # As logarithms, so that no probability is too small for float32.
   return jnp.stack(
     [
@@ -82,9 +84,10 @@ def _by_mean_probability(logits: Logits, kind: str, what: str) -> Scores:
   )
 
 
-def _require(logits: Logits, classes: int, what: str) -> None:
-  if logits.shape[1] != classes:
-    raise BiasjaxError(f"{what} needs a network of {classes:,} classes; this one has {logits.shape[1]:,}")
+def _require(logits: Logits, classes: int, what: str, of_others: str = "") -> None:
+  there = logits.shape[1]
+  if there != classes:
+    raise BiasjaxError(f"{what} needs a network of {classes:,} classes; this one has {there:,}{of_others}")
 
 
 @functools.cache  # one object for equal names, so that a step is compiled once

@@ -43,6 +43,7 @@ def summarise(
   counts, guessing, flag = _judged(decisions, competing, crossed)
   decided = counts.n_shape + counts.n_texture
   of_bias = NO_DECISION if counts.n_conflict and not decided else about_cues(flag)
+  of_bias, flag = (_joined(of, _winners(decisions, competing)) for of in (of_bias, flag))
   metrics = [
     Metric(column, *counts.shape_bias, decided, flag=of_bias),
     Metric(f"{stimuli}/accuracy", *counts.cue_accuracy, counts.n_conflict, chance=guessing, flag=flag),
@@ -76,6 +77,19 @@ def _judged(
   # No answer is for both, so that the chances add up.
   guessing = sum(float(chance.of_answers(cue, answers, len(competing))[0]) for cue in (shape, texture))
   return counts, guessing, chance.flag(*counts.cue_accuracy[1:], guessing)
+
+
+def _winners(decisions: pd.DataFrame, competing: tuple[str, ...]) -> str:
+  """That few of the categories ever win, as with a network that knows only some; "" where it is not so."""
+  answered = sorted(set(decisions["response"]) & set(competing))
+  if not answered or 2 * len(answered) > len(competing) or len(decisions) < 10 * len(competing):
+    return ""
+  again = f": ask {NAME}:categories={'+'.join(answered)}" if len(answered) > 1 else ""
+  return f"of {len(competing)} categories only {', '.join(answered)} ever won{again}"
+
+
+def _joined(*flags: str) -> str:
+  return "; ".join(flag for flag in flags if flag)
 
 
 def about_cues(flag: str) -> str:

@@ -4,16 +4,14 @@ import dataclasses
 import json
 import math
 import pathlib
-import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError
-from biasjax.report import chance
+from biasjax.report import chance, scores
 from biasjax.report.cells import Cell, Grid, interval_cell, number_cell, strip, text_cell
 from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
@@ -166,15 +164,12 @@ def _results(known: Known, model: str, named: Sequence[Unit]) -> Grid:
   return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n", "read with"], rows)
 
 
-WORST_CLASS = re.compile(r"class_acc/(.+)/worst_class")
-
-
 def _named(column: str, value: float, units: Sequence[Unit]) -> Cell | None:
   """The class that a column holds the index of, by name; None of other columns, and where none is known."""
-  match = WORST_CLASS.fullmatch(column)
+  match = scores.WORST_CLASS.fullmatch(column)
   kinds = {str(unit.key.get("labels", "")) for unit in units if match and unit.dataset == match[1]}
-  names = class_names(kinds.pop()) if len(kinds) == 1 else ()
-  return text_cell(names[int(value)]) if 0 <= value < len(names) else None
+  name = scores.named_class(column, value, kinds.pop()) if len(kinds) == 1 else ""
+  return text_cell(name) if name else None
 
 
 def _certificate(certificate: Mapping[str, Any]) -> Grid:

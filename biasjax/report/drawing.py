@@ -10,6 +10,7 @@ from typing import Any
 
 import cycler
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -147,6 +148,15 @@ def inline(drawing: Drawing) -> str:
   with mpl.rc_context({**STYLE, "svg.hashsalt": drawing.name}):
     FigureCanvasSVG(drawing.figure).print_svg(text, metadata={"Date": None, "Title": drawing.title})
   return for_page(text.getvalue(), drawing)
+
+
+def pixels(drawing: Drawing) -> np.ndarray:
+  """The figure as an image, uint8 [h, w, 3]."""
+  with mpl.rc_context(STYLE):
+    drawing.figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(drawing.figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def for_page(text: str, drawing: Drawing) -> str:

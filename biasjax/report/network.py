@@ -14,7 +14,7 @@ from PIL import Image
 
 from biasjax.report import portraits, scores, standing
 from biasjax.report.cells import Cell, Grid, text_cell
-from biasjax.report.drawing import STYLE, inline
+from biasjax.report.drawing import STYLE, Drawing, inline
 from biasjax.report.page import environment
 from biasjax.report.scores import Scores
 from biasjax.study.verdict import number
@@ -96,10 +96,22 @@ class Beside:
   notes: Sequence[str] = ()
 
 
-def html(found: Scores, beside: Beside, workdir: str) -> str:
-  """The page."""
+def drawings(found: Scores, beside: Beside) -> list[Drawing]:
+  """The figures of the page."""
   with mpl.rc_context(STYLE):
-    drawn = list(portraits.drawings(found, beside.kinds, beside.pixels, beside.people, beside.among))
+    return list(portraits.drawings(found, beside.kinds, beside.pixels, beside.people, beside.among))
+
+
+def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) -> str:
+  """The page.
+
+  Args:
+    found: its numbers.
+    beside: what stands beside them.
+    drawn: its figures.
+    workdir: what the working directory is called.
+  """
+  with mpl.rc_context(STYLE):
     figures = [
       {"section": d.section, "title": d.title, "name": d.name, "caption": d.caption}
       | {"svg": markupsafe.Markup(inline(d))}
@@ -124,7 +136,7 @@ def html(found: Scores, beside: Beside, workdir: str) -> str:
       flips=[_flip(flip) for flip in beside.flips],
       several=len(found.models) > 1,
       notes=beside.notes,
-      everything=scores.everything(found),
+      everything=scores.everything(found, beside.kinds),
     )
   )
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report.cells import Cell, Grid, text_cell
 from biasjax.study.verdict import number
@@ -237,22 +238,44 @@ def grids(scores: Scores) -> list[tuple[str, str, Grid]]:
   return found
 
 
-def everything(scores: Scores) -> Grid:
-  """All numbers, to look one up."""
-  return _grid(scores, scores.own, f"All {len(scores.own):,} numbers", plain=True)
+def everything(scores: Scores, kinds: Mapping[str, str]) -> Grid:
+  """All numbers, to look one up.
+
+  Args:
+    scores: the numbers.
+    kinds: dataset -> what its labels are.
+  """
+  return _grid(scores, scores.own, f"All {len(scores.own):,} numbers", kinds)
 
 
-def _grid(scores: Scores, rows: pd.DataFrame, caption: str, *, plain: bool = False) -> Grid:
+WORST_CLASS = re.compile(r"class_acc/(.+)/worst_class")
+
+
+def named_class(metric: str, value: float, kind: str) -> str:
+  """The class whose index a number is, by name; "" of other numbers, and where no name is known.
+
+  Args:
+    metric: the number's name.
+    value: the number.
+    kind: what the labels of its dataset are.
+  """
+  names = class_names(kind) if kind and WORST_CLASS.fullmatch(metric) else ()
+  return names[int(value)] if 0 <= value < len(names) else ""
+
+
+def _grid(scores: Scores, rows: pd.DataFrame, caption: str, kinds: Mapping[str, str] | None = None) -> Grid:
   several, guessed = len(scores.models) > 1, bool(rows["chance"].notna().any())
   table = []
   for (dataset, _, metric), of in rows.groupby(["dataset", "probe", "metric"], sort=False):
     decimals = digits(of)
     by_model = {row.model: row for row in of.itertuples()}
-    line = [Cell(metric if plain else label(metric), kind="wraps"), text_cell(dataset)]
+    line = [Cell(label(metric) if kinds is None else metric, kind="wraps"), text_cell(dataset)]
     line += [cell(by_model[m], decimals) if m in by_model else text_cell("-") for m in scores.models]
     line.append(_span(of["n"], 0))
     line += [_span(of["chance"], decimals)] if guessed else []
-    line.append(Cell(_flags(by_model), kind="flag"))
+    kind = (kinds or {}).get(str(dataset), "")
+    classes = dict.fromkeys(named_class(str(metric), row.value, kind) for row in by_model.values())
+    line.append(Cell("; ".join(filter(None, [_flags(by_model), *classes])), kind="flag"))
     table.append(line)
   values = scores.models if several else ["value [95 % interval]"]
   columns = ["measure", "images", *values, "n", *(["chance"] if guessed else []), "read with"]

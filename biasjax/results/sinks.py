@@ -1,4 +1,4 @@
-"""Numbers that a run ends with, sent to TensorBoard or Weights & Biases as well: only where --report_to asks.
+"""What a run ends with, sent to TensorBoard or Weights & Biases as well: only where --report_to asks.
 
 The tables and observations are complete without it. Neither library is needed, or imported, otherwise.
 """
@@ -7,12 +7,14 @@ import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError, suggestion
 
-# (name of a model, {tag: its values at steps 1, 2, ...})
-Sink = Callable[[str, Mapping[str, Sequence[float]]], None]
+Series = Mapping[str, Sequence[float]]  # {tag: its values at steps 1, 2, ...}
+Figures = Mapping[str, np.ndarray]  # {tag: uint8 [h, w, 3]}
+Sink = Callable[[str, Series, Figures], None]  # of the name of a model
 
 
 def parse(specs: Sequence[str] | None) -> list[Sink]:
@@ -36,10 +38,10 @@ def _sink(spec: str) -> Sink:
     raise BiasjaxError(
       f"--report_to={spec} needs {package} ({error}): pip install {package}, or leave it out"
     ) from error
-  return lambda name, series: send(library, where, name, series)
+  return lambda name, series, figures: send(library, where, name, series, figures)
 
 
-def _tensorboard(library, folder: str, name: str, series: Mapping[str, Sequence[float]]) -> None:
+def _tensorboard(library, folder: str, name: str, series: Series, figures: Figures) -> None:
   """A run NAME below `folder`; what was there under this name is shown with it."""
   try:
     writer = library.SummaryWriter(f"{folder}/{name}")
@@ -48,23 +50,36 @@ def _tensorboard(library, folder: str, name: str, series: Mapping[str, Sequence[
   for tag, values in series.items():
     for step, value in enumerate(values, 1):
       writer.add_scalar(tag, value, step)
+  for tag, pixels in figures.items():
+    writer.add_image(tag, pixels, 1, dataformats="HWC")
   writer.close()
 
 
-def _wandb(library, project: str, name: str, series: Mapping[str, Sequence[float]]) -> None:
+def _wandb(library, project: str, name: str, series: Series, figures: Figures) -> None:
   """A run NAME of the project; curves step by step, so that the last value is the run's summary."""
   run = library.init(project=project, name=name)
   for step in range(max(map(len, series.values()), default=0)):
-    run.log({tag: values[step] for tag, values in series.items() if step < len(values)}, step=step + 1)
+    said: dict[str, object] = {tag: values[step] for tag, values in series.items() if step < len(values)}
+    if not step:
+      said |= {tag: library.Image(pixels) for tag, pixels in figures.items()}
+    run.log(said, step=step + 1)
   run.finish()
 
 
 KINDS = {"tensorboard": ("tensorboardX", _tensorboard), "wandb": ("wandb", _wandb)}
 
 
-def send_table(sinks: Sequence[Sink], table: pd.DataFrame) -> None:
-  """Sends each model's row of results.csv; numbers that are not determined are left out."""
+def send_table(
+  sinks: Sequence[Sink], table: pd.DataFrame, figures: Mapping[str, Figures] | None = None
+) -> None:
+  """Sends each model's row of results.csv; numbers that are not determined are left out.
+
+  Args:
+    sinks: where to.
+    table: results.csv.
+    figures: {model: its figures}.
+  """
   for name, row in zip(table["model"], table.drop(columns="model").to_dict("records"), strict=True):
     found = {str(tag): [float(value)] for tag, value in row.items() if math.isfinite(value)}
     for sink in sinks:
-      sink(name, found)
+      sink(name, found, (figures or {}).get(name, {}))

@@ -136,7 +136,7 @@ def run(asked: Mapping[str, Any]) -> int:
   folder, log = train(settings, source, asked)
   losses, accuracies = zip(*log, strict=True)
   for sink in report_to:
-    sink(settings.name, {"loss": losses, "accuracy": accuracies})
+    sink(settings.name, {"loss": losses, "accuracy": accuracies}, {})
   loss, accuracy = np.mean(log[-20:], axis=0)
   print(
     f"{settings.name}: {len(log)} steps on {source.length} images; over the last {len(log[-20:])}: "

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -38,3 +39,14 @@ def test_cues_are_read_off_the_file_name(name, expected):
 def test_other_file_names_are_refused(name):
   with pytest.raises(BiasjaxError, match="expected a cue-conflict stimulus"):
     classes.cues(name)
+
+
+def test_classes_are_called_as_torchvision_calls_them(torchvision):
+  theirs = torchvision.models._meta._IMAGENET_CATEGORIES
+  # Which writes hyphens and apostrophes otherwise, and has words of its own for the two pairs that share one.
+  plain = [re.sub(r"[^a-z]", "", name.lower()) for name in theirs]
+  ours = [re.sub(r"[^a-z]", "", name.lower()) for name in classes.words()]
+  differ = {classes.words()[i] for i in range(1000) if ours[i] != plain[i]}
+  shared = {"crane (n02012849)", "crane (n03126707)", "maillot (n03710637)", "maillot (n03710721)"}
+  assert differ <= shared
+  assert len(set(classes.words())) == 1000

@@ -64,6 +64,22 @@ def test_the_bias_is_the_share_of_shape_decisions():
   assert found["shape-bias/dog"].n == 0
 
 
+def of_few(answers: tuple[str, ...]) -> dict[str, str]:
+  """Stimuli of all 16 categories, all taken for some of them."""
+  names = [f"{shape}{i}-{texture}{i}" for shape in categories() for i, texture in enumerate(categories())]
+  return {name: answers[i % len(answers)] for i, name in enumerate(names)}
+
+
+def test_a_network_that_only_some_categories_can_win_is_told_which():
+  found = metrics(responses=of_few(("truck", "dog")))
+  said = "of 16 categories only dog, truck ever won: ask shape:categories=dog+truck"
+  assert found["shape-bias"].flag.endswith(said)
+  assert found["cue-conflict/accuracy"].flag.endswith(said)
+  only = metrics("shape:categories=dog+truck", of_few(("truck", "dog")))
+  assert "ever won" not in only["shape-bias:categories=dog+truck"].flag
+  assert "ever won" not in metrics(responses=of_few(categories()))["shape-bias"].flag
+
+
 def test_other_categories_can_be_left_out():
   name = "shape:categories=dog+cat"
   found = metrics(name)

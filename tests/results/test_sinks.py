@@ -1,29 +1,20 @@
-"""--report_to: what reaches TensorBoard's files, read record by record, and wandb's interface."""
+"""--report_to: what reaches TensorBoard's files and wandb's interface."""
 
-import struct
+import io
 import sys
 import types
 
+import numpy as np
 import pandas as pd
 import pytest
-from tensorboardX.proto import event_pb2
+from PIL import Image
 
 from biasjax.errors import BiasjaxError
 from biasjax.results import sinks
+from board import images, scalars
 
+FIGURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 TABLE = pd.DataFrame({"model": ["a", "b"], "top1_acc/imagenet": [75.5, 50.0], "LPP": [0.5, float("nan")]})
-
-
-def scalars(folder) -> list[tuple[str, float, int]]:
-  """(tag, value, step) of an event file: records of a length, its checksum, an event, its checksum."""
-  (path,) = folder.glob("events.out.tfevents.*")
-  content, found = path.read_bytes(), []
-  while content:
-    (length,) = struct.unpack("<Q", content[:8])
-    event = event_pb2.Event.FromString(content[12 : 12 + length])
-    found += [(value.tag, value.simple_value, event.step) for value in event.summary.value]
-    content = content[16 + length :]
-  return found
 
 
 def test_tensorboard_gets_each_models_row_and_the_curves(tmp_path):
@@ -31,9 +22,17 @@ def test_tensorboard_gets_each_models_row_and_the_curves(tmp_path):
   sinks.send_table([sink], TABLE)
   assert scalars(tmp_path / "a") == [("top1_acc/imagenet", 75.5, 1), ("LPP", 0.5, 1)]
   assert scalars(tmp_path / "b") == [("top1_acc/imagenet", 50.0, 1)]
-  sink("trained", {"loss": (2.0, 1.0), "accuracy": (0.25, 0.5)})
+  sink("trained", {"loss": (2.0, 1.0), "accuracy": (0.25, 0.5)}, {})
   expected = [("loss", 2.0, 1), ("loss", 1.0, 2), ("accuracy", 0.25, 1), ("accuracy", 0.5, 2)]
   assert scalars(tmp_path / "trained") == expected
+
+
+def test_tensorboard_gets_figures_beside_the_numbers(tmp_path):
+  (sink,) = sinks.parse([f"tensorboard:{tmp_path}"])
+  sinks.send_table([sink], TABLE, {"b": {"curve": FIGURE}})
+  (shown,) = images(tmp_path / "b").values()
+  np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(shown))), FIGURE)
+  assert images(tmp_path / "a") == {}
 
 
 def test_wandb_gets_the_same(monkeypatch):
@@ -50,12 +49,13 @@ def test_wandb_gets_the_same(monkeypatch):
     calls.append((project, name))
     return Run()
 
-  monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+  monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, Image=np.ndarray.tobytes))
   (sink,) = sinks.parse(["wandb:biases"])
-  sinks.send_table([sink], TABLE[:1])
-  sink("trained", {"loss": (2.0, 1.0), "accuracy": (0.25, 0.5)})
+  sinks.send_table([sink], TABLE[:1], {"a": {"curve": FIGURE}})
+  sink("trained", {"loss": (2.0, 1.0), "accuracy": (0.25, 0.5)}, {})
+  numbers = {"top1_acc/imagenet": 75.5, "LPP": 0.5}
   assert calls == [
-    *(("biases", "a"), ({"top1_acc/imagenet": 75.5, "LPP": 0.5}, 1), "finished"),
+    *(("biases", "a"), (numbers | {"curve": FIGURE.tobytes()}, 1), "finished"),
     *(("biases", "trained"), ({"loss": 2.0, "accuracy": 0.25}, 1), ({"loss": 1.0, "accuracy": 0.5}, 2)),
     "finished",
   ]
