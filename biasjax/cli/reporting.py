@@ -106,7 +106,7 @@ def write(
   mine = [unit for unit in observed.units.values() if unit.model in found.models]
   kinds = {unit.dataset: str(unit.key.get("labels", "imagenet")) for unit in mine}
   pixels = {unit.dataset: _crop(unit) for unit in mine if module(unit.probe) == "critical_band"}
-  differences = paired.differences(found, observed) if len(found.models) == 2 else None
+  differences = paired.differences(found, observed, probes.get) if len(found.models) == 2 else None
   if differences is not None:
     write_file(store.workdir / "differences.csv", differences.to_csv(index=False).encode())
   conditions, flipped = _pictures(observed, found.models, sources, rows)

@@ -1,12 +1,13 @@
 """Two networks on the same examples: the difference of each number, with an interval that is paired.
 
 Only numbers that the stored decisions give back are compared, so that a difference is that of the two numbers
-which stand beside it.
+which stand beside it. Ratios of sums over examples have intervals of their own; what else a summary makes of
+the same images is in `regrouped`.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ import scipy.special
 
 from biasjax.errors import BiasjaxError
 from biasjax.recorded import trials
+from biasjax.report import regrouped
 from biasjax.report.scores import Scores, module
+from biasjax.results.summary import Summarised
 from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES
 from biasjax.study.stored import Observations
@@ -28,31 +31,38 @@ BIAS_CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 Parts = tuple[pd.DataFrame, tuple[str, ...]]
 
 
-def differences(scores: Scores, observed: Observations) -> pd.DataFrame:
+def differences(
+  scores: Scores, observed: Observations, get_probe: Callable[[str, int], Summarised]
+) -> pd.DataFrame:
   """The first network less the second, for each number of the scorecard that decisions make.
 
   Args:
     scores: of two networks.
     observed: what they said.
+    get_probe: (name, pixels of a side) -> probe, for its summary.
 
   Returns:
     Columns `COLUMNS`, in the units of metrics.csv. The interval is paired, by
-    `statistics.difference_of_ratios`, `n` the examples that both have. `smallest` is the smallest true
-    difference for which such an interval would leave out 0 in 80 of 100 cases, by the normal approximation.
+    `statistics.difference_of_ratios` or `regrouped.differences`, `n` the examples that both have. `smallest`
+    is the smallest true difference for which such an interval would leave out 0 in 80 of 100 cases, by the
+    normal approximation.
   """
   first, second = scores.models
   main = scores.main.set_index(["model", "dataset", "probe", "metric"])
   rows, read = [], {}
+  others: dict[tuple[str, str], list[str]] = {}
   for dataset, probe, metric in dict.fromkeys(main.index.droplevel("model")):
     values = [main["value"].get((m, dataset, probe, metric), math.nan) for m in (first, second)]
     if not all(map(math.isfinite, values)):
       continue
-    found = []
+    found: list[Parts] = []
+    ratio = True
     for model, value in zip((first, second), values, strict=True):
       try:
         parts = _parts(observed, read, model, dataset, probe, metric)
       except BiasjaxError:  # what is damaged is said where the tables are made
         parts = None
+      ratio = ratio and parts is not None
       if parts is None or not _gives(parts[0], metric, value):
         break
       found.append(parts)
@@ -60,6 +70,16 @@ def differences(scores: Scores, observed: Observations) -> pd.DataFrame:
       compared = _compared(found[0], found[1], metric)
       if compared:
         rows.append((first, second, dataset, probe, metric, *compared))
+    elif not ratio and all((model, dataset, probe) in observed.units for model in scores.models):
+      others.setdefault((dataset, probe), []).append(metric)
+  for (dataset, probe), metrics in others.items():
+    values = [{m: float(main["value"][model, dataset, probe, m]) for m in metrics} for model in scores.models]
+    try:
+      apart = regrouped.differences(observed, get_probe, scores.models, dataset, probe, values)
+    except BiasjaxError:
+      continue
+    for metric, (value, low, high, n) in apart.items():
+      rows.append((first, second, dataset, probe, metric, value, low, high, n, _smallest(low, high)))
   return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -140,6 +160,9 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
   value, low, high = (scale * edge for edge in difference_of_ratios(pair[0], pair[1], ways))
   if not math.isfinite(low):
     return None
-  # In standard errors: those of the interval, and what it takes for the power.
-  smallest = (1 + float(scipy.special.ndtri(POWER)) / Z) * (high - low) / 2
-  return value, low, high, len(both), smallest
+  return value, low, high, len(both), _smallest(low, high)
+
+
+def _smallest(low: float, high: float) -> float:
+  """In standard errors: those of the interval, and what it takes for the power."""
+  return (1 + float(scipy.special.ndtri(POWER)) / Z) * (high - low) / 2

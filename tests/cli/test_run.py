@@ -17,7 +17,6 @@ from biasjax.convert import torchvision
 from biasjax.models.load import flatten
 from biasjax.models.resnet import Architecture
 from biasjax.train import step
-from board import images, scalars
 from deadline import DEADLINE_S
 from made_images import class_folder
 
@@ -83,15 +82,9 @@ def probing(network, pictures, workdir, *more) -> list[object]:
 
 
 def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
-  board = tmp_path / "board"
-  done = python(*probing(network, pictures, tmp_path / "out", f"--report_to=tensorboard:{board}"))
+  done = python(*probing(network, pictures, tmp_path / "out"))
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""  # quiet when not on a terminal
-  assert "top1_acc/imagenet" in {tag for tag, *_ in scalars(board / "narrow")}
-  shown = images(board / "narrow")
-  page = (tmp_path / "out/report.html").read_text()
-  assert shown
-  assert all(f'id="{name}"' in page for name in shown)
   assert re.search(r"^top1_acc/imagenet +10 ", done.stdout, re.MULTILINE)
   table = pd.read_csv(tmp_path / "out/results.csv")
   cutoffs = [0.01, *np.arange(1, 10) / 10, 0.99]

@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import board
 from biasjax.cli import reporting
+from biasjax.data import synthetic
 from biasjax.errors import BiasjaxError
 from biasjax.statistics import difference_of_ratios
 from deadline import DEADLINE_S
@@ -47,7 +49,7 @@ def measured(tmp_path_factory) -> pathlib.Path:
   flags = [f"--models={','.join(f'demo/zoo/{name}.safetensors' for name in NETWORKS)}"]
   flags += [f"--dataset=drawn={drawn}@validation,conflict={drawn}@conflict", "--limit=96"]
   flags += ["--probes=accuracy,shape,spectral@drawn", f"--data_dir={folder}", f"--workdir={folder / 'out'}"]
-  done = python("run.py", *flags)
+  done = python("run.py", *flags, f"--report_to=tensorboard:{folder / 'board'}")
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[-1] == str(folder / "out/report.html")
   (folder / "flags.txt").write_text("\n".join(flags))
@@ -110,6 +112,17 @@ def assert_rounded(shown: list[tuple[float, int]], exact: list[float]):
     assert abs(value - expected) <= 0.5 * 10**-decimals + 1e-9
 
 
+def test_figures_of_the_page_are_where_numbers_are_sent_to(measured):
+  page = (measured / "report.html").read_text()
+  for network in NETWORKS:
+    folder = measured.parent / "board" / network
+    assert {"shape-bias", "LPP", "HPP"} <= {tag for tag, *_ in board.scalars(folder)}
+    shown = board.images(folder)
+    assert len(shown) >= 3
+    assert all(f'id="{name}"' in page for name in shown)
+    assert all(Image.open(io.BytesIO(content)).width > 1000 for content in shown.values())
+
+
 @pytest.mark.parametrize("page", ["both", "one"])
 def test_every_number_is_that_of_metrics_csv_with_its_interval_and_only_that(page, measured, of_one):
   read = Read(of_one if page == "one" else measured / "both.html")
@@ -137,7 +150,10 @@ def test_counts_and_chance_stand_beside_their_numbers(of_one, measured):
     of = table.loc[row[at][0]]
     assert_rounded(numbers(row[at + 1][1]), [of["n"]])
     assert_rounded(numbers(row[at + 2][1]), [] if math.isnan(of["chance"]) else [of["chance"]])
-    assert row[at + 3][1] == ("" if pd.isna(of["flag"]) else of["flag"])
+    said = [] if pd.isna(of["flag"]) else [of["flag"]]
+    if row[at][0][3].endswith("/worst_class"):
+      said.append(synthetic.CATEGORIES[int(of["value"])])
+    assert row[at + 3][1] == "; ".join(said)
     seen += 1
   assert seen > 100
 

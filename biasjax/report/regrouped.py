@@ -1,0 +1,104 @@
+"""Two networks' difference in whatever a probe's summary makes: the delete-a-group jackknife over images.
+
+For numbers that are no ratios of sums, such as a critical band's centre: both networks' summaries are made
+again without each of `GROUPS` groups of images, the same for both (Quenouille 1956; Kott 2001).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.special
+
+from biasjax.results.summary import Summarised
+from biasjax.study.stored import Observations
+
+GROUPS = 20
+CONFIDENCE = 0.95
+
+Interval = tuple[float, float, float, int]  # difference, low, high, images
+
+
+def differences(
+  observed: Observations,
+  get_probe: Callable[[str, int], Summarised],
+  models: Sequence[str],
+  dataset: str,
+  probe: str,
+  values: Sequence[Mapping[str, float]],
+) -> dict[str, Interval]:
+  """The first network less the second, for what the summary of `probe` says of both.
+
+  Args:
+    observed: what they said.
+    get_probe: (name, pixels of a side) -> probe, for its summary.
+    models: two.
+    dataset, probe: what they were asked.
+    values: {metric: value} of each, which the decisions must give again.
+
+  Returns:
+    {metric: difference, its interval by Student's t, and the images}; without those that are undetermined for
+    a group, and {} where the networks were asked about different images, or about too few.
+
+  Raises:
+    BiasjaxError: stored observations are damaged.
+  """
+  crop = int(observed.units[models[0], dataset, probe].key.get("preprocess", {}).get("crop", 0))
+  asked = get_probe(probe, crop)
+  frames = [_frames(observed, model, dataset, (probe, *asked.needs)) for model in models]
+  if any(of is None for of in frames):
+    return {}
+  ids = [sorted({i for table in (of or {}).values() for i in table["example_id"].unique()}) for of in frames]
+  if ids[0] != ids[1] or len(ids[0]) < 2 * GROUPS:
+    return {}
+  order = np.random.default_rng(0).permutation(len(ids[0]))
+  group = pd.Series(order % GROUPS, index=ids[0])
+
+  def made(of: Mapping[str, pd.DataFrame], left_out: int | None) -> dict[str, float]:
+    kept = {
+      name: table if left_out is None else table[table["example_id"].map(group) != left_out]
+      for name, table in of.items()
+    }
+    return {metric.name.format(dataset=dataset): float(metric.value) for metric in asked.summarise(kept)}
+
+  whole = [made(of or {}, None) for of in frames]
+  names = [
+    name
+    for name in values[0]
+    if all(
+      math.isclose(w.get(name, math.nan), v[name], rel_tol=1e-6) for w, v in zip(whole, values, strict=True)
+    )
+  ]
+  if not names:
+    return {}
+  without = [[made(of or {}, g) for g in range(GROUPS)] for of in frames]
+  t = float(scipy.special.stdtrit(GROUPS - 1, (1 + CONFIDENCE) / 2))
+  found = {}
+  for name in names:
+    left = np.array([[of_group.get(name, math.nan) for of_group in of] for of in without])
+    apart = left[0] - left[1]
+    half = t * math.sqrt((GROUPS - 1) / GROUPS * ((apart - apart.mean()) ** 2).sum())
+    difference = whole[0][name] - whole[1][name]
+    if math.isfinite(half):
+      found[name] = difference, difference - half, difference + half, len(ids[0])
+  return found
+
+
+def _gives(made: Mapping[str, float], stored: Mapping[str, float], name: str) -> bool:
+  return math.isclose(made.get(name, math.nan), stored[name], rel_tol=1e-6)
+
+
+def _frames(
+  observed: Observations, model: str, dataset: str, probes: Sequence[str]
+) -> dict[str, pd.DataFrame] | None:
+  """The observations as summaries take them; None where some are not there."""
+  found = {}
+  for probe in probes:
+    table = observed.read(model, dataset, probe)
+    if table is None:
+      return None
+    key = observed.units[model, dataset, probe].key
+    table.attrs |= {"labels": key.get("labels", "imagenet"), "classes": key.get("classes")}
+    found[probe] = table
+  return found

@@ -1,0 +1,119 @@
+"""Differences of two networks in numbers that are no ratios, by leaving out groups of images."""
+
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasjax import probes
+from biasjax.probes import Metric
+from biasjax.report import regrouped
+from biasjax.study.stored import Observations
+
+N = 400
+MODELS = ("a", "b")
+
+
+class Stored(Observations):
+  """What two networks said, without a store: bool [n, conditions] of each."""
+
+  def __init__(self, right: dict[str, np.ndarray], conditions: list[str], ids: dict[str, list[str]]):
+    units = {(m, "d", "p"): types.SimpleNamespace(key={"preprocess": {"crop": 64}}) for m in right}
+    for name, value in {"units": units, "right": right, "conditions": conditions, "ids": ids}.items():
+      object.__setattr__(self, name, value)  # it is frozen
+
+  def read(self, model, dataset, probe):
+    right = self.right[model]
+    return pd.DataFrame(
+      {
+        "condition": np.tile(self.conditions, len(right)),
+        "example_id": np.repeat(self.ids[model], len(self.conditions)),
+        "label": np.repeat(np.arange(len(right)), len(self.conditions)),
+        "prediction": np.where(right, np.arange(len(right))[:, None], 999).ravel(),
+        "rank": np.where(right, 0, 1).ravel(),
+      }
+    )
+
+
+def named(n: int) -> dict[str, list[str]]:
+  ids = [f"{i}.png" for i in range(n)]
+  return dict.fromkeys(MODELS, ids)
+
+
+def drawn(rng: np.random.Generator, hard: tuple[float, float]) -> dict[str, np.ndarray]:
+  """Two networks that find the same images easy."""
+  ease = rng.normal(size=N)
+  return {m: (ease + rng.normal(size=N) > h)[:, None] for m, h in zip(MODELS, hard, strict=True)}
+
+
+def odds(observations):
+  share = (observations["p"]["rank"] == 0).mean()
+  return [Metric("odds/{dataset}", share / (1 - share), 0.0, 0.0, N)]
+
+
+def asked(summarise):
+  return lambda name, size: types.SimpleNamespace(needs=(), summarise=summarise)
+
+
+def apart(right, summarise=odds, conditions=("clean",), ids=None, values=None):
+  ids = ids or named(N)
+  stored = Stored(right, list(conditions), ids)
+  if values is None:
+    of = ({"p": stored.read(m, "d", "p")} for m in MODELS)
+    values = [{m.name.format(dataset="d"): m.value for m in summarise(tables)} for tables in of]
+  return regrouped.differences(stored, asked(summarise), MODELS, "d", "p", values)
+
+
+def test_the_interval_holds_the_true_difference_of_a_number_that_is_no_ratio():
+  hard, rng, held = (-0.5, -0.8), np.random.default_rng(0), 0
+  ease = np.random.default_rng(1).normal(size=2_000_000) * np.sqrt(2)
+  shares = [float((ease > h).mean()) for h in hard]
+  true = shares[0] / (1 - shares[0]) - shares[1] / (1 - shares[1])
+  for _ in range(120):
+    value, low, high, n = apart(drawn(rng, hard))["odds/d"]
+    assert low < value < high
+    assert n == N
+    held += low <= true <= high
+  assert held >= 106  # of 120: what 95 % gives in 99.7 % of such tests
+
+
+def test_the_interval_is_that_of_the_delta_method():
+  right = drawn(np.random.default_rng(2), (-0.5, -0.8))
+  share = {m: of.mean() for m, of in right.items()}
+  slope = {m: (right[m][:, 0] - share[m]) / (1 - share[m]) ** 2 for m in MODELS}
+  error = np.std(slope["a"] - slope["b"], ddof=1) / np.sqrt(N)
+  _, low, high, _ = apart(right)["odds/d"]
+  # 20 groups tell a standard error to within a sixth, one in six times not.
+  assert (high - low) / 2 / 2.093 == pytest.approx(error, rel=0.4)
+
+
+def test_a_critical_band_has_a_paired_difference_and_networks_that_answer_alike_have_none():
+  probe = probes.get("critical_band", 64)
+  rng = np.random.default_rng(3)
+  hard = dict.fromkeys(probe.conditions, -1.5) | {
+    c: 2.0 for c in probe.conditions if c.startswith(("f=2", "f=3")) and c.endswith(("0.08", "0.16"))
+  }
+  right = rng.normal(size=(N, 1)) + rng.normal(size=(N, len(hard))) > np.array(list(hard.values()))
+  shifted = right.copy()
+  shifted[: N // 8] = rng.random((N // 8, len(hard))) < 0.5
+
+  def summarise(observations):
+    return [m for m in probe.summarise({"critical_band": observations["p"]}) if not m.detail]
+
+  found = apart({"a": right, "b": right}, summarise, probe.conditions)
+  assert {value[:3] for value in found.values()} == {(0.0, 0.0, 0.0)}
+  found = apart({"a": right, "b": shifted}, summarise, probe.conditions)
+  assert "criticalband/continuous/cf_norm" in found
+  for value, low, high, n in found.values():
+    assert low < value < high
+    assert n == N
+
+
+def test_other_images_few_images_and_numbers_that_decisions_do_not_give_are_not_compared():
+  right = drawn(np.random.default_rng(4), (0.0, 0.0))
+  others = {"a": [f"{i}.png" for i in range(N)], "b": [f"other{i}.png" for i in range(N)]}
+  assert apart(right, ids=others) == {}
+  assert apart(right, values=[{"odds/d": 7.0}, {"odds/d": 8.0}]) == {}
+  few = {m: of[:30] for m, of in right.items()}
+  assert apart(few, ids=named(30)) == {}
