@@ -23,7 +23,6 @@ def warn(sentence: str, program: str = "run.py") -> None:
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
-LINE = BAR.replace("|{bar}|", "")
 EVERY = "BIASJAX_PROGRESS_S"  # seconds from one line of progress to the next, where no terminal shows a bar
 
 
@@ -41,7 +40,8 @@ def progress(*, shown: bool = True, **asked) -> tqdm.tqdm:
   except ValueError:
     seconds = 60.0
   every = {"mininterval": seconds, "miniters": 1, "delay": seconds}  # nothing before the first has passed
-  return tqdm.tqdm(**{**asked, "bar_format": LINE}, **every, file=_Lines(), leave=False)
+  line = asked.get("bar_format", BAR).replace("|{bar}|", "")
+  return tqdm.tqdm(**{**asked, "bar_format": line}, **every, file=_Lines(), leave=False)
 
 
 class _Lines:
