@@ -1,6 +1,7 @@
-"""A family of networks along an intervention's strength: trained, measured, and studied as a series."""
+"""Families of networks along an intervention's strength, or data's: trained, measured, studied as series."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from biasjax.report import command as report
 from biasjax.train import command as training
 
 BASELINE = "baseline"  # strength 0, which all families share
+SWEPT = ("interventions", "dataset", "annotations")
 SETTINGS = ("dataset", "seeds", "families", "measure")
 PLACE = "{strength}"
 
@@ -27,20 +29,25 @@ class Member:
     family: which intervention is swept.
     interventions: the spec it is trained under.
     seed: of its training.
+    dataset: that it is trained on.
+    annotations: of its examples; None for none.
   """
 
   name: str
   family: str
   interventions: str
   seed: int
+  dataset: str
+  annotations: str | None = None
 
 
 def members(asked: Mapping[str, Any]) -> list[Member]:
   """The networks of the section `sweep` of a config; strength 0 is trained once for all families.
 
   Args:
-    asked: `dataset` to train on, `seeds`, and `families`, each with a `name`, `interventions` (a spec with
-      "{strength}" in it), `strengths`, and `baseline`, the spec at strength 0.
+    asked: `dataset` to train on, `seeds`, and `families`, each with a `name`, `interventions` (a spec),
+      `strengths`, and maybe `baseline`, the spec at strength 0, a `dataset` and `annotations` of its own, and
+      `factor`, what the strength is called. "{strength}" stands in one of spec, dataset and annotations.
 
   Raises:
     BiasjaxError: something is missing or of another form.
@@ -54,16 +61,20 @@ def members(asked: Mapping[str, Any]) -> list[Member]:
   found: dict[str, Member] = {}
   for family in asked["families"]:
     lacking = [key for key in ("name", "interventions", "strengths") if not family.get(key)]
-    if lacking or PLACE not in family["interventions"]:
+    texts = {key: family.get(key, asked.get(key)) for key in SWEPT}
+    if lacking or not any(PLACE in text for text in texts.values() if text):
       raise BiasjaxError(
         f"--config: sweep.families: {family!r} needs name, strengths, and interventions with {PLACE} in it"
       )
     for strength in family["strengths"]:
       for seed in asked["seeds"]:
-        spec = family["interventions"].replace(PLACE, f"{strength:g}")
-        one = Member(f"{family['name']}_x{strength:g}_seed{seed}", family["name"], spec, seed)
+        of = {key: text and text.replace(PLACE, f"{strength:g}") for key, text in texts.items()}
+        one = Member(
+          name=f"{family['name']}_x{strength:g}_seed{seed}", family=family["name"], seed=seed, **of
+        )
         if not strength:
-          one = Member(f"{BASELINE}_seed{seed}", BASELINE, family.get("baseline", "none"), seed)
+          plain = {"family": BASELINE, "interventions": family.get("baseline", "none"), "annotations": None}
+          one = dataclasses.replace(one, name=f"{BASELINE}_seed{seed}", **plain)
         if found.setdefault(one.name, one) != one:
           raise BiasjaxError(f"--config: sweep.families: {one.name} is trained in two ways")
   return list(found.values())
@@ -75,7 +86,7 @@ def series(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     {
       "name": family["name"],
       "pattern": rf"{family['name']}_x(?P<x>[\d.e-]+)_seed\d+",
-      "factor": f"strength of {family['name']}",
+      "factor": family.get("factor", f"strength of {family['name']}"),
       "extra": [[f"{BASELINE}_seed{seed}", 0.0] for seed in asked["seeds"] if 0 in family["strengths"]],
     }
     for family in asked["families"]
@@ -93,7 +104,7 @@ def run(asked: Mapping[str, Any]) -> int:
     BiasjaxError: a mistake in what was asked, or something cannot be read or written.
   """
   planned = members(asked["sweep"])
-  source = opening.open_asked(asked["sweep"]["dataset"], asked)
+  opened = functools.cache(lambda spec: opening.open_asked(spec, asked))
   workdir = epath.Path(asked["workdir"])
   shared = asked["train"] or {}
   folders = []
@@ -101,7 +112,8 @@ def run(asked: Mapping[str, Any]) -> int:
     print(f"{at}/{len(planned)}: {member.name}, {member.interventions}", flush=True)
     settings = training.parse(shared | {"name": member.name, "interventions": member.interventions})
     to_train = {**asked, "seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
-    folders.append(str(training.train(settings, source, to_train)[0]))
+    to_train["annotations"] = member.annotations or asked.get("annotations")
+    folders.append(str(training.train(settings, opened(member.dataset), to_train)[0]))
   for part in asked["sweep"]["measure"]:
     status = commands.measure({**asked, "models": folders, **part})
     if status:

@@ -27,6 +27,7 @@ CLASSES = {  # of a network, for each kind of labels that it can be trained on
   "synthetic": len(synthetic.CATEGORIES),
 }
 ARCHITECTURES = {
+  "resnet10": dataclasses.replace(resnet.RESNET18, stage_sizes=(1, 1, 1, 1)),
   "resnet18": resnet.RESNET18,
   "resnet34": resnet.RESNET34,
   "resnet50": resnet.RESNET50,

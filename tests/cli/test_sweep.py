@@ -30,6 +30,32 @@ def test_each_strength_and_seed_is_trained_once_and_strength_zero_for_all_famili
   assert found["baseline_seed0"].interventions == "none"
 
 
+def test_what_is_swept_may_be_the_data():
+  family = {
+    "name": "end",
+    "interventions": "end=1",
+    "dataset": "biased:world/train_{strength}",
+    "annotations": "world/train_{strength}.csv",
+    "strengths": [0.9, 0.98],
+    "factor": "rho",
+  }
+  asked = ASKED | {"families": [*ASKED["families"], family]}
+  found = {member.name: member for member in sweep.members(asked)}
+  one = found["end_x0.98_seed1"]
+  assert (one.interventions, one.dataset, one.annotations) == (
+    "end=1",
+    "biased:world/train_0.98",
+    "world/train_0.98.csv",
+  )
+  assert found["baseline_seed0"].dataset == ASKED["dataset"]
+  assert found["noise_x1e-05_seed1"].annotations is None
+  assert [series["factor"] for series in sweep.series(asked)] == [
+    "strength of stylised",
+    "strength of noise",
+    "rho",
+  ]
+
+
 def test_the_series_find_their_networks():
   names = [member.name for member in sweep.members(ASKED)]
   for one, strengths in zip(sweep.series(ASKED), ({0.5, 1.0}, {1e-05}), strict=True):
