@@ -2,7 +2,7 @@
 
 A row for each example, the column `example_id` as tables have it, and any of `COLUMNS`: the `bias` (the
 class, or the name, of a cue that goes with the class), a `weight`, the `domain` it comes from, the `group` it
-belongs to. Further columns are passed over.
+belongs to. Further columns are read for who asks for them, and are no part of the fingerprint.
 """
 
 import csv
@@ -28,11 +28,13 @@ class Annotations:
     ids: the examples, in the file's order.
     columns: those of `COLUMNS` that the file has, [n] each: `weight` float64, finite and from 0; the others
       str, none of them empty.
+    further: the file's other columns, str as they are.
   """
 
   path: str
   ids: tuple[str, ...]
   columns: Mapping[str, np.ndarray]
+  further: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def fingerprint(self) -> str:
@@ -73,7 +75,8 @@ class Annotations:
         f"{more[0]}: is it the file of another dataset?"
       )
     order = [at[one] for one in ids]
-    return Annotations(self.path, tuple(ids), {name: of[order] for name, of in self.columns.items()})
+    parts = ({name: of[order] for name, of in each.items()} for each in (self.columns, self.further))
+    return Annotations(self.path, tuple(ids), *parts)
 
 
 def read(path: str) -> Annotations:
@@ -113,7 +116,9 @@ def read(path: str) -> Annotations:
   columns: dict[str, np.ndarray] = {name: np.array(column) for name, column in texts.items()}
   if "weight" in columns:
     columns["weight"] = _weights(where, ids, texts["weight"])
-  return Annotations(path, tuple(ids), columns)
+  others = [name for name in named if name not in (ID, *COLUMNS)]
+  further = {name: np.array([(row[name] or "").strip() for row in rows]) for name in others}
+  return Annotations(path, tuple(ids), columns, further)
 
 
 def _weights(where: str, ids: Sequence[str], texts: Sequence[str]) -> np.ndarray:

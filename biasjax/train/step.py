@@ -19,7 +19,7 @@ from biasjax.models.load import flatten, variable_shapes
 from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import AXIS
-from biasjax.train.interventions.base import Context, Intervention, Objective
+from biasjax.train.interventions.base import Context, Intervention, Objective, Victim
 from biasjax.types import Images, Logits, Pixels, RandomKey, Variables
 
 # "variables", "average" (of params and batch_stats), "optimizer", "step"; of an objective that has them also
@@ -254,10 +254,14 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
       logits, _ = apply(state["variables"], x)
       return optax.softmax_cross_entropy(logits, targets)
 
+    def right(x):
+      logits, _ = apply(state["variables"], x)
+      return jnp.argmax(logits, axis=1) == jnp.argmax(targets, axis=1)
+
     for intervention in recipe.interventions:
       if intervention.attack is not None:
         of_batch = jax.random.fold_in(jax.random.fold_in(key, jax.lax.axis_index(AXIS)), 1)
-        images = jax.lax.stop_gradient(intervention.attack(of_batch, losses, images))
+        images = jax.lax.stop_gradient(intervention.attack(of_batch, Victim(losses, right), images))
 
     first = {name: state[name] for name in ("average", "optimizer")}
     members = [_learnt(state["variables"]) | first, *state.get("others", ())]

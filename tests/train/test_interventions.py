@@ -8,6 +8,7 @@ import pytest
 from biasjax.errors import BiasjaxError
 from biasjax.train import interventions
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
+from biasjax.train.interventions.base import Victim
 
 SIZE = 32
 AUGMENTING = [name for name in interventions.names() if interventions.parse(f"{name}=1")[0].augment]
@@ -219,7 +220,7 @@ def test_an_attack_stays_in_its_ball_and_raises_the_loss(spec, norm):
     return jnp.sum(images * weights[None], axis=(1, 2, 3))
 
   images = jnp.asarray(np.stack([image(0), image(1)]))
-  attacked = intervention.attack(jax.random.key(0), losses, images)
+  attacked = intervention.attack(jax.random.key(0), Victim(losses, None), images)
   change = np.asarray(attacked - images, np.float64)
   sizes = np.abs(change).max((1, 2, 3)) if norm == np.inf else np.sqrt((change**2).sum((1, 2, 3)))
   np.testing.assert_allclose(sizes, eps, rtol=1e-3)

@@ -334,7 +334,7 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
     ({"epochs": "many"}, "train.epochs is 'many'; expected float"),
     ({"width": 0}, "expected at least 1"),
     ({"steps": True}, "expected int"),
-    ({"architecture": "vgg"}, "expected one of resnet18"),
+    ({"architecture": "vgg"}, "expected one of resnet10"),
     ({"dtype": "int8"}, "expected float32 or float16"),
     ({"learning_rate": float("nan")}, "expected at least 0"),
   ],

@@ -3,12 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from biasjax.errors import BiasjaxError
 from biasjax.ops.attacks import threat
@@ -20,8 +20,16 @@ REACH = 2.5  # the steps of an attack together go that many eps (Madry et al. 20
 Target = Float[Array, "k"]  # probabilities of the classes
 # (key, image, target, another image of the batch, its target) -> (image, target), of one example.
 Augment = Callable[[RandomKey, Image, Target, Image, Target], tuple[Image, Target]]
-# (key, losses, images) -> images: `losses` gives the loss of each image by the network as it is now, [b].
-Attack = Callable[[RandomKey, Callable[[Images], Float[Array, "b"]], Images], Images]
+
+
+class Victim(NamedTuple):
+  """The network as it is now, as attacks see it: each image's loss [b], and whether it is right [b]."""
+
+  losses: Callable[[Images], Float[Array, "b"]]
+  right: Callable[[Images], Bool[Array, "b"]]
+
+
+Attack = Callable[[RandomKey, Victim, Images], Images]
 
 
 @dataclasses.dataclass(frozen=True)

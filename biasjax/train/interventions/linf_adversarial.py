@@ -19,8 +19,8 @@ def make(strength: float, *, steps: str = "3") -> Intervention:
   """
   count, eps = whole(NAME, "steps", steps, 1), strength / 255
 
-  def attack(key, losses, images):
+  def attack(key, victim, images):
     start = images + eps * jax.random.uniform(key, images.shape, minval=-1.0, maxval=1.0)
-    return ascent("linf", losses, images, start, eps, count)
+    return ascent("linf", victim.losses, images, start, eps, count)
 
   return Intervention(NAME, strength, attack=attack if strength else None)

@@ -6,7 +6,7 @@ printed: of few examples that weigh much little is learnt. The examples are weig
 that each is shown once an epoch.
 
 Strength: the exponent of the weights; 1 makes class and bias independent. Options: `by`, "bias" or "weight",
-which takes the column `weight` of the annotations (of `biasjax.train.biasing`, say); `largest` (50), the
+which takes the column `weight` of the annotations (of `biasjax.train.biasing`, say); `largest` (10), the
 largest weight, in means.
 """
 
@@ -41,7 +41,7 @@ def clipped(weights: Float[np.ndarray, "n"], largest: float) -> Float[np.ndarray
   return weights / weights.mean()
 
 
-def make(strength: float, *, by: str = "bias", largest: str = "50") -> Intervention:
+def make(strength: float, *, by: str = "bias", largest: str = "10") -> Intervention:
   """The intervention.
 
   Raises:
