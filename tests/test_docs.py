@@ -26,9 +26,9 @@ def test_every_benchmark_is_documented_as_it_is(row):
 
 @pytest.mark.parametrize("name", interventions.names())
 def test_every_intervention_is_described_and_its_effect_was_measured(name):
-  if interventions.parse(f"{name}=1")[0].objective:
-    assert f"\n| `{name}` |" in (DOCS / "debiasing.md").read_text()
+  if f"\n| `{name}` |" in (DOCS / "debiasing.md").read_text():
     return
+  assert not interventions.parse(f"{name}=1")[0].objective
   described, measured = (DOCS / "interventions.md").read_text().split("## Measured effects")
   assert f"\n| `{name}` |" in described
   assert f"\n| `{name}" in measured or f"\n| without `{name}" in measured
