@@ -355,7 +355,8 @@ def compare_groups(asked: dict) -> int:
   """Compares groups of images in what was measured."""
   from biasjax.cli import grouping
 
-  return grouping.run(asked)
+  everything = asked["probes"] == flags.FLAGS["probes"].default
+  return grouping.run({**asked, "probes": [grouping.ACCURACY] if everything else asked["probes"]})
 
 
 def report_networks(asked: dict) -> int:

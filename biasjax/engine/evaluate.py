@@ -390,7 +390,8 @@ class _Pass:
       for m in wanted:
         victim = self.victim(m, probe)
         for name, attacked in probe.attack(victim, keys, prepared, labels):
-          if observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
+          changed = attacked.images is not prepared  # a probe may ask about the images as they are
+          if changed and observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
             observed.keep((p, m), name, split.get(attacked.images))
           yield p, m, name, programs.observe(victim, attacked.images, labels, self.look(m)), attacked.columns
 

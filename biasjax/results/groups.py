@@ -6,10 +6,12 @@ row for how far the groups are apart (`disparity.metrics`), always from the obse
 
 import csv
 import io
+import urllib.parse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from etils import epath
 
 from biasjax.data import annotations
 from biasjax.data.classes import category_classes, class_names
@@ -88,10 +90,14 @@ def _of_classes(path: str) -> dict[str, str]:
   return found
 
 
+def _file(store: Store, dataset: str) -> epath.Path:
+  return store.workdir / FOLDER / f"{urllib.parse.quote(dataset, safe='')}.csv"
+
+
 def keep(store: Store, dataset: str, groups: pd.Series) -> None:
   """Writes which example is of which group; another grouping of the dataset is forgotten."""
   table = pd.DataFrame({"example_id": groups.index, "group": groups.to_numpy()})
-  write_file(store.workdir / FOLDER / f"{dataset}.csv", table.to_csv(index=False).encode())
+  write_file(_file(store, dataset), table.to_csv(index=False).encode())
 
 
 def kept(store: Store, dataset: str) -> pd.Series | None:
@@ -100,7 +106,7 @@ def kept(store: Store, dataset: str) -> pd.Series | None:
   Raises:
     BiasjaxError: the file is damaged.
   """
-  path = store.workdir / FOLDER / f"{dataset}.csv"
+  path = _file(store, dataset)
   if not path.exists():
     return None
   try:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import biasjax
-from biasjax import probes
+from biasjax import library, probes
+from biasjax.engine import evaluate, given
 from biasjax.errors import BiasjaxError
+from biasjax.results.store import Store
 
 SIZE = 16
 FREQUENCIES = np.fft.fftfreq(SIZE, 1 / SIZE)
@@ -96,6 +98,18 @@ def test_images_without_a_gradient_are_left_out_and_counted():
   row = found.metrics.loc["gradient-spectrum/centroid"]
   assert row["n"] == 24 - none.sum()
   assert row["flag"] == f"no gradient on {none.sum()} of 24 images, which are left out"
+
+
+def test_images_that_no_attack_has_changed_are_not_kept_as_its_work(tmp_path):
+  names = [f"{i}.png" for i in range(24)]
+  source = library._source(
+    "drawn", PIXELS, (np.arange(24) % 2)[:, None], names, None, "classes", hashed=False
+  )
+  network = given.checked("here", "net", linear, np.ones((SIZE, SIZE, 3), np.float32) / 99, SIZE, kept=False)
+  settings = evaluate.Settings(batch_size=8, keep_adversarial=4, progress=False)
+  asked = [probes.get(name, SIZE) for name in ("gradient_spectrum", "fgsm")]
+  evaluate.evaluate([network], asked, source, Store(tmp_path, 24), settings)
+  assert [path.name for path in (tmp_path / "adversarial/drawn").iterdir()] == ["fgsm"]
 
 
 def test_too_small_images_are_refused():

@@ -6,7 +6,7 @@ import pytest
 
 import stored_runs
 from biasjax import probes
-from biasjax.cli import grouping
+from biasjax.cli import grouping, main
 from biasjax.data import annotations
 from biasjax.data.classes import category_index, class_index, wordnet_ids
 from biasjax.errors import BiasjaxError
@@ -146,6 +146,17 @@ def test_groups_of_annotations_and_of_a_probe_that_was_not_asked(tmp_path):
   assert not (tmp_path / "out/pareto.csv").exists()  # of one network there is none
   with pytest.raises(BiasjaxError, match="holds no whole run of spectral"):
     grouping.run(asked(tmp_path / "out", probes=["spectral"]))
+
+
+def test_by_default_the_decisions_of_accuracy_are_compared(tmp_path):
+  right, wrong = stored_runs.decisions(LABEL, LABEL), stored_runs.decisions(LABEL, 1 - LABEL)
+  ids = [f"{i:02d}.png" for i in range(40)]
+  for probe, said in (("accuracy", {"clean": right}), ("pgd", {"low": right, "high": wrong})):
+    stored_runs.write(tmp_path, {"net": said}, probe=probe, ids=ids, chunk=40)
+  assert main.compare_groups(asked(tmp_path, probes=["accuracy", "spectral"])) == 0
+  assert set(pd.read_csv(tmp_path / "disparity.csv")["probe"]) == {"accuracy"}
+  assert main.compare_groups(asked(tmp_path, probes=["pgd"])) == 0
+  assert set(pd.read_csv(tmp_path / "disparity.csv")["condition"]) == {"low", "high"}
 
 
 def test_one_group_and_nothing_measured_are_refused(tmp_path):
