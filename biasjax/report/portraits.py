@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from biasjax.report import waves
 from biasjax.report.curves import HUMAN_CHANNEL, PUBLISHED_PIXELS, channel
 from biasjax.report.drawing import INK, PAPER, Drawing
 from biasjax.report.scores import Scores, digits, label, module, shown
@@ -42,7 +43,7 @@ def drawings(
   for probe, dataset in _asked(scores, "spectral"):
     found.append(pass_curves(scores, probe, dataset, among))
   for probe, dataset in _asked(scores, "sensitivity"):
-    found.append(sensitivity(scores, probe, dataset, among))
+    found += [sensitivity(scores, probe, dataset, among), sensitivity_map(scores, probe, dataset)]
   for probe, dataset in _asked(scores, "gradient_spectrum"):
     found.append(gradient(scores, probe, dataset, among))
   for probe, dataset in _asked(scores, "critical_band"):
@@ -214,6 +215,32 @@ def sensitivity(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -
     "Bands: 95 % intervals; a point is the mean over orientations. Dashed: the clean error; hollow: accuracy "
     "cannot be told from chance.",
     {m: 100 - float(of.iloc[0]) for m, of in clean.items() if len(of)},
+  )
+
+
+def sensitivity_map(scores: Scores, probe: str, dataset: str) -> Drawing | None:
+  """The error with a wave of each of the lowest frequencies added, a panel for each network."""
+  pattern = rf"{re.escape(probe)}/error/i=(-?\d+)/j=(-?\d+)"
+  rows = {m: _rows(scores, probe, dataset, pattern, m) for m in scores.models}
+  rows = {m: of for m, of in rows.items() if len(of)}
+  if not rows:
+    return None
+  most = max(float(of["value"].max()) for of in rows.values())
+  figure = Figure(figsize=(WIDTH, 3.6))
+  panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
+  image = None
+  for panel, (model, of) in zip(panels, rows.items(), strict=True):
+    image = waves.square(panel, of["value"].to_numpy(float), of[[0, 1]].astype(int).to_numpy(), most)
+    panel.set_title(model)
+  panels[0].set_ylabel("down, cycles an image")
+  figure.colorbar(image, ax=panels.tolist(), label="error, %")
+  return Drawing(
+    _name("map", probe, dataset),
+    _titled("The error with a wave of each frequency added", dataset),
+    "Frequency 0 is in the middle; opposite frequencies are one wave.",
+    figure,
+    pd.concat(rows.values()),
+    "Frequencies",
   )
 
 

@@ -1,6 +1,8 @@
 """The figures of a study about single frequencies: errors under waves, and the spectrum of the gradient."""
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 
 from biasjax.report.curves import draw_lines, matching, numbers
 from biasjax.report.drawing import SEQUENTIAL, Drawing, figure, words
@@ -55,7 +57,6 @@ def maps(study: Study) -> Drawing | None:
     return None
   variant = max({of for of, *_ in found}, key=lambda of: sum(one == of for one, *_ in found))
   mine = {(int(i), int(j)): name for (of, i, j), name in found.items() if of == variant}
-  half = max(max(abs(i), abs(j)) for i, j in mine)
   names = study.table.categories
   drawn = figure(min(1.2 + 9.4 / len(names), 4.4))
   panels = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -65,17 +66,9 @@ def maps(study: Study) -> Drawing | None:
   }
   most, image = max(float(of.max()) for of in medians.values()), None
   for panel, name in zip(panels, names, strict=True):
-    image = panel.imshow(
-      symmetric(medians[name].to_numpy(), list(mine), half),
-      cmap=SEQUENTIAL,
-      vmin=0,
-      vmax=most,
-      extent=(-half - 0.5, half + 0.5, half + 0.5, -half - 0.5),
-    )
+    image = square(panel, medians[name].to_numpy(), np.array(list(mine)), most)
     panel.set_title(words(name))
-    panel.set_xlabel("across, cycles an image")
-    panel.grid(False)
-  panels[0].set_ylabel("down")
+  panels[0].set_ylabel("down, cycles an image")
   assert image is not None  # there is at least one panel
   drawn.colorbar(image, ax=panels.tolist(), label="error, %")
   return Drawing(
@@ -89,9 +82,20 @@ def maps(study: Study) -> Drawing | None:
   )
 
 
-def symmetric(values: np.ndarray, frequencies: list[tuple[int, int]], half: int) -> np.ndarray:
-  """A map [2 half + 1, 2 half + 1] of frequencies and their opposites, frequency 0 in the middle."""
-  square = np.full((2 * half + 1, 2 * half + 1), np.nan)
-  for (i, j), value in zip(frequencies, values, strict=True):
-    square[half + i, half + j] = square[half - i, half - j] = value
-  return square
+def square(panel: Axes, values: np.ndarray, frequencies: np.ndarray, most: float) -> AxesImage:
+  """Draws a map of frequencies and their opposites, frequency 0 in the middle.
+
+  Args:
+    panel: where.
+    values: float [n], errors in per cent.
+    frequencies: int [n, 2], down and across, of each pair of opposite ones either.
+    most: the error that the scale ends at.
+  """
+  half = int(np.abs(frequencies).max())
+  errors = np.full((2 * half + 1, 2 * half + 1), np.nan)
+  for (i, j), value in zip(frequencies.tolist(), values, strict=True):
+    errors[half + i, half + j] = errors[half - i, half - j] = value
+  panel.set_xlabel("across, cycles an image")
+  panel.grid(False)
+  edges = (-half - 0.5, half + 0.5, half + 0.5, -half - 0.5)
+  return panel.imshow(errors, cmap=SEQUENTIAL, vmin=0, vmax=most, extent=edges)

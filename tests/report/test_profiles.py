@@ -14,7 +14,20 @@ NONE = pd.DataFrame()
 def scores(rows):
   """Of (probe, metric, value, low, high)."""
   made = [
-    ("mine", "val", probe, metric, value, low, high, 50, math.nan, "", "r=" in metric, metric)
+    (
+      "mine",
+      "val",
+      probe,
+      metric,
+      value,
+      low,
+      high,
+      50,
+      math.nan,
+      "",
+      "r=" in metric or "i=" in metric,
+      metric,
+    )
     for probe, metric, value, low, high in rows
   ]
   columns = [*KEY, "value", "low", "high", "n", "chance", "flag", "detail", "column"]
@@ -42,3 +55,14 @@ def test_the_power_of_the_gradient_is_drawn_by_ring():
   rows.append(("gradient_spectrum", "gradient-spectrum/centroid", 3.0, 2.5, 3.5))
   (drawing,) = portraits.drawings(scores(rows), {}, {}, None, NONE)
   np.testing.assert_array_equal(drawing.figure.axes[0].get_lines()[0].get_xydata(), [[2, -2], [4, -4]])
+
+
+def test_a_map_is_drawn_of_a_network_that_was_asked_for_one():
+  name = "sensitivity:map=3"
+  found = {(0, 0): 1.0, (0, 1): 2.0, (1, -1): 3.0, (1, 0): 4.0, (1, 1): 5.0}
+  rows = [(name, f"{name}/error/i={i}/j={j}", value, value, value) for (i, j), value in found.items()]
+  rows.append((name, f"{name}/mean", 3.0, 2.0, 4.0))
+  (drawing,) = portraits.drawings(scores(rows), {}, {}, None, NONE)
+  (image,) = drawing.figure.axes[0].get_images()
+  np.testing.assert_array_equal(image.get_array(), [[5, 4, 3], [2, 1, 2], [3, 4, 5]])
+  assert drawing.figure.axes[0].get_title() == "mine"
