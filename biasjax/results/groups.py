@@ -14,7 +14,7 @@ import pandas as pd
 from etils import epath
 
 from biasjax.data import annotations
-from biasjax.data.classes import category_classes, class_names
+from biasjax.data.classes import category_classes, class_names, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results import disparity
 from biasjax.results.store import Store, write_file
@@ -44,6 +44,8 @@ def chosen(
   ids, label = examples["example_id"].astype(str), examples["label"].to_numpy()
   names = class_names(labels)
   called = np.array([names[at] if at < len(names) else str(at) for at in label])
+  of_imagenet = names == class_names("imagenet")
+  known_as = [called, label.astype(str), *([np.array(wordnet_ids())[label]] if of_imagenet else [])]
   if by in (*COLUMNS, ALIGNED):
     if annotated is None:
       raise BiasjaxError(f"--groups={by} is a column of annotations: name their file with --annotations")
@@ -51,7 +53,7 @@ def chosen(
     annotated.need([column], f"--groups={by}")
     values = annotated.of(list(ids), dataset, part=True).columns[column]
     if by == ALIGNED:
-      same = (values == called) | (values == label.astype(str))
+      same = np.any([values == of for of in known_as], axis=0)
       values = np.where(same, "aligned", "conflicting")
     return pd.Series(values, index=ids)
   if annotated is not None:
@@ -61,7 +63,7 @@ def chosen(
   if by == CLASSES:
     return pd.Series(called, index=ids)
   if by == CATEGORIES:
-    if names != class_names("imagenet"):
+    if not of_imagenet:
       raise BiasjaxError(f"--groups={by}: {dataset} has labels {labels}, and not ImageNet's classes")
     of_class = {names[at]: category for category, classes in category_classes().items() for at in classes}
   elif by.endswith(".csv"):
@@ -69,7 +71,9 @@ def chosen(
   else:
     ways = (CLASSES, CATEGORIES, *COLUMNS, ALIGNED)
     raise BiasjaxError(f"--groups={by} is unknown: {suggestion(by, ways)}; or a CSV with class,group")
-  groups = [of_class.get(name, of_class.get(str(at))) for name, at in zip(called, label, strict=True)]
+  groups = [
+    next((of_class[of] for of in each if of in of_class), None) for each in zip(*known_as, strict=True)
+  ]
   return pd.Series(groups, index=ids, dtype=object).dropna()
 
 
