@@ -1,7 +1,7 @@
 """How far groups of images are apart, from stored decisions: tables, a Pareto front, columns for a study."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -111,7 +111,7 @@ def _drawn(store: Store, fronts: pd.DataFrame) -> list[str]:
 def text(compared: pd.DataFrame, fronts: pd.DataFrame) -> str:
   """A line for each network, dataset and condition; then who is on the front."""
   header = ["model", "dataset", "groups", "worst group", "gap, points", "by chance", "p", "rank disparity"]
-  lines: list[Sequence[str]] = [header]
+  lines = [header]
   for row in compared.itertuples():
     where = row.dataset if row.probe == ACCURACY else f"{row.dataset}, {row.probe} {row.condition}"
     lines.append(

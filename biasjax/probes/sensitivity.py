@@ -141,8 +141,8 @@ def _centroid(name: str, by_radius: Mapping[int, list[Asked]], clean: Asked) -> 
 
 def _error(name: str, asked: list[Asked]) -> Metric:
   """The mean error over some frequencies, per cent."""
-  edges = (100 * edge for edge in mean_of_shares(1 - mean_right(asked)))
-  return Metric(name, *edges, len(asked[0].right), detail=True, flag=flag_of(asked))
+  value, low, high = (100 * edge for edge in mean_of_shares(1 - mean_right(asked)))
+  return Metric(name, value, low, high, len(asked[0].right), detail=True, flag=flag_of(asked))
 
 
 def make(

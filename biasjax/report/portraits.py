@@ -232,6 +232,7 @@ def sensitivity_map(scores: Scores, probe: str, dataset: str) -> Drawing | None:
   for panel, (model, of) in zip(panels, rows.items(), strict=True):
     image = waves.square(panel, of["value"].to_numpy(float), of[[0, 1]].astype(int).to_numpy(), most)
     panel.set_title(model)
+  assert image is not None  # there is at least one panel
   panels[0].set_ylabel("down, cycles an image")
   figure.colorbar(image, ax=panels.tolist(), label="error, %")
   return Drawing(

@@ -18,16 +18,16 @@ def dominated(points: np.ndarray) -> np.ndarray:
     points: float [m, k], smaller is better; a point with a NaN neither dominates nor is dominated.
   """
   of, by = points[:, None], points[None, :]
-  return (by <= of).all(axis=2) & (by < of).any(axis=2)
+  return np.logical_and(np.all(by <= of, axis=2), np.any(by < of, axis=2))
 
 
 def layers(points: np.ndarray) -> np.ndarray:
   """The non-dominated sort: 0 for the front, 1 for that of the others, and so on; -1 with a NaN. int [m]."""
   found = np.full(len(points), -1)
-  left, beaten = ~np.isnan(points).any(axis=1), dominated(points)
+  left, beaten = np.logical_not(np.any(np.isnan(points), axis=1)), dominated(points)
   at = 0
   while left.any():
-    front = left & ~(beaten & left[None, :]).any(axis=1)
+    front = left & ~np.any(beaten & left[None, :], axis=1)
     found[front], at = at, at + 1
     left &= ~front
   return found
@@ -35,7 +35,7 @@ def layers(points: np.ndarray) -> np.ndarray:
 
 def front_strict(points: np.ndarray) -> np.ndarray:
   """bool [m]: whether no other point is strictly better in everything, NaN points included (`RULES`)."""
-  return ~(points[None, :] < points[:, None]).all(axis=2).any(axis=1)
+  return ~np.any(np.all(points[None, :] < points[:, None], axis=2), axis=1)
 
 
 def points_of(right: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -107,12 +107,12 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
     except BiasjaxError as error:
       grouping = None
       incomplete.append(str(error))
-    unit = units.get((model, dataset, "accuracy"))
-    if grouping is not None and unit in used:
+    answered = units.get((model, dataset, "accuracy"))
+    if grouping is not None and answered is not None and answered in used:
       for metric, of in groups.rows(grouping, reader.frame("accuracy")):
         column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
         numbers = (of[number] for number in NUMBERS)
-        rows.append((model, dataset, groups.PROBE, column, *numbers, *unit.settings.values()))
+        rows.append((model, dataset, groups.PROBE, column, *numbers, *answered.settings.values()))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   mixing.refuse_different_settings(store, list(used))
