@@ -362,3 +362,17 @@ def test_refined_bias_is_the_mean_reciprocal_rank():
   names = values(observed(["zebra/1.png", "tiger/2.png"] * 2, [1, 0, 0, 1], "refined_bias_texture"))
   assert {"refined-bias/texture", "top1_acc/{dataset}"} <= set(names)
   assert not any("class_acc" in name for name in names)
+
+
+def test_the_cue_share_is_of_pictures_whose_cue_is_another_class():
+  """Ten pictures, of which eight have another class's cue; three of these are answered by the cue's class."""
+  label = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
+  cue = np.array([0, 1, 3, 0, 1, 2, 3, 0, 2, 3])
+  answer = np.array([0, 1, 3, 0, 1, 1, 2, 3, 0, 0])
+  table = pd.DataFrame({"label": label, "texture": cue, "prediction": answer})
+  table.attrs = {"labels": "classes", "classes": 4}
+  (share,) = accuracy.cue_share(table)
+  edges = scipy.stats.binomtest(3, 8).proportion_ci(method="wilson")
+  assert (share.name, share.value, share.n) == ("cue_share/{dataset}", 37.5, 8)
+  assert (share.low, share.high) == pytest.approx((100 * edges.low, 100 * edges.high))
+  assert accuracy.cue_share(table[label == cue]) == []
