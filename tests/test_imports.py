@@ -23,6 +23,7 @@ ALLOWED = {
   "biasjax.configuration": (),
   "biasjax.terminal": (),
   "biasjax.statistics": (),
+  "biasjax.sampling": ("statistics",),
   "biasjax.compiling": (),
   "biasjax.partition": ("compiling",),
   "biasjax.numerics": (),
