@@ -142,7 +142,12 @@ PRIORS = ((0.0, 5.0), (math.log2(0.08), 4.0), (math.log(2.5), 0.8))
 
 
 def fit_psychometric(
-  right: np.ndarray, n: np.ndarray, sds: np.ndarray, chance: float, outcomes: np.ndarray | None = None
+  right: np.ndarray,
+  n: np.ndarray,
+  sds: np.ndarray,
+  chance: float,
+  outcomes: np.ndarray | None = None,
+  worth: np.ndarray | None = None,
 ) -> Psychometric:
   """Fits all bands together by (penalised) maximum likelihood.
 
@@ -154,6 +159,7 @@ def fit_psychometric(
     outcomes: 0/1 [images, 1 + S B], the same decisions image by image. If given, the covariance is the
       sandwich over images: conditions are not independent where they share their images. Otherwise
       conditions are taken as independent binomials.
+    worth: float [1 + S B], how many decisions each outcome stands for where that is not one: of a sample.
   """
   strengths = np.log2(np.asarray(sds, float))
   bands = (len(right) - 1) // len(strengths)
@@ -184,7 +190,7 @@ def fit_psychometric(
   bread = np.linalg.inv((slope.T * n) @ weighted + np.diag(precision))
   covariance = bread
   if outcomes is not None:
-    scores = (outcomes - p) @ weighted
+    scores = (outcomes - p if worth is None else (outcomes - p) * worth) @ weighted
     covariance = bread @ (scores.T @ scores + np.diag(precision)) @ bread
   observed = right / np.maximum(n, 1)
   deviance = 2 * (

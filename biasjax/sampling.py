@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy  # its modules are loaded where they are first used, which takes a second
@@ -32,6 +32,8 @@ RARE = 30  # images of the rarer outcome below which no regression is fitted
 NEGLIGIBLE = 1e-9  # a probability
 POINTS = 48  # of the quadrature
 HIGHEST_NLL = 10.0  # nats
+SMALLEST_COMPONENT = 1e-3  # the variance, of columns of variance 1, of what is regressed on
+RIDGE = 1e-3  # of the variance of a component
 
 
 def order(names: Sequence[str], seed: int) -> np.ndarray:
@@ -67,31 +69,45 @@ def covariates(right: np.ndarray, confidence: np.ndarray, nll: np.ndarray) -> np
 
 
 class Known:
-  """What is known of every image before any is sampled.
+  """What is known of every image before any is sampled, as components that do not correlate.
 
   Args:
-    values: float [all, k], `covariates` in the random order; a constant among them.
+    values: float [all, k], `covariates` in the random order.
+
+  Attributes:
+    values: float64 [all, r], a constant and the principal components, of variance 1. What others all but tell
+      is left out: a coefficient for it could be anything.
   """
 
   def __init__(self, values: np.ndarray):
-    self.values = np.asarray(values, float)
-    self._bases: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    values = np.asarray(values, float)
+    centred = values - values.mean(0)
+    spread = centred.std(0)
+    left, singular, _ = np.linalg.svd(centred[:, spread > 0] / spread[spread > 0], full_matrices=False)
+    components = left[:, singular**2 > SMALLEST_COMPONENT * len(values)] * math.sqrt(len(values))
+    self.values = np.concatenate([np.ones((len(values), 1)), components], axis=1)
+    self._solved: dict[int, tuple[np.ndarray, float]] = {}
 
   def __len__(self) -> int:
     return len(self.values)
 
-  def basis(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """`_basis` of the first n, which many conditions share."""
-    if n not in self._bases:
-      self._bases[n] = _basis(self.values[:n])
-    return self._bases[n]
+  def fit(self, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(coefficients, residuals of the outcomes of the first n, degrees of freedom).
 
-
-def _basis(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """An orthonormal basis [n, r] of columns [n, k]; and what takes coefficients in it to theirs, [k, r]."""
-  left, singular, right = np.linalg.svd(values, full_matrices=False)
-  kept = singular > 1e-9 * singular[0]
-  return left[:, kept], right[kept].T / singular[kept]
+    By least squares, with so little of a ridge that a component which the sample all but lacks counts for
+    nothing. Residuals add up to 0; the first coefficient is the mean of what is predicted of all.
+    """
+    n = len(outcomes)
+    mine = self.values[:n]
+    if n not in self._solved:  # many conditions share it
+      squares = mine.T @ mine
+      ridge = RIDGE * n * np.eye(len(squares))
+      ridge[0, 0] = 0
+      inverse = np.linalg.inv(squares + ridge)
+      self._solved[n] = inverse, float(np.trace(inverse @ squares))
+    inverse, freedom = self._solved[n]
+    coefficients = inverse @ (mine.T @ outcomes)
+    return coefficients, outcomes - mine @ coefficients, freedom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +122,7 @@ class Estimate:
     estimator: "mean", "regression" or "two-phase regression".
     correlation: of the outcome with what is predicted of it; 0 for "mean".
     unexplained: the variance of one image's outcome about what is predicted of it from what all have.
-    predicted: float64 [of], with the mean `value`.
-    errors: float64 [of], outcomes less what is predicted, weighted by how many images each stands for; 0 for
-      those that were not looked at. Their mean is 0.
+    parts: makes `predicted` and `errors`.
   """
 
   value: float
@@ -118,8 +132,25 @@ class Estimate:
   estimator: str
   correlation: float
   unexplained: float
-  predicted: np.ndarray = dataclasses.field(repr=False)
-  errors: np.ndarray = dataclasses.field(repr=False)
+  parts: Callable[[], tuple[np.ndarray, np.ndarray]] = dataclasses.field(repr=False)
+
+  @functools.cached_property
+  def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+    predicted, errors = self.parts()
+    return predicted - (float(predicted.mean()) - self.value), errors
+
+  @property
+  def predicted(self) -> np.ndarray:
+    """Of each image, float64 [of], with the mean `value`."""
+    return self._parts[0]
+
+  @property
+  def errors(self) -> np.ndarray:
+    """Outcomes less what is predicted, times the images that each stands for; float64 [of], with the mean 0.
+
+    0 for images that were not looked at.
+    """
+    return self._parts[1]
 
   @property
   def effective(self) -> float:
@@ -172,60 +203,64 @@ def estimate(outcomes: np.ndarray, known: Known, further: np.ndarray | None = No
   average = float(y.mean())
   total = float(((y - average) ** 2).sum())
   rare = min(float(y.sum()), n - float(y.sum())) < RARE
-  if further is not None and len(further) > n and not rare:
-    both = np.concatenate([known.values[: len(further)], further], axis=1)
-    guess, errors, rank = _fit(y, _basis(both[:n]), both)
-    if rank > known.basis(n)[0].shape[1]:
-      within = _dispersion(errors, rank)
-      fitted, apart, of_rank = _fit(guess, known.basis(len(further)), known.values)
-      between = _dispersion(apart, of_rank)
-      every = np.zeros(of)
-      every[: len(further)] = of / len(further) * apart
-      every[:n] += of / n * errors
-      variance = between * (1 / len(further) - 1 / of) + within * (1 / n - 1 / of)
-      found = _estimate(y, fitted, every, variance, between + within, "two-phase regression", errors, total)
-      single = estimate(outcomes, known)
-      return found if found.variance < single.variance else single
+  if n == of:
+    return _estimate(y, of, average, 0.0, 0.0, "mean", y - average, total, lambda: (y, np.zeros(n)))
   spread = total / max(n - 1, 1)
-  fitted, errors, unexplained, estimator = np.full(of, average), y - average, spread, "mean"
-  if not rare and n < of:
-    by_known, residuals, rank = _fit(y, known.basis(n), known.values)
-    if n > rank + 1 and (dispersion := _dispersion(residuals, rank)) < spread:
-      fitted, errors, unexplained, estimator = by_known, residuals, dispersion, "regression"
+  single = _estimate(
+    *(y, of, average, spread * (1 / n - 1 / of), spread, "mean", y - average, total),
+    lambda: (np.full(of, average), _standing_for([y - average], of)),
+  )
+  if rare:
+    return single
+  coefficients, residuals, freedom = known.fit(y)
+  if n > freedom + 1 and (dispersion := _dispersion(residuals, freedom)) < spread:
+    variance = dispersion * (1 / n - 1 / of)
+    single = _estimate(
+      *(y, of, float(coefficients[0]), variance, dispersion, "regression", residuals, total),
+      lambda: (known.values @ coefficients, _standing_for([residuals], of)),
+    )
+  if further is None or len(further) <= n:
+    return single
+  many = len(further)
+  both = Known(np.concatenate([known.values[:many, 1:], further], axis=1))
+  coefficients_of_both, errors, freedom = both.fit(y)
+  within = _dispersion(errors, freedom)
+  of_guess, apart, freedom = known.fit(both.values @ coefficients_of_both)
+  between = _dispersion(apart, freedom)
+  variance = between * (1 / many - 1 / of) + within * (1 / n - 1 / of)
+  if variance >= single.variance:
+    return single
+  return _estimate(
+    *(y, of, float(of_guess[0]), variance, between + within, "two-phase regression", errors, total),
+    lambda: (known.values @ of_guess, _standing_for([apart, errors], of)),
+  )
+
+
+def _standing_for(parts: Sequence[np.ndarray], of: int) -> np.ndarray:
+  """Errors of the first images, [n] each, times the images that each stands for; float64 [of]."""
   every = np.zeros(of)
-  every[:n] = of / n * errors
-  return _estimate(y, fitted, every, unexplained * (1 / n - 1 / of), unexplained, estimator, errors, total)
+  for errors in parts:
+    every[: len(errors)] += of / len(errors) * errors
+  return every
 
 
-def _fit(
-  y: np.ndarray, basis: tuple[np.ndarray, np.ndarray], rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-  """(what is predicted of `rows`, residuals of y, rank), by least squares."""
-  left, back = basis
-  coefficients = left.T @ y
-  return rows @ (back @ coefficients), y - left @ coefficients, left.shape[1]
-
-
-def _dispersion(residuals: np.ndarray, rank: int) -> float:
+def _dispersion(residuals: np.ndarray, freedom: float) -> float:
   """Variance of residuals, and what fitting the coefficients costs, to first order."""
   n = len(residuals)
-  return float(residuals @ residuals) / (n - rank) * (1 + (rank - 1) / n)
+  return float(residuals @ residuals) / (n - freedom) * (1 + (freedom - 1) / n)
 
 
-def _estimate(y, fitted, every, variance, unexplained, estimator, errors, total) -> Estimate:
-  mean = float(y.mean() if estimator == "mean" else fitted.mean())
-  value = min(max(mean, 0.0), 1.0)
+def _estimate(y, of, mean, variance, unexplained, estimator, errors, total, parts) -> Estimate:
   explained = 1 - float(errors @ errors) / total if total and estimator != "mean" else 0.0
   return Estimate(
-    value=value,
+    value=min(max(mean, 0.0), 1.0),
     variance=variance,
     n=len(y),
-    of=len(fitted),
+    of=of,
     estimator=estimator,
     correlation=math.sqrt(max(explained, 0.0)),
     unexplained=unexplained,
-    predicted=fitted - (float(fitted.mean()) - value),
-    errors=every,
+    parts=parts,
   )
 
 

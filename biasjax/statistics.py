@@ -207,7 +207,7 @@ def _clustered(influence: np.ndarray, clusters: Sequence[np.ndarray]) -> tuple[f
 
 
 def bootstrap_means(outcomes: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
-  """Column means of `outcomes`, bool [n, k], over rows drawn with replacement; float64 [resamples, k]."""
+  """Column means of `outcomes`, bool or float [n, k], over rows drawn anew; float64 [resamples, k]."""
   n, rng = len(outcomes), np.random.default_rng(seed)
   exact = np.float32 if n < 2**24 else np.float64  # for sums of whole numbers up to n
   outcomes = outcomes.astype(exact)

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from biasjax import compiling, convert, partition, probes
-from biasjax.cli import exits, networks, starting
+from biasjax.cli import exits, margins, networks, starting
 from biasjax.data import opening
 from biasjax.data.preprocess import CROP
 from biasjax.data.sources import Source
@@ -23,8 +23,8 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results import sinks
-from biasjax.results.store import Store, Unit
-from biasjax.results.summary import Summary, columns, summarise, wide, write_tables
+from biasjax.results.store import SAMPLE, Store, Unit
+from biasjax.results.summary import Summary, columns, summarise, unfinished, wide, write_tables
 from biasjax.terminal import text_table
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,10 @@ def dry_run(asked: Mapping[str, Any]) -> int:
     return exits.INCOMPLETE
   names = _probe_names(asked)
   planned = probes.plan(probes.asked_of(names, found) if absent else names, found)
+  sampling = margins.apply(asked.get("margin"), asked["seed"], planned, found)
+  found, planned = sampling.sources, sampling.planned
   settings = _settings(asked, models, planned, found, worker)
+  settings = dataclasses.replace(settings, margins=sampling.margins)
   store = _store(asked)
   rows = [
     row
@@ -233,7 +236,8 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   names = _probe_names(asked)
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in found])
-  planned = probes.plan(names, found)
+  sampling = margins.apply(asked.get("margin"), asked["seed"], probes.plan(names, found), found)
+  found, planned = sampling.sources, sampling.planned
   models = _models(asked["models"], asked, found)
   if asked.get("report") and len(models) > MOST_REPORTED:
     raise BiasjaxError(
@@ -241,6 +245,7 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
       "name those that it is to be about: --report --models=NAME,NAME"
     )
   settings = _settings(asked, models, planned, found, worker)
+  settings = dataclasses.replace(settings, margins=sampling.margins)
   split = _passes(asked, models, found)
   for members, source in split:
     evaluate.refuse(members, probes.sized(planned[source.name], source), source, settings)
@@ -354,9 +359,10 @@ def _register(opened: Asked, recipe: str) -> None:
 
 
 def _left_to_others(opened: Asked, stopped: Mapping[str, str]) -> int:
-  """Chunks that nobody has written, of models that were not stopped."""
+  """Chunks that nobody has written, of models that were not stopped; a sample that is to grow is one."""
   units = [unit for _, _, of_pass in _units(opened) for unit in of_pass if unit.model not in stopped]
-  return sum(len(opened.store.missing(unit)) for unit in units)
+  every = sum(len(opened.store.missing(unit)) for unit in units if SAMPLE not in unit.key)
+  return every + len(unfinished(opened.store, [unit for unit in units if SAMPLE in unit.key], probes.get))
 
 
 @contextlib.contextmanager

@@ -44,6 +44,9 @@ flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k.
 flags.DEFINE_integer(
   "limit", None, "So many images, balanced; those that a file names, or robustbench5k.", lower_bound=1
 )
+flags.DEFINE_string(
+  "margin", None, "Ask random samples, until accuracies are known to so many points; 1@pgd+autoattack."
+)
 flags.DEFINE_string("classes", None, "CSVs: of classes:PATH, folder,label; of examples, example_id,bias...")
 flags.DEFINE_string(
   "annotations", None, "A CSV with example_id and any of bias, weight, domain, group: for objectives."
@@ -102,7 +105,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
   "What to measure": (
-    *("models", "probes", "dataset", "limit subset", "preprocess", "seed", "keep_adversarial"),
+    *("models", "probes", "dataset", "limit subset", "margin", "preprocess", "seed", "keep_adversarial"),
   ),
   "Data": ("data_dir manual_dir", "prepare", "classes annotations", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to export"),
@@ -123,7 +126,7 @@ SECTIONS = ("study", "train", "sweep")  # of a config, beside flags
 _OPENING = ("data_dir", "manual_dir", "subset", "limit", "classes", "allow_incomplete")
 _MACHINE = ("batch_size", "chunk_size", "decode_threads", "precision", "partitioner", "profile")
 _WORKER = ("shard", "distributed", "coordinator", "num_processes", "process_id")
-_ASKING = ("models", "probes", "dataset", "preprocess", "seed", "keep_adversarial", *_OPENING)
+_ASKING = ("models", "probes", "dataset", "margin", "preprocess", "seed", "keep_adversarial", *_OPENING)
 _MEASURING = ("workdir", "report", "beside", "report_to", "export", *_ASKING, *_MACHINE, *_WORKER)
 USED = {
   "in measuring": _MEASURING,

@@ -49,9 +49,10 @@ ASKED = ("data_dir", "manual_dir", "subset", "limit", "allow_incomplete", "class
 
 
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
-  """`open_dataset` with what the flags `ASKED` say, which `open_again` needs."""
+  """`open_dataset` with what the flags `ASKED` say, which `open_again` needs; in the order that it was in."""
   flags = {name: asked[name] for name in ASKED if name in asked}
-  return dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
+  source = dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
+  return source if asked.get("order") is None else source.in_random_order(asked["order"])
 
 
 def open_again(known: Mapping[str, Any]) -> Source | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from biasjax import sampling
 from biasjax.data import archives, layouts, prepared, shards, synthetic
 from biasjax.data.classes import category_index, class_index, competing, cues
 from biasjax.data.files import IMAGE_SUFFIXES, File, readable, walk
@@ -102,6 +103,19 @@ class Source:
     example = self.read(index)
     self.check(example.example_id, example.label, example.also)
     return example
+
+  def in_random_order(self, seed: int) -> "Source":
+    """The same images, in the order in which samples grow (`sampling.order`), by the ids or, of a source that
+    does not know them, by where they stand."""
+    names = [place.example_id for place in self.places] or [str(index) for index in range(self.length)]
+    at = sampling.order(names, seed).tolist()
+    return dataclasses.replace(
+      self,
+      read=lambda index: self.read(at[index]),
+      fingerprint=hashlib.sha256(f"{self.fingerprint}\0order {seed}".encode()).hexdigest(),
+      places=[self.places[index] for index in at] if self.places else (),
+      asked={**self.asked, "order": seed} if self.asked else {},
+    )
 
   def check(self, example_id: str, label: int, also: Sequence[int] = ()) -> None:
     """Raises BiasjaxError where a label of an example is none of the classes that compete."""

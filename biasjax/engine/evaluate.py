@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import tqdm
 
-from biasjax import messages, numerics
+from biasjax import messages, numerics, sampling
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
@@ -28,8 +28,10 @@ from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
 from biasjax.partition import Partition
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
+from biasjax.results import sampled
 from biasjax.results.chunk import Chunk
-from biasjax.results.store import Store, Unit
+from biasjax.results.sampled import Followed
+from biasjax.results.store import SAMPLE, Store, Unit
 from biasjax.types import Images, Logits
 from biasjax.version import __version__
 
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 # Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
 IN_FLIGHT = 8
+HELPS = 10  # times as dear is a probe, at least, that another one's answers are taken to help
 COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
 
 
@@ -116,6 +119,9 @@ class Settings:
     progress: whether to show a bar, or a line a minute where there is no terminal.
     keep_adversarial: of how many of the first examples the adversarial images are kept.
     threads: that read and decode images.
+    margins: (dataset, probe) -> the margin, in points, to which the probe's accuracies are to be known; it is
+      asked about a random sample that grows until then, others about every image. The source is in random
+      order (`Source.in_random_order`).
   """
 
   batch_size: int = 64
@@ -127,6 +133,7 @@ class Settings:
   progress: bool = True
   keep_adversarial: int = 0
   threads: int = pipeline.THREADS
+  margins: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
 
 def default_chunk(
@@ -136,7 +143,10 @@ def default_chunk(
   devices = partitions.of_process(settings.partitioner).devices
   looks = len(models) * sum(len(probe.conditions) * probe.forwards for probe in probes)
   rows = settings.batch_size * len(devices)
-  return schedule.chunk_size(looks, source.length, rows, len(devices), devices[0].platform)
+  size = schedule.chunk_size(looks, source.length, rows, len(devices), devices[0].platform)
+  if not any((source.name, probe.name) in settings.margins for probe in probes):
+    return size
+  return schedule.of_samples(size, sampling.step(source.length), source.length)
 
 
 def units(
@@ -167,12 +177,30 @@ def units(
           "precision": settings.precision,
           "seed": settings.seed,
         }
-        | ({"classes": model.classes} if source.labels in OF_ARRAYS else {}),
+        | ({"classes": model.classes} if source.labels in OF_ARRAYS else {})
+        | _sample(probe, probes, source, settings),
       )
       for model in models
     ]
     for probe in probes
   ]
+
+
+def _sample(
+  probe: Probe, probes: Sequence[Probe], source: Source, settings: Settings
+) -> dict[str, dict[str, Any]]:
+  """What a unit's key says of its sample: to which margin, and which cheaper probes' answers help."""
+  margin = settings.margins.get((source.name, probe.name))
+  if margin is None:
+    return {}
+  helped = {
+    name: [other.name, condition]
+    for other in sorted(probes, key=lambda of: (of.forwards, of.name))  # the dearest that is cheaper
+    for condition, about in other.alike.items()
+    for name, mine in probe.alike.items()
+    if about == mine and HELPS * other.forwards <= probe.forwards
+  }
+  return {SAMPLE: {"margin": margin} | ({"helped_by": helped} if helped else {})}
 
 
 @numerics.settled()
@@ -204,6 +232,8 @@ def evaluate(
   refuse(models, probes, source, settings)
   work = units(models, probes, source, settings)
   store.register(source, itertools.chain(*work), default_chunk(models, probes, source, settings))
+  if any(SAMPLE in unit.key for of_probe in work for unit in of_probe):
+    _refuse_sampling(probes, store, source)
   outcome = Outcome()
   running = _Pass(models, probes, source, store, settings, work, outcome)
   try:
@@ -254,6 +284,20 @@ def _refuse_other_classes(model: Network, source: Source) -> None:
     )
 
 
+def _refuse_sampling(probes: Sequence[Probe], store: Store, source: Source) -> None:
+  """Raises where the clean images are not asked, or looks would not be at the ends of chunks."""
+  if sampled.CLEAN not in {probe.name for probe in probes}:
+    raise BiasjaxError(
+      f"a sample of {source.name} rests on clean images: --probes needs {sampled.CLEAN}, too"
+    )
+  size, step = store.chunk_size(source.name, 0), sampling.step(source.length)
+  if size < source.length and step % size:
+    raise BiasjaxError(
+      f"chunks of {size} images: with --margin a sample of {source.name} grows by {step}, which chunks are "
+      "to divide: leave --chunk_size out, or name a power of two up to that"
+    )
+
+
 class _Pass:
   """What one source is asked, on the devices of this process."""
 
@@ -277,27 +321,90 @@ class _Pass:
     self.environment = environment.describe(self.partition)
     self.longest = 0.0  # seconds that a chunk took
     self.looked: dict[int, Any] = {}  # model -> whether its first batch of logits are probabilities
+    # The conditions that are asked now, for each probe and, within it, each model.
+    self.asked = [
+      [() if SAMPLE in unit.key else tuple(probe.conditions) for unit in of_probe]
+      for probe, of_probe in zip(probes, work, strict=True)
+    ]
 
   def run(self) -> None:
-    """Computes this process' chunks, then those that the others leave undone."""
-    every, worker = self.chunks, self.settings.worker
-    mine = schedule.own(every, worker)
-    contents.recheck(self.source, self.store, mine, self.settings.threads)
-    missing = [chunk for chunk in every if np.any(self.missing(chunk))]
-    if not missing:
-      logger.info("%s: nothing is missing", self.source.name)
+    """Computes this process' chunks, then those that the others leave undone; then samples, look by look."""
+    contents.recheck(
+      self.source, self.store, schedule.own(self.chunks, self.settings.worker), self.settings.threads
+    )
+    self.share(self.chunks, self.source.name)
+    sampled_probes = [p for p, of_probe in enumerate(self.work) if any(SAMPLE in of.key for of in of_probe)]
+    if sampled_probes:
+      self.sample(sampled_probes)
+
+  def sample(self, of: Sequence[int]) -> None:
+    """Has samples grow until what is asked is known to its margin, as far as this process can see to that.
+
+    Args:
+      of: indices of the probes.
+    """
+    populations = {}
+    for m, model in enumerate(self.models):
+      if model.name not in self.outcome.stopped:
+        units = {of_probe[m].probe: of_probe[m] for of_probe in self.work}
+        populations[m] = sampled.population(self.store, units)
+    if None in populations.values():  # clean images are left to another process
       return
-    self.variables = [self.partition.share(model.variables) for model in self.models]
-    self.conditions = {
-      probe.name: {
-        name: self.partition.share((programs.condition_key(self.settings.seed, probe.name, name), condition))
-        for name, condition in probe.conditions.items()
+    followed: dict[tuple[int, int], Followed] = {}
+    while not self.stopping():
+      for p in of:
+        for m, population in populations.items():
+          further = None if (p, m) in followed else self.further(p, m, followed, population)
+          if further is not None:
+            conditions = tuple(self.probes[p].conditions)
+            followed[p, m] = Followed(self.store, self.work[p][m], population, conditions, further)
+      going = {
+        (p, m): found
+        for (p, m), found in followed.items()
+        if found.wanted and self.models[m].name not in self.outcome.stopped
       }
-      for probe in self.probes
-    }
-    own = sorted(set(mine) & set(missing))
+      if not going:
+        return
+      start, stop = min(f.reached for f in going.values()), min(f.until for f in going.values())
+      self.asked = [
+        [going[p, m].wanted if (p, m) in going else () for m in range(len(self.models))]
+        for p in range(len(self.probes))
+      ]
+      chunks = [chunk for chunk in self.chunks if start <= chunk[0] < stop]
+      logger.info("%s: a sample grows to %d images", self.source.name, stop)
+      if not self.share(chunks, f"{self.source.name}, sample of {stop:,}"):
+        return
+      for found in going.values():
+        found.advance()
+
+  def further(
+    self, p: int, m: int, followed: Mapping[tuple[int, int], Followed], population: sampled.Population
+  ) -> dict[str, np.ndarray] | None:
+    """What cheaper probes said that help to estimate (`Followed`); None while they are not at an end."""
+    index = {probe.name: at for at, probe in enumerate(self.probes)}
+    found = {}
+    for name, (of, condition) in sampled.helpers(self.work[p][m]).items():
+      unit, other = self.work[index[of]][m], followed.get((index[of], m))
+      if SAMPLE in unit.key and (other is None or other.wanted):
+        return None
+      found[name] = sampled.observed_by(self.store, unit, population, condition, other)
+    return found
+
+  def share(self, every: Sequence[Chunk], name: str) -> bool:
+    """Computes what is missing of `every`; returns whether all of it is there in the end.
+
+    Args:
+      every: chunks.
+      name: of the bar.
+    """
+    worker = self.settings.worker
+    missing = [chunk for chunk in every if self.is_missing(chunk)]
+    if not missing:
+      logger.info("%s: nothing is missing", name)
+      return True
+    own = sorted(set(schedule.own(every, worker)) & set(missing))
     with messages.progress(
-      desc=self.source.name,
+      desc=name,
       total=sum(stop - start for start, stop in own),
       unit=" images",
       bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
@@ -305,29 +412,55 @@ class _Pass:
     ) as progress:
       self.compute(own, progress)
       waiting, left = schedule.Waiting(), missing
-      while worker.helps and not self.stopping():
-        self.store.look_again()
-        left = [chunk for chunk in left if np.any(self.missing(chunk))]
-        if not left:
-          return
+      while not self.stopping():
+        if worker.helps:
+          self.store.look_again()
+        left = [chunk for chunk in left if self.is_missing(chunk)]
+        if not left or not worker.helps:
+          return not left
         chunk = waiting.next(every, left, worker, patience=2 * self.longest)
         if chunk is None:
           time.sleep(schedule.POLL_S)
         else:
           logger.info("%s: examples %d to %d were left by another process", self.source.name, *chunk)
           self.compute([chunk], progress)
+    return False
+
+  @functools.cached_property
+  def variables(self) -> list[Any]:
+    """Of each model, on the devices."""
+    return [self.partition.share(model.variables) for model in self.models]
+
+  @functools.cached_property
+  def conditions(self) -> dict[str, dict[str, Any]]:
+    """Of each probe by name: (key, condition) on the devices."""
+    return {
+      probe.name: {
+        name: self.partition.share((programs.condition_key(self.settings.seed, probe.name, name), condition))
+        for name, condition in probe.conditions.items()
+      }
+      for probe in self.probes
+    }
 
   def stopping(self) -> bool:
     """Whether this run was told to stop."""
     self.outcome.interrupted = self.outcome.interrupted or self.settings.told_to_stop()
     return self.outcome.interrupted
 
-  def missing(self, chunk: Chunk) -> list[list[bool]]:
-    """Whether `chunk` is to be computed, for each probe and, within it, each model."""
+  def missing(self, chunk: Chunk) -> list[list[tuple[str, ...]]]:
+    """The conditions that are to be computed of `chunk`, for each probe and, within it, each model."""
+    stopped, store = self.outcome.stopped, self.store
     return [
-      [unit.model not in self.outcome.stopped and not self.store.has(unit, chunk) for unit in of_probe]
-      for of_probe in self.work
+      [
+        () if unit.model in stopped or store.has(unit, chunk) else asked
+        for unit, asked in zip(*of_probe, strict=True)
+      ]
+      for of_probe in zip(self.work, self.asked, strict=True)
     ]
+
+  def is_missing(self, chunk: Chunk) -> bool:
+    """Whether there is anything to be computed of `chunk`."""
+    return any(conditions for of_probe in self.missing(chunk) for conditions in of_probe)
 
   def compute(self, wanted: Sequence[Chunk], progress: tqdm.tqdm) -> None:
     """Computes and stores what is missing of the chunks, until told to stop."""
@@ -340,7 +473,7 @@ class _Pass:
       if self.settings.worker.helps:
         self.store.look_again()
       missing = self.missing(chunk)
-      steps = sum(len(probe.conditions) * sum(row) for probe, row in zip(self.probes, missing, strict=True))
+      steps = sum(len(conditions) for of_probe in missing for conditions in of_probe)
       if not steps:  # meanwhile another process did it
         continue
       observed = _Observed(self.partition)
@@ -358,7 +491,7 @@ class _Pass:
       )
 
   def steps(
-    self, batch: pipeline.Batch, missing: list[list[bool]], observed: "_Observed"
+    self, batch: pipeline.Batch, missing: list[list[tuple[str, ...]]], observed: "_Observed"
   ) -> Iterator[tuple[int, int, str, Any, Mapping[str, Any]]]:
     """(probe, model, condition, what is observed, further columns), dispatched but not waited for."""
     split = self.partition
@@ -371,12 +504,12 @@ class _Pass:
       prepared = split.compile(programs.prepare_step(probe.prepare))(images)
       if probe.attack is None:
         for name, (key, condition) in conditions.items():
-          asked = [m for m in wanted if not isinstance(self.models[m], Answered)]
-          if asked:
+          asking = [m for m in wanted if name in missing[p][m]]
+          if any(not isinstance(self.models[m], Answered) for m in asking):
             perturbed = split.compile(programs.perturb_step(probe.perturb), shared=2)(
               key, condition, ids, prepared
             )
-          for m in wanted:
+          for m in asking:
             model = self.models[m]
             if isinstance(model, Answered):
               yield p, m, name, self.looked_up(model, m, probe, name, batch, labels), {}
@@ -389,7 +522,9 @@ class _Pass:
 
       for m in wanted:
         victim = self.victim(m, probe)
-        for name, attacked in probe.attack(victim, keys, prepared, labels):
+        asked = missing[p][m]
+        some = {} if len(asked) == len(probe.conditions) else {"only": asked}
+        for name, attacked in probe.attack(victim, keys, prepared, labels, **some):
           changed = attacked.images is not prepared  # a probe may ask about the images as they are
           if changed and observed.examples < self.settings.keep_adversarial - batch.chunk[0]:
             observed.keep((p, m), name, split.get(attacked.images))
@@ -418,7 +553,7 @@ class _Pass:
     logits = programs.logits_step(self.models[m].apply, self.settings.precision)
     return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition)
 
-  def write(self, chunk: Chunk, missing: list[list[bool]], observed: "_Observed") -> None:
+  def write(self, chunk: Chunk, missing: list[list[tuple[str, ...]]], observed: "_Observed") -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later.
 
     Raises:

@@ -40,6 +40,22 @@ def chunk_size(looks: int | float, length: int, rows: int, devices: int, platfor
   return step * math.ceil(wanted / step)
 
 
+def of_samples(size: int, step: int, length: int) -> int:
+  """The chunk size nearest below `size` that divides the steps in which samples grow.
+
+  Looks are taken at the same numbers of images then, whatever a machine is like.
+
+  Args:
+    size: `chunk_size`.
+    step: `sampling.step`, a power of two.
+    length: examples of the dataset.
+  """
+  found = step
+  while found > size and found % 2 == 0 and found / 2 >= length / MOST_CHUNKS:
+    found //= 2
+  return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Worker:
   """One of the processes that share a run.

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,11 +155,13 @@ class Conditioned:
     right: 1, 0 or, where it could not be decoded, NaN: float [images, conditions].
     conditions: "<corruption>/<severity>" of the columns.
     chances: float [conditions], fractions.
+    samples: of each condition, `right` then being as in `observed.Accuracies`; () where all were asked.
   """
 
   right: np.ndarray
   conditions: list[str]
   chances: np.ndarray
+  samples: Sequence[observed.Sampled] = ()
 
   @classmethod
   def of(cls, table: pd.DataFrame) -> "Conditioned":
@@ -225,11 +228,27 @@ def weighted(
   if columns is None:
     return None
   total = sum(weights.values())
-  share = np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES) / total
+  share = _shares(weights) / total
+  if of.samples:
+    right = of.right[:, columns]
+    samples = [of.samples[column] for column in columns]
+    edges = observed.interval((1 - right if of_errors else right) @ share, samples)
+    return total * edges[0], total * edges[1], total * edges[2]
   # A sum of shares may leave 1 by what is rounded.
   shares = of.complete[:, columns] @ share
   value, low, high = mean_of_shares(np.clip(1 - shares if of_errors else shares, 0.0, 1.0))
   return total * value, total * low, total * high
+
+
+def _shares(weights: Mapping[str, float]) -> np.ndarray:
+  """The weight of each corruption at each severity, float [corruptions x severities]."""
+  return np.repeat(list(weights.values()), len(layouts.SEVERITIES)) / len(layouts.SEVERITIES)
+
+
+def _sampling(of: Conditioned, columns: Sequence[int], weights: Mapping[str, float]) -> dict[str, Any]:
+  """What a metric of these columns says of its images."""
+  samples = [of.samples[column] for column in columns] if of.samples else ()
+  return {"n": len(of.right)} | observed.sampling_of(samples, (100 * _shares(weights)).tolist())
 
 
 def mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Metric | None:
@@ -239,7 +258,10 @@ def mean_accuracy(name: str, of: Conditioned, corruptions: Sequence[str]) -> Met
   if edges is None or columns is None:
     return None
   value, low, high = (edge / len(corruptions) for edge in edges)
-  return _accuracy(name, (value, low, high), len(of.right), float(of.chances[columns].mean()))
+  found = _accuracy(name, (value, low, high), len(of.right), float(of.chances[columns].mean()))
+  return dataclasses.replace(
+    found, **_sampling(of, columns, dict.fromkeys(corruptions, 1 / len(corruptions)))
+  )
 
 
 def mean_error(
@@ -249,9 +271,11 @@ def mean_error(
   weights = {corruption: 1 / (len(reference) * there) for corruption, there in reference.items()}
   error = weighted(of, weights, of_errors=True)
   accuracy = mean_accuracy(name, of, list(reference))
-  if error is None or accuracy is None:
+  columns = of.columns(weights)
+  if error is None or accuracy is None or columns is None:
     return None
-  return Metric(name, *_percent(error), len(of.right), detail=detail, flag=accuracy.flag)
+  numbers = _sampling(of, columns, weights)
+  return Metric(name, *_percent(error), detail=detail, flag=accuracy.flag, **numbers)
 
 
 # --- REFINED-BIAS ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from biasjax.partition import Partition
 from biasjax.probes import chance
 from biasjax.probes.base import Attacked, Metric, Victim
 from biasjax.probes.decisions import Decision
-from biasjax.statistics import wilson
+from biasjax.probes.observed import accuracies, interval, sampling_of
 
 CLEAN = "clean"  # in `broken_by`: wrong before any attack
 MOST_TARGETS = 9  # as AutoAttack
@@ -319,17 +319,23 @@ def accuracy(observations: pd.DataFrame, condition: str, column: str, *, detail:
   An attack may go below chance, and that is no flag; what is at chance may be a network that says the same of
   every image, which no attack can change. Images that count as right because the attack was stuck are one.
   """
-  table = observations[observations["condition"] == condition]
-  rank, labels, answers = (table[name].to_numpy() for name in ("rank", "label", "prediction"))
-  right, n = int((rank == 0).sum()), len(rank)
-  low, high = wilson(right, n)
-  guessing = float(chance.of_answers(labels, answers, chance.competing(observations.attrs))[0])
+  said = accuracies(observations, [condition])
+  right, guessing = said.right[:, 0], float(said.chance[0])
+  value, low, high = interval(right, said.samples)
   flags = [chance.flag(low, high, guessing, below=False)]
-  if stuck := int(np.sum(table.get("stuck", False) & (rank == 0))):
-    flags.append(f"no gradient to follow on {stuck} of {n} images, which count as right: use autoattack")
+  table = observations[observations["condition"] == condition]
+  if stuck := int(np.sum(table.get("stuck", False) & (table["rank"] == 0))):
+    of = len(table)
+    flags.append(f"no gradient to follow on {stuck} of {of} images, which count as right: use autoattack")
+  numbers = {"n": len(right)} | sampling_of(said.samples)
+  edges = 100 * value, 100 * low, 100 * high
   flag = "; ".join(filter(None, flags))
-  numbers = (100 * right / n, 100 * low, 100 * high, n, detail, 100 * guessing, flag)
-  return Metric(column, *numbers)
+  return Metric(column, *edges, detail=detail, chance=100 * guessing, flag=flag, **numbers)
+
+
+def alike(norm: str, budgets: Mapping[str, float]) -> dict[str, str]:
+  """What conditions of attacks are about (`Probe.alike`): the norm and the budget."""
+  return {condition: f"{norm} {eps:.9g}" for condition, eps in budgets.items()}
 
 
 def budgets(probe: str, eps: str, norm: str) -> dict[str, float]:

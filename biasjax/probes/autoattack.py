@@ -7,7 +7,7 @@ Departures from the published package are in docs/attacks.md.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -64,10 +64,13 @@ def attack(
   sequence: Sequence[adversary.Stage],
   budgets: Mapping[str, float],
   norm: threat.Norm,
+  only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Attacked]]:
-  """The batch under each budget."""
+  """The batch under each budget, or those of `only`."""
   on = adversary.Adversary(victim, images, labels, norm)
   for condition, eps in budgets.items():
+    if only is not None and condition not in only:
+      continue
     yield on.attacked(condition, eps, on.attack(sequence, eps, keys(condition)))
 
 
@@ -156,4 +159,6 @@ def make(
     },
     attack=functools.partial(attack, sequence=sequence, budgets=budgets, norm=of_norm),
     forwards=float(sum(forwards(stage) for stage in sequence)),
+    sampled=True,
+    alike=adversary.alike(norm, budgets),
   )

@@ -52,6 +52,12 @@ class Metric:
     chance: of an accuracy, what guessing gives, in the accuracy's unit; NaN of other numbers.
     flag: what the number should not be read without, in a few words that other numbers may share; "" if
       there is nothing.
+    margin: of a number from a random sample, half the interval in which the number from all images is, in
+      the value's unit; NaN where all were looked at. `low` and `high` hold it and what other images change.
+    effective_n: of an accuracy from a sample, so many images would make a plain mean as precise.
+    estimator: "mean", "regression" or "two-phase regression" (`sampling.estimate`); "" where all images were
+      looked at.
+    correlation: of outcomes with what is predicted from the clean images.
   """
 
   name: str
@@ -62,6 +68,10 @@ class Metric:
   detail: bool = False
   chance: float = math.nan
   flag: str = ""
+  margin: float = math.nan
+  effective_n: float = math.nan
+  estimator: str = ""
+  correlation: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +145,10 @@ class Probe:
       datasets of other kinds. Prediction, rank and confidence are about the competing classes.
     attack: for a perturbation that depends on the network; `perturb` is not called then.
     forwards: what a condition costs for each image, in forward passes (a gradient is two more), for plans.
+    sampled: whether `summarise` can do with a random sample (--margin), since it takes accuracies by
+      `observed.under`; its attack then takes `only`, the conditions that are wanted.
+    alike: {condition: what it is about}, of conditions that cheaper probes also have: their answers are known
+      of more images, and help to estimate what a sample stands for.
     asked: what `probes.get` makes it from again where that is more than its name: a path, which no number
       depends on, but on what is there; "" for its name.
   """
@@ -149,4 +163,6 @@ class Probe:
   decide: Mapping[str, Decision] = dataclasses.field(default_factory=lambda: DECISIONS)
   attack: Attack | None = None
   forwards: float = 1.0
+  sampled: bool = False
+  alike: Mapping[str, str] = dataclasses.field(default_factory=dict)
   asked: str = ""

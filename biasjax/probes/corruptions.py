@@ -45,7 +45,8 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str) -> list[Me
     for condition, of in asked.items()
   ]
   right = np.stack([of.right for of in asked.values()], axis=1)
-  conditioned = Conditioned(right, list(asked), np.array([of.chance for of in asked.values()]))
+  samples = [sample for of in asked.values() for sample in of.samples]
+  conditioned = Conditioned(right, list(asked), np.array([of.chance for of in asked.values()]), samples)
   kinds = tuple(dict.fromkeys(condition.split("/")[0] for condition in asked))
   over = {"": kinds if variant else GROUPS["imagenet_c"]}
   if not variant:
@@ -112,4 +113,5 @@ def make(size: int = 224, *, only: str = "", frost_dir: str = "") -> Probe:
     ),
     summarise=functools.partial(summarise, name=name),
     parameters={"corruptions": wanted},
+    sampled=True,
   )

@@ -9,7 +9,7 @@ published, in whole steps of the noise levels, and once continuously (biasjax/ch
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,9 @@ from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
 from biasjax.probes import chance
 from biasjax.probes.base import Metric, Probe
-from biasjax.probes.observed import under
-from biasjax.statistics import bootstrap_means, percentile_interval, wilson
+from biasjax.probes.observed import Sampled, accuracies, interval, sampling_of
+from biasjax.probes.relative import Asked, accuracy_of
+from biasjax.statistics import bootstrap_means, percentile_interval
 from biasjax.types import Image, RandomKey
 
 NAME = "critical_band"
@@ -71,37 +72,39 @@ def summarise(
   """
   bands = pyramid.levels(size)
   columns = [CLEAN, *(condition_name(band, sd) for band in range(bands) for sd in sds)]
-  said = under(observations[name], columns)
-  outcomes = said.right.astype(float)
+  said = accuracies(observations[name], columns)
+  outcomes, samples, chances = said.right, said.samples, said.chance
   prefix = f"criticalband{name.removeprefix(NAME)}"
-  at = np.tile(np.arange(len(columns)), len(outcomes))
-  classes = chance.competing(observations[name].attrs)
-  chances = chance.of_answers(said.label.ravel(), said.prediction.ravel(), classes, at, len(columns))
   metrics = [
-    _accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i], float(chances[i])) for i, c in enumerate(columns)
+    _accuracy(f"top1_acc/{prefix}/{c}", outcomes[:, i], float(chances[i]), samples[i : i + 1])
+    for i, c in enumerate(columns)
   ]
   flag = f"accuracy without noise {metrics[0].flag}" if metrics[0].flag else ""
   fitted = None
   if not flag:
-    counts, n = outcomes.sum(0), np.full(len(columns), len(outcomes))
-    fitted = channels.fit_psychometric(counts, n, np.array(sds), float(chances[1:].min()), outcomes)
+    n, worth = np.full(len(columns), len(outcomes)), None
+    if samples:
+      n = np.array([of.estimate.effective for of in samples])
+      worth = n / len(outcomes)
+    counts = outcomes.sum(0) if worth is None else np.clip(outcomes.mean(0), 0, 1) * n
+    fitted = channels.fit_psychometric(counts, n, np.array(sds), float(chances[1:].min()), outcomes, worth)
   lowest = size / 2.0**bands
   published = set(channels.PUBLISHED_SDS) <= set(sds)
-  resampled = bootstrap_means(said.right, RESAMPLES) if published else None
+  resampled = bootstrap_means(outcomes, RESAMPLES) if published else None
+  asked = sampling_of(samples)
+  asked.pop("margin", None)  # of what is fitted there is one interval
   for suffix, criterion in (("", 0.5), ("_norm", None)):
     fit = channels.fit_channel(fitted, criterion, lowest) if fitted else channels.no_fit(bands)
     found = _continuous(f"{prefix}/continuous", suffix, fit, sds[0], len(outcomes))
     if resampled is not None:
       found = _published(f"metric/{prefix}", suffix, outcomes, resampled, columns, bands, lowest) + found
-    metrics += [dataclasses.replace(metric, flag=flag or metric.flag) for metric in found]
+    metrics += [dataclasses.replace(metric, flag=flag or metric.flag, **asked) for metric in found]
   return metrics
 
 
-def _accuracy(name: str, right: np.ndarray, guessing: float) -> Metric:
-  n, hits = len(right), int(right.sum())
-  low, high = wilson(hits, n)
-  numbers = 100 * hits / n, 100 * low, 100 * high, n
-  return Metric(name, *numbers, detail=True, chance=100 * guessing, flag=chance.flag(low, high, guessing))
+def _accuracy(name: str, right: np.ndarray, guessing: float, samples: Sequence[Sampled]) -> Metric:
+  flag = chance.flag(*interval(right, samples)[1:], guessing)
+  return accuracy_of(name, Asked(right, guessing, flag, samples))
 
 
 def _published(
@@ -203,4 +206,5 @@ def make(size: int = 224, *, sds: str = "") -> Probe:
     perturb=perturb,
     summarise=functools.partial(summarise, name=name, size=size, sds=strengths),
     parameters={"size": size, "sds": strengths, "contrast": CONTRAST, "mean": MEAN, "margin": MARGIN},
+    sampled=True,
   )

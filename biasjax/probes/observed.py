@@ -1,12 +1,18 @@
-"""Observations as arrays of examples by conditions: what most summaries count."""
+"""Observations as arrays of examples by conditions: what most summaries count, of all or of a sample."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from biasjax.probes import chance
+from biasjax.sampling import Estimate, estimate
+from biasjax.statistics import Z, interval_of_share, wilson
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +76,115 @@ def under(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | None =
     return placed.reshape(n, len(conditions))
 
   return Observed(order, matrix("label"), matrix("prediction"), matrix("rank"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+  """What a condition's accuracy rests on, where only a random sample was asked.
+
+  Attributes:
+    estimate: of the accuracy, from the sample.
+    critical: standard errors that half of its interval has.
+  """
+
+  estimate: Estimate
+  critical: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracies:
+  """Who is right under several conditions.
+
+  Attributes:
+    ids: of the examples [n]: all that were asked, or, of a sample, all that it stands for.
+    right: float64 [n, conditions], 1 or 0 (top-1); of a sample outcomes whose mean is the estimate, and whose
+      spread is such that the usual interval holds what sampling adds (`Estimate.spread`).
+    chance: float [conditions], fractions (`chance.of_answers`).
+    samples: of each condition; () where all examples were asked.
+  """
+
+  ids: pd.Index
+  right: np.ndarray
+  chance: np.ndarray
+  samples: Sequence[Sampled] = ()
+
+
+def accuracies(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | None = None) -> Accuracies:
+  """The accuracies under `conditions`, in their order; `table` and `ids` as in `under`.
+
+  The table's `attrs` say which classes compete, and whether it is of a sample (`results.sampled.Sample`).
+  """
+  sample = table.attrs.get("sample")
+  classes = chance.competing(table.attrs)
+  if sample is None:
+    said = under(table, conditions, ids)
+    at = np.tile(np.arange(len(conditions)), len(said.ids))
+    chances = chance.of_answers(said.label.ravel(), said.prediction.ravel(), classes, at, len(conditions))
+    return Accuracies(said.ids, said.right.astype(float), chances)
+  every = pd.Index(sample.ids)
+  order = every.sort_values() if ids is None else ids
+  at = every.get_indexer(order)
+  if (at < 0).any() or len(order) != len(every):
+    raise ValueError("a sample of other examples")
+  condition, known = codes(table["condition"])
+  example, named = codes(table["example_id"])
+  column = pd.Index(conditions).get_indexer(known)[condition]
+  place = every.get_indexer(named)[example]
+  hits = table["rank"].to_numpy() == 0
+  right, of = np.empty((len(order), len(conditions))), []
+  for index, name in enumerate(conditions):
+    rows = column == index
+    outcomes = np.full(int(rows.sum()), np.nan)
+    outcomes[place[rows]] = hits[rows]  # samples are the first in the order
+    critical = sample.critical[name]
+    of.append(Sampled(estimate(outcomes, sample.known, sample.further.get(name)), critical))
+    right[:, index] = of[-1].estimate.spread(critical)[at]
+  asked = column >= 0
+  labels, answers = (table[name].to_numpy()[asked] for name in ("label", "prediction"))
+  chances = chance.of_answers(labels, answers, classes, column[asked], len(conditions))
+  return Accuracies(order, right, chances, of)
+
+
+def interval(right: np.ndarray, samples: Sequence[Sampled]) -> tuple[float, float, float]:
+  """(accuracy, low, high), fractions: Wilson's interval, of a sample for the number of decisions it is worth.
+
+  Args:
+    right: float [n], of one condition, or the mean over several.
+    samples: of these; () where all examples were asked, so that `right` is 0 or 1.
+  """
+  n = len(right)
+  average = float(right.mean())
+  if not samples:
+    return average, *wilson(int(right.sum()), n)
+  value = min(max(average, 0.0), 1.0)
+  least = min(of.estimate.n for of in samples)
+  return value, *interval_of_share(value, float(right.var()) / n, least)
+
+
+def sampling_of(samples: Sequence[Sampled], weights: Sequence[float] | None = None) -> dict[str, Any]:
+  """What a metric (`probes.base.Metric`) says of the samples that a weighted sum of accuracies rests on.
+
+  Args:
+    samples: of the accuracies; () where all examples were asked, so that there is nothing to say.
+    weights: of the accuracies, in the metric's unit of 1; by default a mean in per cent.
+  """
+  if not samples:
+    return {}
+  estimates = [of.estimate for of in samples]
+  least = min(estimates, key=lambda of: of.n)
+  said = {"n": least.n, "estimator": " and ".join(dict.fromkeys(of.estimator for of in estimates))}
+  if len(samples) == 1:
+    (one,) = samples
+    scale = 100.0 if weights is None else abs(weights[0])
+    worth = {"effective_n": one.estimate.effective, "correlation": one.estimate.correlation}
+    return said | worth | {"margin": scale * one.estimate.half(one.critical)}
+  weights = [100 / len(samples)] * len(samples) if weights is None else weights
+  # Samples are nested, so that errors of the same images add up; corrected for the smallest one's share.
+  errors = np.zeros(least.of)
+  for weight, of in zip(weights, samples, strict=True):
+    errors += weight * max(of.critical, Z) * of.estimate.errors
+  left = 1 - least.n / least.of
+  return said | {"margin": math.sqrt(float(errors @ errors) * left) / least.of}
 
 
 def in_folders(ids: pd.Series, depth: int) -> tuple[np.ndarray, list[str], np.ndarray, int]:

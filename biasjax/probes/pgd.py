@@ -7,7 +7,7 @@ a corner of the box. Options are probes of their own with columns of their own (
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -47,17 +47,22 @@ def attack(
   norm: threat.Norm,
   keep: bool,
   curve: bool,
+  only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Attacked]]:
-  """The batch under each budget; with `curve`, each starts from the smaller one's result."""
+  """The batch under each budget, or `only` some; with `curve`, each starts from the smaller one's result."""
   on = adversary.Adversary(victim, images, labels, norm)
   smaller = None
   for condition, eps in budgets.items():
+    asked = only is None or condition in only
+    if not asked and not curve:
+      continue
     first = cast(Pgd, stage.attack)
     continued = dataclasses.replace(first, start_at="task") if smaller else first
     stages = [dataclasses.replace(stage, attack=continued)]
     outcome = on.attack(stages, eps, keys(condition), keep=keep, smaller=smaller)
     smaller = outcome if curve else None
-    yield on.attacked(condition, eps, outcome)
+    if asked:
+      yield on.attacked(condition, eps, outcome)
 
 
 def summarise(
@@ -78,6 +83,8 @@ def build(name: str, column: str, stage: adversary.Stage, budgets: Mapping[str, 
     parameters=parameters | {"budgets": dict(budgets)},
     attack=functools.partial(attack, stage=stage, budgets=budgets, **how),
     forwards=3.0 * stage.attack.steps * stage.restarts,
+    sampled=True,
+    alike=adversary.alike(how["norm"], budgets),
   )
 
 

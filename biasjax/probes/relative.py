@@ -8,8 +8,8 @@ import pandas as pd
 
 from biasjax.probes import chance
 from biasjax.probes.base import Metric
-from biasjax.probes.observed import codes, under
-from biasjax.statistics import mean_of_shares, ratio_of_means, wilson
+from biasjax.probes.observed import Sampled, accuracies, codes, interval, sampling_of
+from biasjax.statistics import mean_of_shares, ratio_of_means
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +17,16 @@ class Asked:
   """What a network said under one condition.
 
   Attributes:
-    right: float [images], 1 or 0 (top-1).
+    right: float [images], 1 or 0 (top-1); of a sample what stands for that (`observed.Accuracies`).
     chance: a fraction, `chance.of_answers`.
     flag: what the accuracy says about chance.
+    samples: the sample, if it is one, else ().
   """
 
   right: np.ndarray
   chance: float
   flag: str
+  samples: Sequence[Sampled] = ()
 
 
 def asked_under(
@@ -38,13 +40,12 @@ def asked_under(
     ids: of the examples, in order; ascending by default.
   """
   conditions = list(codes(table["condition"])[1] if conditions is None else conditions)
-  said, classes = under(table, conditions, ids), chance.competing(table.attrs)
+  said = accuracies(table, conditions, ids)
   asked = {}
   for at, condition in enumerate(conditions):
-    right = said.right[:, at]
-    guessing = float(chance.of_answers(said.label[:, at], said.prediction[:, at], classes)[0])
-    flag = chance.flag(*wilson(int(right.sum()), len(right)), guessing)
-    asked[condition] = Asked(right.astype(float), guessing, flag)
+    right, guessing, samples = said.right[:, at], float(said.chance[at]), said.samples[at : at + 1]
+    flag = chance.flag(*interval(right, samples)[1:], guessing)
+    asked[condition] = Asked(right, guessing, flag, samples)
   return said.ids, asked
 
 
@@ -64,28 +65,42 @@ def flag_of(asked: Sequence[Asked]) -> str:
 def ratios_of(name: str, asked: Sequence[Asked], clean: Asked, *, detail: bool) -> list[Metric]:
   """The ratio of (the mean of) accuracies to the clean one, as it is and chance-corrected."""
   right, guessing = mean_right(asked), float(np.mean([of.chance for of in asked]))
+  samples = [of for one in asked for of in one.samples]
   flags = [f"clean accuracy {clean.flag}" if clean.flag else "", flag_of(asked)]
-  n, flag = len(right), "; ".join(filter(None, flags))
+  flag = "; ".join(filter(None, flags))
+  metrics = []
   # Of what lies above chance the interval says itself whether there is anything.
-  corrected = ratio_of_means(right, clean.right, chance=(guessing, clean.chance))
-  return [
-    Metric(name, *ratio_of_means(right, clean.right), n, detail=detail, flag=flag),
-    Metric(f"{name}/chance-corrected", *corrected, n, detail=True, flag=flags[0]),
-  ]
+  for ending, by_chance, said, more in (
+    ("", (0.0, 0.0), flag, detail),
+    ("/chance-corrected", (guessing, clean.chance), flags[0], True),
+  ):
+    edges = ratio_of_means(right, clean.right, chance=by_chance)
+    below = float(clean.right.mean()) - by_chance[1]
+    numbers = {"n": len(right)}
+    if samples and below > 0:
+      edges = _no_narrower(edges, [(edge - by_chance[0]) / below for edge in interval(right, samples)[1:]])
+      numbers |= sampling_of(samples, [1 / len(asked) / below] * len(asked))
+    metrics.append(Metric(f"{name}{ending}", *edges, detail=more, flag=said, **numbers))
+  return metrics
+
+
+def _no_narrower(edges: tuple[float, float, float], ends: Sequence[float]) -> tuple[float, float, float]:
+  """An interval that holds another one as well: few hits of a sample are as uncertain as they are."""
+  value, low, high = edges
+  return (value, min(low, ends[0]), max(high, ends[1])) if value == value else edges
 
 
 def accuracy_of(name: str, of: Asked) -> Metric:
   """The accuracy under a condition in per cent, Wilson's interval, with its chance."""
-  n, hits = len(of.right), int(of.right.sum())
-  low, high = wilson(hits, n)
-  numbers = 100 * hits / n, 100 * low, 100 * high, n
-  return Metric(name, *numbers, detail=True, chance=100 * of.chance, flag=of.flag)
+  edges = (100 * edge for edge in interval(of.right, of.samples))
+  numbers = {"n": len(of.right)} | sampling_of(of.samples)
+  return Metric(name, *edges, detail=True, chance=100 * of.chance, flag=of.flag, **numbers)
 
 
 def lost(ratio: Metric, name: str, *, detail: bool) -> Metric:
   """The share of clean accuracy that is lost, where `ratio` is the one that is kept."""
-  numbers = 1 - ratio.value, 1 - ratio.high, 1 - ratio.low, ratio.n
-  return Metric(name, *numbers, detail=detail, flag=ratio.flag)
+  numbers = {"value": 1 - ratio.value, "low": 1 - ratio.high, "high": 1 - ratio.low}
+  return dataclasses.replace(ratio, name=name, detail=detail, **numbers)
 
 
 def difference(

@@ -19,6 +19,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.ops import fourier
 from biasjax.probes.accuracy import CLEAN
 from biasjax.probes.base import Metric, Probe
+from biasjax.probes.observed import sampling_of
 from biasjax.probes.relative import accuracy_of, asked_under, flag_of, mean_right, ratios_of
 from biasjax.statistics import ratio_of_means
 
@@ -60,8 +61,14 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral
     ratios += ratios_of(f"{BIASES[band]}{variant}", biases[band], clean, detail=False)
   high, low = (mean_right(biases[band]) for band in ("high", "low"))
   share = ratio_of_means(high, high + low, largest=1.0)
-  flag = flag_of([*biases["high"], *biases["low"]])
-  bias = Metric(f"spectral-bias{variant}", *share, len(ids), detail=True, flag=flag)
+  both = [*biases["high"], *biases["low"]]
+  # Of h / (h + l) by linearisation: (1 - share) dh - share dl, over h + l.
+  whole, numbers = float((high + low).mean()), {"n": len(ids)}
+  if whole > 0:
+    weights = [(1 - share[0]) / whole / len(BIAS_CUTOFFS)] * len(BIAS_CUTOFFS)
+    weights += [-share[0] / whole / len(BIAS_CUTOFFS)] * len(BIAS_CUTOFFS)
+    numbers |= sampling_of([sample for of in both for sample in of.samples], weights)
+  bias = Metric(f"spectral-bias{variant}", *share, detail=True, flag=flag_of(both), **numbers)
   return [*ratios, *accuracies, bias]
 
 
@@ -106,4 +113,5 @@ def make(size: int = 224, *, mask: str = "half-open", keep_mean: str = "no") -> 
     summarise=functools.partial(summarise, name=name),
     parameters={"size": size, "cutoffs": CUTOFFS, "mask": mask, "keep_mean": keep_mean},
     needs=("accuracy",),
+    sampled=True,
   )

@@ -153,4 +153,5 @@ def make(size: int = 224, *, strengths: str = "few") -> Probe:
     summarise=functools.partial(summarise, name=name),
     parameters={"strengths": strengths, "reliance": RELIANCE},
     needs=("accuracy",),
+    sampled=True,
   )

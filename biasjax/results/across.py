@@ -49,7 +49,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   }
   value, half = tables["value"], (tables["high"] - tables["low"]) / 2
   rows = [
-    *axes(*tables.values()),
+    *axes(*tables.values(), _margins(first)),
     *relative_mce(value, half, tables["n"]),
     *effective_robustness(value, half),
   ]
@@ -94,7 +94,15 @@ def combined(widths: np.ndarray, together: np.ndarray) -> np.ndarray:
   return np.sqrt(np.maximum(squares, 0)) / widths.shape[-1]
 
 
-def axes(value: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, n: pd.DataFrame) -> list[dict]:
+def _margins(first: pd.DataFrame) -> pd.DataFrame:
+  """What samples leave open of each column, 0 where one is of all images; models in rows."""
+  known = first if "margin" in first else first.assign(margin=math.nan)
+  return known.pivot(index="model", columns="metric", values="margin").astype(float).fillna(0.0)
+
+
+def axes(
+  value: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, n: pd.DataFrame, margins: pd.DataFrame
+) -> list[dict]:
   """The plain mean of each axis' accuracies, and the mean of their z-scores over the models ("<axis>/z").
 
   Intervals add the errors of benchmarks that may be made of the same images, as if they moved together, and
@@ -111,7 +119,8 @@ def axes(value: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, n: pd.DataF
     ends = (combined(of.to_numpy(float), together).tolist() for of in widths)
     for model, accuracy, down, up in zip(complete.index, complete.mean(axis=1), *ends, strict=True):
       count = int(n.loc[model, wanted].sum())
-      rows.append(_row(str(model), axis, float(accuracy), down, up, n=count))
+      margin = float(margins.loc[model, wanted].mean()) or math.nan  # as if samples erred together
+      rows.append(_row(str(model), axis, float(accuracy), down, up, n=count, margin=margin))
     spread = complete.std()
     if len(complete) > 2 and (spread > 0).all():
       scores = ((complete - complete.mean()) / spread).mean(axis=1)
@@ -201,6 +210,7 @@ def _row(
   *,
   n: int,
   detail: bool = False,
+  margin: float = math.nan,
 ) -> dict[str, object]:
   """A row whose interval reaches `down` below the value and `up` above it (None: as far)."""
   return {
@@ -213,4 +223,8 @@ def _row(
     "chance": math.nan,
     "flag": "",
     "detail": detail,
+    "margin": margin,
+    "effective_n": math.nan,
+    "estimator": "",
+    "correlation": math.nan,
   }

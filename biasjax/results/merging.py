@@ -21,6 +21,7 @@ WORDS = {
   "seed": "different --seed",
   "biasjax": "different versions of biasjax",
   "computes": "another computation under the same name",
+  "sample": "different --margin",
 }
 OF_DATASET = {
   "length": "different images",

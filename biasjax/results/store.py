@@ -23,6 +23,7 @@ import fcntl
 import functools
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -51,6 +52,9 @@ READERS = 8  # files that are read at once
 READABLE = (2, FORMAT)  # 2 had one chunk size for all datasets, and no contents; 1 had no nll and brier
 
 
+SAMPLE = (
+  "sample"  # of a unit's key: to which margin its averages are known; absent where all images are asked
+)
 SETTINGS = ("precision", "seed", "preprocessing", "version")
 CHOSEN = ("precision", "seed")  # of them, those of which one table has one each
 
@@ -330,8 +334,15 @@ class Store:
       self._folders[names] = self.workdir.joinpath("observations", *quoted)
     return self._folders[names]
 
+  def there(self, unit: Unit) -> list[Chunk]:
+    """The chunks of `unit` that numbers rest on: all; of a sample those from the first on that are there."""
+    every = self.chunks(unit.dataset)
+    return (
+      every if SAMPLE not in unit.key else list(itertools.takewhile(lambda of: self.has(unit, of), every))
+    )
+
   def missing(self, unit: Unit) -> list[Chunk]:
-    """The chunks of `unit` that are still to be computed."""
+    """The chunks of `unit` that are not there; of a sample most may stay so (`sampled.Followed`)."""
     return [chunk for chunk in self.chunks(unit.dataset) if not self.has(unit, chunk)]
 
   def has(self, unit: Unit, chunk: Chunk) -> bool:
@@ -490,7 +501,7 @@ class Store:
         raise BiasjaxError(f"{path} is damaged ({reason}): {_set_aside(path)}") from error
 
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-      return list(pool.map(read, self.chunks(unit.dataset) if only is None else only))
+      return list(pool.map(read, self.there(unit) if only is None else only))
 
   def read(self, unit: Unit) -> tuple[pd.DataFrame, dict[str, str]]:
     """All observations of `unit`, and {example id: reason} of its excluded images.

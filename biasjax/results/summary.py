@@ -10,17 +10,26 @@ import pandas as pd
 import pyarrow as pa
 
 from biasjax.errors import BiasjaxError
-from biasjax.results import across, groups, kept, mixing
+from biasjax.results import across, groups, kept, mixing, sampled
 from biasjax.results.kept import Kept
-from biasjax.results.store import SETTINGS, Loaded, Store, Unit, write_file
+from biasjax.results.sampled import Followed, Population
+from biasjax.results.store import SAMPLE, SETTINGS, Loaded, Store, Unit, write_file
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name.
-NUMBERS = ("value", "low", "high", "n", "chance", "flag", "detail")
+NUMBERS = (
+  *("value", "low", "high", "n", "chance", "flag", "detail"),
+  *("margin", "effective_n", "estimator", "correlation"),
+)
 
 
 @runtime_checkable
 class Summarised(Protocol):
   """What tables need of a probe (`probes.base.Probe`)."""
+
+  @property
+  def conditions(self) -> Mapping[str, Any]:
+    """By name."""
+    ...
 
   @property
   def needs(self) -> Sequence[str]:
@@ -85,9 +94,7 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
     for name in names:
       unit = units[model, dataset, name]
       probe = get_probe(name, unit.key["preprocess"]["crop"])
-      lacking = [
-        of for of in (name, *probe.needs) if of not in names or store.missing(units[model, dataset, of])
-      ]
+      lacking = [of for of in (name, *probe.needs) if not reader.complete(of, get_probe)]
       if lacking:
         incomplete.append(
           f"{model}, {name} on {dataset} lacks observations of {' and '.join(lacking)}: "
@@ -149,6 +156,28 @@ class _Reader:
     self._digests: dict[str, str] = {}
     self._loaded: dict[str, Loaded] = {}
     self._frames: dict[str, pd.DataFrame] = {}
+    self._population: Population | None = None
+    self._followed: dict[str, Followed] = {}
+
+  def complete(self, probe: str, get_probe: Callable[[str, int], Summarised]) -> bool:
+    """Whether everything is observed, or, of a sample, as much as its margin wants."""
+    unit = self.units.get(probe)
+    if unit is None or SAMPLE not in unit.key:
+      return unit is not None and not self.store.missing(unit)
+    if probe not in self._followed:
+      self._population = self._population or sampled.population(self.store, self.units)
+      needed = sampled.helpers(unit)
+      if self._population is None or not all(self.complete(of, get_probe) for of, _ in needed.values()):
+        return False
+      further = {
+        name: sampled.observed_by(
+          self.store, self.units[of], self._population, condition, self._followed.get(of)
+        )
+        for name, (of, condition) in needed.items()
+      }
+      conditions = tuple(get_probe(probe, unit.key["preprocess"]["crop"]).conditions)
+      self._followed[probe] = Followed(self.store, unit, self._population, conditions, further)
+    return not self._followed[probe].wanted
 
   def digest(self, probe: str) -> str:
     """Of the files."""
@@ -169,8 +198,23 @@ class _Reader:
       frame = self.loaded(probe).frame()
       frame.attrs["labels"] = self.units[probe].key.get("labels", "imagenet")
       frame.attrs["classes"] = self.units[probe].key.get("classes")
+      if probe in self._followed:
+        frame.attrs[SAMPLE] = sampled.of(self._followed[probe])
       self._frames[probe] = frame
     return self._frames[probe]
+
+
+def unfinished(
+  store: Store, units: Sequence[Unit], get_probe: Callable[[str, int], Summarised]
+) -> list[Unit]:
+  """Those of `units` that are to be observed further."""
+  registered = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
+  left = []
+  for (model, dataset), names in _grouped((unit.model, unit.dataset, unit.probe) for unit in units).items():
+    mine = {of: unit for (owner, where, of), unit in registered.items() if (owner, where) == (model, dataset)}
+    reader = _Reader(store, mine)
+    left += [mine[name] for name in names if not reader.complete(name, get_probe)]
+  return left
 
 
 def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
@@ -179,7 +223,9 @@ def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
   Raises:
     BiasjaxError: observations are damaged, or there are none.
   """
-  unit, wanted, code = reader.units[name], (name, *probe.needs), kept.code_of(probe.summarise)
+  unit, code = reader.units[name], kept.code_of(probe.summarise)
+  of_sample = [sampled.CLEAN, *(of for of, _ in sampled.helpers(unit).values())] if SAMPLE in unit.key else []
+  wanted = tuple(dict.fromkeys((name, *probe.needs, *of_sample)))
   found = kept.find(reader.store, unit) if code else None
   if found and found.code == code and found.read == {of: reader.digest(of) for of in wanted}:
     return found
@@ -192,7 +238,8 @@ def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
     for metric in probe.summarise(observations)
   ]
   read = {of: reader.digest(of) for of in wanted}
-  made = Kept(code, read, metrics, loaded.excluded, loaded.contents, loaded.environments)
+  contents = "" if SAMPLE in unit.key else loaded.contents
+  made = Kept(code, read, metrics, loaded.excluded, contents, loaded.environments)
   if code:
     kept.keep(reader.store, unit, made)
   return made
