@@ -364,3 +364,15 @@ class Watch:
     wanted = math.ceil(self.at / found.n * (2 * found.n if 2 * found.n < AT_ONCE * enough else enough))
     each = step(self.length)
     return max(-(-wanted // each) * each, self.at + each)
+
+
+def most(length: int, margin: float) -> int:
+  """Images that a sample has in the worst case, about: half of them are right, and nothing predicts which.
+
+  Args:
+    length: images in all.
+    margin: a fraction.
+  """
+  enough = 1 / (1 / length + (margin / LAST) ** 2 / PLANNED / 0.25)
+  each = step(length)
+  return min(max(-(-math.ceil(enough) // each), FIRST) * each, length)

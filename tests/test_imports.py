@@ -35,7 +35,9 @@ ALLOWED = {
   "biasjax.convert": ("models", "numerics", "terminal", "traced"),
   "biasjax.results": ("data", "sampling", "statistics"),
   "biasjax.recorded": ("data", "results", "statistics", "terminal"),
-  "biasjax.probes": ("channels", "data", "numerics", "ops", "partition", "recorded", "sampling", "statistics"),
+  "biasjax.probes": (
+    *("channels", "data", "numerics", "ops", "partition", "recorded", "sampling", "statistics"),
+  ),
   "biasjax.engine": (
     *("compiling", "data", "models", "numerics", "ops", "partition", "probes", "recorded", "results"),
     "sampling",

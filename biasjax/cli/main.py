@@ -42,11 +42,9 @@ flags.DEFINE_string("manual_dir", None, "Where benchmarks lie as they are distri
 flags.DEFINE_string("prepare", None, "Prepare this benchmark from --manual_dir into --data_dir.")
 flags.DEFINE_string("subset", None, "Images that a file names, or robustbench5k.")
 flags.DEFINE_integer(
-  "limit", None, "So many images, balanced; those that a file names, or robustbench5k.", lower_bound=1
+  "limit", None, "So many images; a list's; of samples, to so many points (1@pgd).", lower_bound=1
 )
-flags.DEFINE_string(
-  "margin", None, "Ask random samples, until accuracies are known to so many points; 1@pgd+autoattack."
-)
+flags.DEFINE_string("margin", None, "Ask random samples until known to so many points: 1, 1@autoattack.")
 flags.DEFINE_string("classes", None, "CSVs: of classes:PATH, folder,label; of examples, example_id,bias...")
 flags.DEFINE_string(
   "annotations", None, "A CSV with example_id and any of bias, weight, domain, group: for objectives."
@@ -105,7 +103,7 @@ config_flags.DEFINE_config_file("config", None, "A file whose get_config() sets 
 # The page of --help: a line each; those of one line share the first one's text.
 HELP = {
   "What to measure": (
-    *("models", "probes", "dataset", "limit subset", "margin", "preprocess", "seed", "keep_adversarial"),
+    *("models", "probes", "dataset", "limit subset margin", "preprocess", "seed", "keep_adversarial"),
   ),
   "Data": ("data_dir manual_dir", "prepare", "classes annotations", "allow_incomplete"),
   "Run": ("workdir", "config", "list", "dry_run", "summarise", "report", "offline", "report_to export"),

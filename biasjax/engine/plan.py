@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from biasjax import partition
+from biasjax import partition, sampling
 from biasjax.data.sources import Source
 from biasjax.engine import evaluate, rates
 from biasjax.engine.answered import Answered
@@ -25,7 +25,7 @@ class Row:
 
   Attributes:
     dataset, probe: names.
-    images: of the dataset.
+    images: of the dataset; of a sample the most that it may need.
     conditions: of the probe.
     observations: that are still to be made, by all processes.
     forwards: forward passes that they cost, gradients counted as three.
@@ -68,13 +68,17 @@ def rows(
         unit.model: sum(stop - start for start, stop in every if not store.has(unit, (start, stop)))
         for unit in of_probe
       }
+      images = source.length
+      if margin := settings.margins.get((source.name, probe.name)):
+        images = sampling.most(source.length, margin / 100)
+        missing = {name: max(images - source.length + lacking, 0) for name, lacking in missing.items()}
       conditions = len(probe.conditions)
       perturb = 0.0 if probe.attack else 1 / rates.perturbation(probe, source.crop, settings).per_s
       seconds = max(missing.values()) * (decode / len(probes) + conditions * perturb)
       looks = {m.name: missing[m.name] * conditions * probe.forwards for m in computed}
       seconds += sum(looks[m.name] * forward[m.architecture] for m in computed)
       observations, forwards = conditions * sum(missing.values()), round(sum(looks.values()))
-      found.append(Row(source.name, probe.name, source.length, conditions, observations, forwards, seconds))
+      found.append(Row(source.name, probe.name, images, conditions, observations, forwards, seconds))
   return found
 
 
@@ -103,6 +107,8 @@ def text(
     f"{size(images + weights)} on each device for images and variables, besides the network's features; "
     f"{size(sum(r.observations for r in found) * BYTES_PER_OBSERVATION)} of observations on disk",
   ]
+  if settings.margins:
+    table.append("of samples: the most that they may need, half of it or less as a rule")
   return "\n".join(table)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import SAMPLE, Store, Unit
 
 # Kinds of labels whose conditions are the first two parts of the ids: one image has an id in each.
 CONDITION_IN_ID = ("imagenet_c", "imagenet_cbar", "laion_c")
@@ -27,13 +27,13 @@ class Observations:
   units: Mapping[tuple[str, str, str], Unit]
 
   def read(self, model: str, dataset: str, probe: str) -> pd.DataFrame | None:
-    """Every observation of one unit, names and ids as text; None if there is none, or it is not complete.
+    """Every observation of one unit, names and ids as text; None if there is none, or not of every image.
 
     Raises:
       BiasjaxError: a file is damaged.
     """
     unit = self.units.get((model, dataset, probe))
-    if unit is None or self.store.missing(unit):
+    if unit is None or SAMPLE in unit.key or self.store.missing(unit):
       return None
     return self.store.read(unit)[0]
 

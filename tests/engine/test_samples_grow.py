@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from biasjax import probes
+from biasjax import partition, probes
 from biasjax.data.layouts import Place
 from biasjax.data.sources import Example, Source
-from biasjax.engine import evaluate
+from biasjax.engine import evaluate, programs
 from biasjax.errors import BiasjaxError
+from biasjax.probes.base import Victim
+from biasjax.probes.decisions import every_class
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
 
@@ -195,3 +197,30 @@ def test_a_small_dataset_is_asked_whole(tmp_path):
 def test_chunks_that_do_not_divide_the_steps_of_a_sample_are_refused(tmp_path):
   with pytest.raises(BiasjaxError, match="grows by 64"):
     run([A], tmp_path, chunk_size=48)
+
+
+def test_a_cheaper_attack_helps_to_know_a_dearer_one(tmp_path):
+  names = ("accuracy", "pgd:eps=8:steps=2", "autoattack:attacks=apgd-ce:steps=10:eps=8")
+  store = run([A], tmp_path, count=900, margin=9.0, names=names, batch_size=128)
+  (unit,) = (unit for unit in store.units() if unit.probe == names[2])
+  assert unit.key["sample"] == {"margin": 9.0, "helped_by": {"eps=8": [names[1], "eps=8"]}}
+  rows = metrics(store).loc["a"]
+  rows = rows[(rows["estimator"] != "") & ~rows.index.str.contains("after")]
+  by_probe = rows.set_index("probe")
+  assert by_probe.loc[names[1], "n"] >= by_probe.loc[names[2], "n"]
+  assert (rows["margin"] <= 9).all()
+
+
+def test_an_attack_of_some_budgets_is_that_of_all(tmp_path):
+  probe = probes.get("pgd:eps=2+8:steps=2", SIZE)
+  only = ("eps=8",)
+  images = np.random.default_rng(0).random((4, SIZE, SIZE, 3)).astype(np.float32)
+  split = partition.of_process()
+  victim = Victim(programs.logits_step(scores, "float32"), every_class, split.share(A.variables), split)
+  labels = np.zeros((4, 1), np.int32)
+  keys = np.zeros((4, 2), np.uint32)
+  batch = split.put((images, labels))
+  given = dict(probe.attack(victim, lambda condition: split.put(keys), *batch))
+  some = dict(probe.attack(victim, lambda condition: split.put(keys), *batch, only=only))
+  assert list(some) == list(only)
+  np.testing.assert_array_equal(split.get(some["eps=8"].images), split.get(given["eps=8"].images))
