@@ -1,6 +1,7 @@
 """Encoded bytes to uint8 pixels: of 8 bits bit for bit what torchvision makes of a PIL image."""
 
 import io
+import re
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,7 @@ from biasjax.data.files import pointer
 
 RESIZE = 256  # short side, bilinear, as published
 CROP = 224
+ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>| at 0x[0-9a-f]+")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0
 
 
@@ -34,7 +36,9 @@ def decode(encoded: bytes) -> Image.Image:
     raise
   # Pillow's decoders raise whatever the damage leads them to; which of them it is tells a user nothing.
   except Exception as error:
-    raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {pointer(encoded) or error}") from error
+    # Where the bytes lie in memory is Pillow's to say, and another place at each run.
+    said = pointer(encoded) or ADDRESS.sub("", str(error))
+    raise ValueError(f"{len(encoded)} bytes that cannot be decoded: {said}") from error
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:

@@ -181,3 +181,14 @@ def test_a_pointer_to_a_file_that_was_not_fetched_is_called_so(content, command)
 def test_bytes_that_are_no_image_are_refused(content):
   with pytest.raises(ValueError, match="cannot be decoded"):
     preprocess.preprocess(content)
+
+
+def test_what_is_said_of_bytes_that_are_no_image_is_the_same_each_time():
+  said = set()
+  kept = []
+  for _ in range(3):
+    with pytest.raises(ValueError, match="8 bytes that cannot be decoded: ") as raised:
+      preprocess.decode(b"no image")
+    said.add(str(raised.value))
+    kept.append(raised)  # and so where the bytes lay
+  assert len(said) == 1
