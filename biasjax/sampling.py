@@ -301,11 +301,8 @@ def critical_values(information: tuple[float, ...], spent: tuple[float, ...]) ->
       below, above = ((sign * at - bound * scale) / apart for sign in (-1, 1))
       return float(density @ (scipy.special.ndtr(below) + scipy.special.ndtr(above)))
 
-    low, high = 0.0, 8.0
-    for _ in range(36):
-      middle = (low + high) / 2
-      low, high = (middle, high) if beyond(middle) > total - passed else (low, middle)
-    bound = (low + high) / 2
+    left = total - passed
+    bound = float(scipy.optimize.brentq(lambda at_bound, left=left: beyond(at_bound) - left, 0.0, 8.0))
     bounds.append(bound)
     points = nodes * bound * scale
     kernel = np.exp(-0.5 * ((points[:, None] - at[None]) / apart) ** 2) / (apart * math.sqrt(2 * math.pi))

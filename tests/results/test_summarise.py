@@ -92,6 +92,10 @@ class Flagging:
 
   needs = ()
 
+  @property
+  def conditions(self):
+    return {"clean": 0}
+
   def summarise(self, observations):
     n = len(observations["accuracy"])
     return [Metric("top1_acc/{dataset}", 8.0, 2.0, 20.0, n, chance=6.25, flag="accuracy at chance, nearly")]
