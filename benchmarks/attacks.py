@@ -29,7 +29,7 @@ from benchmarks import small_networks
 from biasjax import partition, probes
 from biasjax.convert import conversion
 from biasjax.engine.programs import logits_step
-from biasjax.models.load import Model, load
+from biasjax.models.load import Model, easing, load
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
 from tests import cpu_torchvision
@@ -61,7 +61,8 @@ def channels_first(images: np.ndarray) -> torch.Tensor:
 def ours(name: str, model: Model, images: np.ndarray, labels: np.ndarray) -> Callable[[], np.ndarray]:
   """Which images withstand the probe, by a call."""
   probe, split = probes.get(name), partition.of_process()
-  victim = Victim(logits_step(model.apply, "float32"), every_class, split.share(model.variables), split)
+  logits, variables = logits_step(model.apply, "float32"), split.share(model.variables)
+  victim = Victim(logits, every_class, variables, split, easing(model.architecture))
   keys = split.put(np.asarray(jax.random.key_data(jax.random.split(jax.random.key(0), len(images)))))
   batch = split.put((images, labels.astype(np.int32)[:, None]))
 

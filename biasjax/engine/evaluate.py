@@ -26,6 +26,7 @@ from biasjax.engine.answered import Answered
 from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
+from biasjax.models.load import easing
 from biasjax.partition import Partition
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
 from biasjax.results import sampled
@@ -551,7 +552,8 @@ class _Pass:
   def victim(self, m: int, probe: Probe) -> Victim:
     """Model `m`, as `probe` asks it."""
     logits = programs.logits_step(self.models[m].apply, self.settings.precision)
-    return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition)
+    ease = easing(self.models[m].architecture)
+    return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition, ease)
 
   def write(self, chunk: Chunk, missing: list[list[tuple[str, ...]]], observed: "_Observed") -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later.

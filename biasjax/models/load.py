@@ -16,7 +16,7 @@ from etils import epath
 
 from biasjax import numerics
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.resnet import Architecture, ResNet, eased
 from biasjax.traced import interpreter
 from biasjax.traced import program as programs
 from biasjax.traced.program import Program
@@ -65,6 +65,11 @@ class Model:
 def class_count(architecture: Structure) -> int:
   """How many logits there are."""
   return architecture.classes if isinstance(architecture, Program) else architecture.num_classes
+
+
+def easing(architecture: Any) -> Callable[[Variables], Variables] | None:
+  """What adds to a network's variables what makes its gradients cheaper on CPUs; None where nothing does."""
+  return eased if isinstance(architecture, Architecture) else None
 
 
 def describe(architecture: Structure) -> dict[str, Any]:

@@ -6,13 +6,16 @@ pads a strided convolution on one side only and shifts every feature map by a pi
 """
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from biasjax.ops.convolution import turned, with_turned
 from biasjax.ops.pool import max_pool
-from biasjax.types import Images, Logits
+from biasjax.types import Images, Logits, Variables
 
 BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d
 BATCH_NORM_MOMENTUM = 0.9  # flax's momentum is 1 - torch's
@@ -111,8 +114,29 @@ RESNET152 = Architecture("bottleneck", (3, 8, 36, 3))
 PUBLISHED = {18: RESNET18, 34: RESNET34, 50: RESNET50, 101: RESNET101, 152: RESNET152}  # by depth
 
 
-def _conv(features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Conv:
-  pad = size // 2
+EASED = "turned"  # the collection of what makes gradients cheaper
+
+
+def eased(variables: Variables) -> Variables:
+  """The variables with each kernel turned round beside it, for many gradients of images (`with_turned`)."""
+  return {**variables, EASED: _turned_kernels(variables["params"])}
+
+
+def _turned_kernels(params: Mapping[str, Any]) -> dict[str, Any]:
+  found: dict[str, Any] = {}
+  for name, inner in params.items():
+    if isinstance(inner, Mapping) and "kernel" not in inner:
+      found[name] = _turned_kernels(inner)
+    elif isinstance(inner, Mapping) and inner["kernel"].ndim == 4:
+      found[f"{name}_kernel"] = turned(jnp.asarray(inner["kernel"]))
+  return found
+
+
+def _conv(module: nn.Module, features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Conv:
+  pad, backwards, convolve = size // 2, f"{name}_kernel", None
+  if module.has_variable(EASED, backwards):
+    kernel = module.get_variable(EASED, backwards)
+    convolve = functools.partial(with_turned, kernel if dtype is None else kernel.astype(dtype))
   return nn.Conv(
     features,
     (size, size),
@@ -120,6 +144,7 @@ def _conv(features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Co
     padding=((pad, pad), (pad, pad)),
     use_bias=False,
     dtype=dtype,
+    conv_general_dilated=convolve,
     kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     name=name,
   )
@@ -148,12 +173,14 @@ class Block(nn.Module):
     residual = x
     last = len(self.shape.convolutions)
     for i, (channels, size, stride) in enumerate(self.shape.convolutions, start=1):
-      x = _conv(channels, size, stride, f"conv{i}", self.dtype)(x)
+      x = _conv(self, channels, size, stride, f"conv{i}", self.dtype)(x)
       # The last scale starts at zero, so that a fresh block is the identity (Goyal et al. 2017).
       x = _batch_norm(train, f"bn{i}", self.dtype, scale=0.0 if i == last else 1.0)(x)
       x = x if i == last else nn.relu(x)
     if self.shape.project:
-      residual = _conv(self.shape.channels, 1, self.shape.stride, "downsample_conv", self.dtype)(residual)
+      residual = _conv(self, self.shape.channels, 1, self.shape.stride, "downsample_conv", self.dtype)(
+        residual
+      )
       residual = _batch_norm(train, "downsample_bn", self.dtype)(residual)
     return nn.relu(x + residual)
 
@@ -161,7 +188,8 @@ class Block(nn.Module):
 class ResNet(nn.Module):
   """Images in [0, 1] to logits; the checkpoint's own mean and std are variables, not constants.
 
-  Collections: "params", "batch_stats", and "normalization" with "mean" and "std", float32 [3].
+  Collections: "params", "batch_stats", and "normalization" with "mean" and "std", float32 [3]; for gradients
+  also what `eased` adds.
 
   Attributes:
     architecture: its shape.
@@ -183,7 +211,7 @@ class ResNet(nn.Module):
     std = self.variable("normalization", "std", lambda: jnp.array(IMAGENET_STD)).value
     x = (images - mean[None, None, None]) / std[None, None, None]
 
-    x = _conv(arch.width, 7, 2, "conv1", self.dtype)(x)
+    x = _conv(self, arch.width, 7, 2, "conv1", self.dtype)(x)
     x = nn.relu(_batch_norm(train, "bn1", self.dtype)(x))
     x = max_pool(x)
 

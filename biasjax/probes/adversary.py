@@ -84,6 +84,9 @@ class Adversary:
     self.norm: threat.Norm = norm
     devices = victim.partition.devices
     self.on_host = devices[0].platform == "cpu" if on_host is None else on_host
+    self.variables = victim.variables  # of gradients
+    if devices[0].platform == "cpu" and victim.ease:
+      self.variables = victim.partition.compile(victim.ease, shared=1, batched_out=False)(victim.variables)
     self.images, self.labels = victim.partition.get((images, labels))
     self.sizes = group_sizes(len(self.labels), len(devices))
     self.clean = self.look(self.images, np.arange(len(self.labels)))
@@ -153,7 +156,7 @@ class Adversary:
 
   def _run(self, attack, eps, tag, keys, starts, targets, rows) -> tuple[np.ndarray, np.ndarray]:
     """The images [n, ...] that `attack` ends with for the examples `rows`, and whether it was stuck, [n]."""
-    partition, variables, scores = self.victim.partition, self.victim.variables, self.victim.scores
+    partition, variables, scores = self.victim.partition, self.variables, self.victim.scores
     shared = partition.share((np.asarray(eps, self.images.dtype), np.uint32(tag)))
 
     def whole(task: loop.Task):

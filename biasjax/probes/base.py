@@ -84,12 +84,14 @@ class Victim:
     decide: logits -> scores of the competing classes, -inf for others; likewise.
     variables: a tree of arrays, as `partition.share` returns it.
     partition: where compiled functions run.
+    ease: variables -> those with which gradients are cheaper on CPUs, and all else is the same; or None.
   """
 
   logits: Callable[[Any, Images], Logits]
   decide: Decision
   variables: Any
   partition: Partition
+  ease: Callable[[Any], Any] | None = None
 
   @property
   def scores(self) -> Callable[[Any, Images], Scores]:

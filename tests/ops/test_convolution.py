@@ -1,0 +1,90 @@
+"""A kernel that is turned round beforehand changes nothing: results and gradients are bit for bit XLA's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import made_models
+from biasjax import partition
+from biasjax.engine.programs import logits_step
+from biasjax.models import load
+from biasjax.ops.attacks.pgd import Pgd
+from biasjax.ops.convolution import turned, with_turned
+from biasjax.probes.adversary import Adversary
+from biasjax.probes.base import Victim
+from biasjax.probes.decisions import every_class
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@pytest.mark.parametrize(
+  ("height", "width", "size", "stride"),
+  [(9, 12, 3, 1), (9, 12, 3, 2), (8, 7, 1, 2), (23, 22, 7, 2), (6, 6, 1, 1)],
+)
+def test_the_gradient_to_features_is_that_of_xla_and_that_of_pytorch(height, width, size, stride):
+  rng = np.random.default_rng(0)
+  x, kernel = rng.normal(size=(2, height, width, 4)), rng.normal(size=(size, size, 4, 5))
+  x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+  strides, padding = (stride, stride), ((size // 2, size // 2),) * 2
+
+  def plain(x):
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+  def eased(x):
+    return with_turned(turned(kernel), x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+  expected, back = jax.vjp(plain, x)
+  found, back_eased = jax.vjp(eased, x)
+  np.testing.assert_array_equal(found, expected)
+  weights = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
+  np.testing.assert_array_equal(back_eased(weights)[0], back(weights)[0])
+  of_torch = torch.nn.grad.conv2d_input(
+    (2, 4, height, width),
+    torch.from_numpy(np.asarray(kernel).transpose(3, 2, 0, 1).copy()),
+    torch.from_numpy(np.asarray(weights).transpose(0, 3, 1, 2).copy()),
+    stride,
+    size // 2,
+  )
+  np.testing.assert_allclose(back_eased(weights)[0], of_torch.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_and_its_gradient_are_bit_for_bit_the_same_with_turned_kernels():
+  model, images = (
+    made_models.made_model("net", 0),
+    np.random.default_rng(0).random((2, 33, 40, 3), np.float32),
+  )
+  eased = load.easing(model.architecture)(model.variables)
+
+  def both(variables):
+    return jax.jit(jax.value_and_grad(lambda x: (model.apply(variables, x) ** 2).sum()))(images)
+
+  for found, expected in zip(both(eased), both(model.variables), strict=True):
+    np.testing.assert_array_equal(found, expected)
+  assert float(np.abs(both(eased)[1]).max()) > 0
+
+
+def test_a_gradient_with_turned_kernels_turns_none():
+  model, images = made_models.made_model("net", 0), np.zeros((1, 32, 32, 3), np.float32)
+
+  def steps(variables):
+    return str(jax.make_jaxpr(jax.grad(lambda x: model.apply(variables, x).sum()))(images))
+
+  assert "rev[" in steps(model.variables)
+  assert "rev[" not in steps(load.easing(model.architecture)(model.variables))
+
+
+@pytest.mark.parametrize("kind", partition.KINDS)
+def test_attacks_on_a_cpu_use_turned_kernels_and_end_where_they_did(kind):
+  model, split = made_models.made_model("net", 0), partition.of_process(kind)
+  images = np.random.default_rng(0).random((8, 16, 16, 3), np.float32)
+  logits, variables = logits_step(model.apply, "float32"), split.share(model.variables)
+  batch = split.put((images, np.zeros((8, 1), np.int32)))
+  keys, rows, ends = np.zeros((8, 2), np.uint32), np.arange(8), []
+  for ease in (None, load.easing(model.architecture)):
+    on = Adversary(Victim(logits, every_class, variables, split, ease), *batch, "linf")
+    assert ("turned" in on.variables) == (ease is not None)
+    ends.append(on._run(Pgd(iterations=3), 0.1, 0, keys, images, np.zeros(8, np.int32), rows)[0])
+  np.testing.assert_array_equal(*ends)
+  assert (ends[0] != images).any()
