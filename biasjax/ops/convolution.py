@@ -42,12 +42,12 @@ def with_turned(
   strides = tuple(strides)
 
   @jax.custom_vjp
-  def convolve(x, backwards):
+  def convolve(x, kernel, backwards):
     del backwards
     return lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
-  def forward(x, backwards):
-    return convolve(x, backwards), backwards
+  def forward(x, kernel, backwards):
+    return convolve(x, kernel, backwards), backwards
 
   def backward(backwards, gradient):
     around = []
@@ -59,7 +59,7 @@ def with_turned(
     to_x = lax.conv_general_dilated(
       gradient, backwards, (1, 1), around, lhs_dilation=strides, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    return to_x, None
+    return to_x, None, None
 
   convolve.defvjp(forward, backward)
-  return convolve(x, backwards)
+  return convolve(x, kernel, backwards)
