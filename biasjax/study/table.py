@@ -133,12 +133,11 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
   notes: list[str] = []
   lines = pd.Series(np.arange(2, len(text) + 2), index=text.index)  # the header is line 1
   text, lines = _drop_duplicates(text, lines, notes)
-  columns = {}
-  for name in text.columns.drop("model"):
-    cells = text[name]
-    numbers = _number(cells)
+  frame = _numbers(text.drop(columns="model"))
+  for name in (name for name in frame.columns if name in used):
+    cells, numbers = text[name], frame[name]
     infinite = np.isinf(numbers)
-    if name in used and not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all():
       wrong = numbers.isna() & ~cells.str.strip().str.lower().isin(ABSENT)
       for mask, what in ((wrong, "is no number"), (infinite, "is infinite")):
         if mask.any():
@@ -146,8 +145,7 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
           more = f" (and {int(mask.sum()) - 1} more in this column)" if mask.sum() > 1 else ""
           where = f"Line {lines[first]} ({text['model'][first]}), column {name}"
           notes.append(f"{where}: {cells[first]!r} {what}{more}; treated as missing.")
-    columns[name] = numbers.where(~infinite)
-  frame = pd.DataFrame(columns).set_axis(pd.Index(text["model"], name="model"), axis=0)
+  frame = frame.where(~np.isinf(frame)).set_axis(pd.Index(text["model"], name="model"), axis=0)
   if not len(frame):
     raise BiasjaxError(f"{flag}: {path} has no models left: {' '.join(notes) or 'it has only a header'}")
   return frame, notes
@@ -240,6 +238,12 @@ def _read_intervals(path: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[
 
 def _number(text: pd.Series) -> pd.Series:
   return pd.to_numeric(text, errors="coerce").astype(float)
+
+
+def _numbers(text: pd.DataFrame) -> pd.DataFrame:
+  """`_number` of every cell, all at once: a column at a time takes five times as long."""
+  flat = _number(pd.Series(text.to_numpy(object).ravel()))
+  return pd.DataFrame(flat.to_numpy().reshape(text.shape), text.index, text.columns)
 
 
 def _another_number(metrics: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
