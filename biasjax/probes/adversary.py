@@ -33,6 +33,7 @@ CLEAN = "clean"  # in `broken_by`: wrong before any attack
 MOST_TARGETS = 9  # as AutoAttack
 # The host asks after so many steps whether there is anything left to do; it also bounds what waits on a CPU.
 STEPS_BETWEEN_LOOKS = 4
+STEPS_BETWEEN_GATHERINGS = 256  # of a long search: what is broken by then leaves the batch
 SMALLEST_GROUP = 8
 EACH_SMALLER_BY = 4
 
@@ -159,21 +160,55 @@ class Adversary:
     partition, variables, scores = self.victim.partition, self.variables, self.victim.scores
     shared = partition.share((np.asarray(eps, self.images.dtype), np.uint32(tag)))
 
-    def whole(task: loop.Task):
-      return partition.compile(_whole(scores, attack), shared=2)(variables, shared, task)
+    def at_once(first: int, end: int, task: loop.Task, state: Any) -> Any:
+      ends = partition.share((np.int32(first), np.int32(end)))
+      return partition.compile(_steps(scores, attack), shared=3)(variables, shared, ends, task, state)
 
-    def by_steps(task: loop.Task):
-      state = partition.compile(_start(attack), shared=1)(shared, task)
+    def by_steps(first: int, end: int, task: loop.Task, state: Any) -> Any:
       step = partition.compile(_step(scores, attack), shared=3)
-      for i in range(attack.steps):
+      for i in range(first, end):
         state = step(variables, shared, partition.share(np.int32(i)), task, state)
         if (i + 1) % STEPS_BETWEEN_LOOKS == 0 and partition.get(state.broken).all():
           break
-      return state.adversarial, state.stuck
+      return state
+
+    def run(*of_group):
+      task = loop.Task(*of_group)
+      state = partition.compile(_start(attack), shared=1)(shared, task)
+      return self._to_the_end(by_steps if self.on_host else at_once, attack.steps, task, state)
 
     arrays = (keys[rows], self.images[rows], self.labels[rows], targets[rows], starts[rows])
-    run = by_steps if self.on_host else whole
-    return _grouped(partition, self.sizes, lambda *of_group: run(loop.Task(*of_group)), *arrays)
+    return _grouped(partition, self.sizes, run, *arrays)
+
+  def _to_the_end(self, advance: Callable, steps: int, task: loop.Task, state: Any) -> tuple[Any, Any]:
+    """The images after all steps, and whether they were stuck.
+
+    Now and then those that are broken leave, where the others fit a smaller batch: nothing changes for them.
+    """
+    partition = self.victim.partition
+    ended: list[tuple[np.ndarray, Any]] = []  # (rows of the task, what they ended with)
+    rows = np.arange(len(partition.get(state.broken)))
+    for first in range(0, steps, STEPS_BETWEEN_GATHERINGS):
+      end = min(first + STEPS_BETWEEN_GATHERINGS, steps)
+      state = advance(first, end, task, state)
+      left = np.flatnonzero(~partition.get(state.broken))
+      if end == steps or not len(left):
+        break
+      size = min(size for size in self.sizes if size >= len(left))
+      if size < len(rows):
+        ended.append((rows, partition.get((state.adversarial, state.stuck))))
+        chosen = np.resize(left, size)  # over and over, as far as they are fewer
+        rows = rows[chosen]
+        taken = jax.tree.map(lambda x, chosen=chosen: x[chosen], partition.get((task, state)))
+        task, state = partition.put(taken)
+    if not ended:
+      return state.adversarial, state.stuck
+    (_, whole), *later = [*ended, (rows, partition.get((state.adversarial, state.stuck)))]
+    found = tuple(np.array(part) for part in whole)
+    for of_rows, parts in later:
+      for into, part in zip(found, parts, strict=True):
+        into[of_rows] = part
+    return partition.put(found)
 
   def attacked(self, condition: str, eps: float, outcome: "Progress") -> tuple[str, Attacked]:
     """What a probe yields for one condition, the norms checked.
@@ -306,14 +341,14 @@ def _step(scores: Callable, attack: loop.Attack) -> Callable:
 
 
 @functools.lru_cache(maxsize=256)
-def _whole(scores: Callable, attack: loop.Attack) -> Callable:
-  def whole(variables, shared, task):
-    eps, tag = shared
+def _steps(scores: Callable, attack: loop.Attack) -> Callable:
+  def steps(variables, shared, ends, task, state):
+    (eps, tag), (first, end) = shared, ends
     with numerics.settled():
-      state = loop.all_steps(attack, functools.partial(scores, variables), eps, _keyed(task, tag))
-      return state.adversarial, state.stuck
+      asked = functools.partial(scores, variables)
+      return loop.steps_between(attack, asked, eps, first, end, _keyed(task, tag), state)
 
-  return whole
+  return steps
 
 
 def accuracy(observations: pd.DataFrame, condition: str, column: str, *, detail: bool = False) -> Metric:

@@ -53,15 +53,17 @@ class Attack(Protocol):
     ...
 
 
-def all_steps(attack: Attack, scores: Scores, eps: Eps, task: Task) -> Any:
-  """The state after all steps, as one program; it ends early once all examples are broken."""
+def steps_between(
+  attack: Attack, scores: Scores, eps: Eps, first: Int[Array, ""], end: Int[Array, ""], task: Task, state: Any
+) -> Any:
+  """The state after the steps from `first` to before `end`, or once all examples are broken; one program."""
 
   def unfinished(carry) -> Bool[Array, ""]:
     i, state = carry
-    return (i < attack.steps) & ~jnp.all(state.broken)
+    return (i < end) & ~jnp.all(state.broken)
 
   def step(carry):
     i, state = carry
     return i + 1, attack.step(scores, eps, i, task, state)
 
-  return jax.lax.while_loop(unfinished, step, (jnp.int32(0), attack.start(eps, task)))[1]
+  return jax.lax.while_loop(unfinished, step, (jnp.asarray(first, jnp.int32), state))[1]
