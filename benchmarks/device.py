@@ -74,7 +74,7 @@ def apply_folded(architecture: Architecture, precision: str) -> Callable:
     if not isinstance(context.module, nn.BatchNorm):
       return following(*args, **kwargs)
     (x,) = args
-    return x + context.module.get_variable("params", "bias").astype(x.dtype)
+    return x + context.module.get_variable("params", "bias").astype(x.dtype)[None, None, None]
 
   def apply(variables, images):
     with nn.intercept_methods(only_add):
