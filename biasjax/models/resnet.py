@@ -118,7 +118,12 @@ EASED = "turned"  # the collection of what makes gradients cheaper
 
 
 def eased(variables: Variables) -> Variables:
-  """The variables with each kernel turned round beside it, for many gradients of images (`with_turned`)."""
+  """The variables with each kernel turned round beside it, for many gradients of images (`with_turned`).
+
+  Those of another function, which only goes by the architecture's name, are left as they are.
+  """
+  if "params" not in variables:
+    return variables
   return {**variables, EASED: _turned_kernels(variables["params"])}
 
 
