@@ -365,7 +365,7 @@ def accuracy(observations: pd.DataFrame, condition: str, column: str, *, detail:
   if stuck := int(np.sum(table.get("stuck", False) & (table["rank"] == 0))):
     of = len(table)
     flags.append(f"no gradient to follow on {stuck} of {of} images, which count as right: use autoattack")
-  numbers = {"n": len(right)} | sampling_of(said.samples)
+  numbers: dict[str, Any] = {"n": len(right)} | sampling_of(said.samples)
   edges = 100 * value, 100 * low, 100 * high
   flag = "; ".join(filter(None, flags))
   return Metric(column, *edges, detail=detail, chance=100 * guessing, flag=flag, **numbers)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,7 @@ def ratios_of(name: str, asked: Sequence[Asked], clean: Asked, *, detail: bool) 
   ):
     edges = ratio_of_means(right, clean.right, chance=by_chance)
     below = float(clean.right.mean()) - by_chance[1]
-    numbers = {"n": len(right)}
+    numbers: dict[str, Any] = {"n": len(right)}
     if samples and below > 0:
       edges = _no_narrower(edges, [(edge - by_chance[0]) / below for edge in interval(right, samples)[1:]])
       numbers |= sampling_of(samples, [1 / len(asked) / below] * len(asked))
@@ -93,7 +94,7 @@ def _no_narrower(edges: tuple[float, float, float], ends: Sequence[float]) -> tu
 def accuracy_of(name: str, of: Asked) -> Metric:
   """The accuracy under a condition in per cent, Wilson's interval, with its chance."""
   edges = (100 * edge for edge in interval(of.right, of.samples))
-  numbers = {"n": len(of.right)} | sampling_of(of.samples)
+  numbers: dict[str, Any] = {"n": len(of.right)} | sampling_of(of.samples)
   return Metric(name, *edges, detail=True, chance=100 * of.chance, flag=of.flag, **numbers)
 
 

@@ -11,6 +11,7 @@ clipping does not rectify.
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,8 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, name: str = "spectral
   share = ratio_of_means(high, high + low, largest=1.0)
   both = [*biases["high"], *biases["low"]]
   # Of h / (h + l) by linearisation: (1 - share) dh - share dl, over h + l.
-  whole, numbers = float((high + low).mean()), {"n": len(ids)}
+  numbers: dict[str, Any] = {"n": len(ids)}
+  whole = float((high + low).mean())
   if whole > 0:
     weights = [(1 - share[0]) / whole / len(BIAS_CUTOFFS)] * len(BIAS_CUTOFFS)
     weights += [-share[0] / whole / len(BIAS_CUTOFFS)] * len(BIAS_CUTOFFS)

@@ -49,7 +49,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   }
   value, half = tables["value"], (tables["high"] - tables["low"]) / 2
   rows = [
-    *axes(*tables.values(), _margins(first)),
+    *axes(value, tables["low"], tables["high"], tables["n"], _margins(first)),
     *relative_mce(value, half, tables["n"]),
     *effective_robustness(value, half),
   ]

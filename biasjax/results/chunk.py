@@ -121,9 +121,8 @@ def encode(names: Mapping[str, str], columns: Mapping[str, Any], footer: Footer)
   coded = [name for name in schema.names if name not in once]
   buffer = io.BytesIO()
   # Arrow's own copy of the schema would hold the footer once more; no column of ours needs it.
-  with pq.ParquetWriter(
-    buffer, schema, compression="zstd", write_page_checksum=True, use_dictionary=coded, store_schema=False
-  ) as writer:
+  asked: Any = {"use_dictionary": coded, "write_page_checksum": True, "store_schema": False}
+  with pq.ParquetWriter(buffer, schema, compression="zstd", **asked) as writer:
     writer.write_table(table)
     writer.add_key_value_metadata({METADATA: footer.encoded()})
   return buffer.getvalue()

@@ -275,7 +275,7 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
         logits, changed = apply(state["variables"] | variables, x)
         if member not in answers:  # a network that is asked again in a step, on other images, learns no more
           answers[member], statistics[member] = logits, changed["batch_stats"]
-        return logits, changed["intermediates"]["features"][0]
+        return logits, cast("Array", changed["intermediates"]["features"][0])
 
       context = Context(
         images=images,

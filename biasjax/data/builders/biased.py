@@ -103,9 +103,9 @@ def _write(root: pathlib.Path, split: str, names: Sequence[str], count: int, dra
   part.rename(root / split)
 
 
-def command(page: str, options: Callable[[argparse.ArgumentParser], None], make: Callable) -> int:
+def command(page: str | None, options: Callable[[argparse.ArgumentParser], None], make: Callable) -> int:
   """Parses the flags of a world, makes it, prints where it is; returns the exit status."""
-  parser = argparse.ArgumentParser(description=page.splitlines()[0])
+  parser = argparse.ArgumentParser(description=(page or "").splitlines()[0])
   parser.add_argument("--output", required=True, help="the world's folder")
   parser.add_argument("--rho", default=",".join(f"{rho:g}" for rho in RHOS), help="shares, a list")
   options(parser)

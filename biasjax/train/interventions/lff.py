@@ -70,8 +70,8 @@ def make(strength: float, *, q: str = "0.7", decay: str = "0.7", scale: str = "o
   def loss(c):
     kept, biased = c.forward(0, c.images)[0], c.forward(1, c.images)[0]
     of_kept, of_biased = (optax.softmax_cross_entropy(logits, c.targets) for logits in (kept, biased))
-    seen = [jax.lax.stop_gradient(c.gather(each)) for each in (of_biased, of_kept)]
-    memory = remember(c.memory, c.gather(c.indices), *seen, keep)
+    seen_biased, seen_kept = (jax.lax.stop_gradient(c.gather(each)) for each in (of_biased, of_kept))
+    memory = remember(c.memory, c.gather(c.indices), seen_biased, seen_kept, keep)
     weight = weights(memory, c.columns["label"], c.indices, kept.shape[1]) ** strength
     of_both = factor * amplified(biased, c.labels, c.targets, power) + weight * of_kept
     return jnp.mean(of_both), memory
