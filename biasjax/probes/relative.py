@@ -93,7 +93,8 @@ def _no_narrower(edges: tuple[float, float, float], ends: Sequence[float]) -> tu
 
 def accuracy_of(name: str, of: Asked) -> Metric:
   """The accuracy under a condition in per cent, Wilson's interval, with its chance."""
-  edges = (100 * edge for edge in interval(of.right, of.samples))
+  value, low, high = interval(of.right, of.samples)
+  edges = 100 * value, 100 * low, 100 * high
   numbers: dict[str, Any] = {"n": len(of.right)} | sampling_of(of.samples)
   return Metric(name, *edges, detail=True, chance=100 * of.chance, flag=of.flag, **numbers)
 
