@@ -18,6 +18,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
+from killed import killed_after
 from made_images import class_folder, encoded, pixels
 from made_models import ARCHITECTURE, made_model, network
 
@@ -103,18 +104,8 @@ def contents(workdir) -> dict[str, bytes]:
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, source, monkeypatch, written):
   model = made_model("a", 0)
   run([model], ["accuracy"], source, tmp_path / "whole")
-  write, count = Store.write, []
-
-  def interrupted(self, *args, **more):
-    if len(count) == written:
-      raise KeyboardInterrupt
-    count.append(args)
-    write(self, *args, **more)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(Store, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-      run([model], ["accuracy"], source, tmp_path / "cut")
+  with killed_after(written, monkeypatch):
+    run([model], ["accuracy"], source, tmp_path / "cut")
   run([model], ["accuracy"], source, tmp_path / "cut", batch_size=3)
   assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 

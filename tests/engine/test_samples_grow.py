@@ -21,6 +21,7 @@ from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
+from killed import killed_after
 
 SIZE, CLASSES, MARGIN = 16, 4, 6.0
 PROBES = ("accuracy", "spectral")
@@ -163,18 +164,8 @@ def test_ratios_of_a_sample_have_margins_that_hold_the_ratio_of_all(sampled, who
 
 @pytest.mark.parametrize("written", [25, 49])
 def test_a_killed_run_ends_in_the_same_bytes(sampled, tmp_path, monkeypatch, written):
-  write, count = Store.write, []
-
-  def interrupted(self, *args, **more):
-    if len(count) == written:
-      raise KeyboardInterrupt
-    count.append(args)
-    write(self, *args, **more)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(Store, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-      run([A, B], tmp_path)
+  with killed_after(written, monkeypatch):
+    run([A, B], tmp_path)
   with contextlib.suppress(BiasjaxError):  # nothing is complete
     assert not (metrics(Store(tmp_path))["estimator"] != "").all()
   run([A, B], tmp_path)

@@ -21,20 +21,10 @@ from biasjax.train import batches, command, given, interventions, loop, step
 from biasjax.train.interventions.base import Intervention, Objective
 from deadline import DEADLINE_S
 from made_images import class_folder
+from made_recipes import recipe
 
 ARCHITECTURE = Architecture("basic", (1,), width=4, inner_width=4, num_classes=4)
-RECIPE = step.Recipe(
-  architecture=ARCHITECTURE,
-  interventions=(),
-  steps=8,
-  warmup_steps=0,
-  learning_rate=0.05,
-  momentum=0.9,
-  weight_decay=0.01,
-  label_smoothing=0.0,
-  average_decay=0.0,
-  seed=3,
-)
+RECIPE = recipe(ARCHITECTURE)
 SIZE, ROWS, EXAMPLES = 32, 8, 24
 LABELS = np.random.default_rng(9).integers(0, 4, EXAMPLES).astype(np.int32)
 BIAS = np.random.default_rng(10).integers(0, 3, EXAMPLES).astype(np.int32)

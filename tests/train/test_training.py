@@ -23,21 +23,11 @@ from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
 from jax_profiles import unusual_settings
 from made_images import class_folder
+from made_recipes import recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
-RECIPE = step.Recipe(
-  architecture=ARCHITECTURE,
-  interventions=(),
-  steps=8,
-  warmup_steps=2,
-  learning_rate=0.05,
-  momentum=0.9,
-  weight_decay=0.01,
-  label_smoothing=0.1,
-  average_decay=0.0,
-  seed=3,
-)
+RECIPE = recipe(ARCHITECTURE, warmup_steps=2, label_smoothing=0.1)
 SIZE, ROWS = 32, 8
 
 
