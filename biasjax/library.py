@@ -32,7 +32,7 @@ from biasjax.models.load import Model
 from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
-from biasjax.results.summary import NUMBERS, summarise, write_tables
+from biasjax.results.summary import MEASURED, summarise, write_tables
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
 
@@ -263,11 +263,11 @@ def measure(
   for table in tables.values():
     table.attrs |= {"labels": kind, "classes": network.classes}
   rows = [
-    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in NUMBERS))
+    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in MEASURED))
     for probe in planned
     for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
   ]
-  metrics = pd.DataFrame(rows, columns=["metric", "probe", *NUMBERS]).set_index("metric")
+  metrics = pd.DataFrame(rows, columns=["metric", "probe", *MEASURED]).set_index("metric")
   if wears is not None:
     _say_no_cue(metrics, labels_are, network.classes, int(max(rights.max(), wears.max())))
   return Measured(metrics, tables)

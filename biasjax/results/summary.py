@@ -15,11 +15,9 @@ from biasjax.results.kept import Kept
 from biasjax.results.sampled import Followed, Population
 from biasjax.results.store import SAMPLE, SETTINGS, Loaded, Store, Unit, write_file
 
-# What a table holds of a metric (`probes.base.Metric`), besides its name.
-NUMBERS = (
-  *("value", "low", "high", "n", "chance", "flag", "detail"),
-  *("margin", "effective_n", "estimator", "correlation"),
-)
+# What a table holds of a metric (`probes.base.Metric`), besides its name; of a sample, more.
+MEASURED = ("value", "low", "high", "n", "chance", "flag", "detail")
+NUMBERS = (*MEASURED, "margin", "effective_n", "estimator", "correlation")
 
 
 @runtime_checkable
