@@ -53,7 +53,7 @@ def odds(observations):
 
 
 def asked(summarise):
-  return lambda name, size: types.SimpleNamespace(needs=(), summarise=summarise)
+  return lambda name, size: types.SimpleNamespace(conditions={}, needs=(), summarise=summarise)
 
 
 def apart(right, summarise=odds, conditions=("clean",), ids=None, values=None):

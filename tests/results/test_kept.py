@@ -183,7 +183,7 @@ def test_an_edited_seed_of_resampling_is_no_old_number(store, tmp_path):
 
 def test_code_that_is_not_biasjax_own_is_never_taken_for_unchanged(store):
   class Probe:
-    needs = ()
+    needs, conditions = (), {"clean": 0}
 
     def __init__(self, value: float):
       self.value = value
