@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -116,7 +117,7 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
     if grouping is not None and answered is not None and answered in used:
       for metric, of in groups.rows(grouping, reader.frame("accuracy")):
         column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
-        numbers = (of[number] for number in NUMBERS)
+        numbers = (of.get(number, "" if number == "estimator" else math.nan) for number in NUMBERS)
         rows.append((model, dataset, groups.PROBE, column, *numbers, *answered.settings.values()))
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")

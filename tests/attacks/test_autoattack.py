@@ -201,6 +201,7 @@ def test_accuracy_after_each_attack_follows_from_what_broke_what():
   table = pd.DataFrame(
     {
       "condition": "eps=4",
+      "example_id": list("abcde"),
       "rank": [0, 3, 1, 2, 5],
       "label": range(5),
       "prediction": [0, 9, 9, 9, 9],
@@ -238,7 +239,9 @@ def test_every_loop_ends_early_once_all_is_broken():
     jnp.zeros(n, jnp.int32),
     jnp.asarray(IMAGES[:n]),
   )
-  state = loop.all_steps(Counted("linf", 100), functools.partial(scores, WEIGHTS), jnp.float32(0.001), task)
+  attack, asked = Counted("linf", 100), functools.partial(scores, WEIGHTS)
+  eps, ends = jnp.float32(0.001), (jnp.int32(0), jnp.int32(100))
+  state = loop.steps_between(attack, asked, eps, *ends, task, attack.start(eps, task))
   jax.effects_barrier()
   assert state.broken.all()
   assert len(steps) == 1

@@ -30,6 +30,7 @@ def attacked(accuracy: float, labels="synthetic", n: int = 256) -> pd.DataFrame:
   table = pd.DataFrame(
     {
       "condition": "eps=0.5",
+      "example_id": [f"{i}.png" for i in range(n)],
       "rank": np.where(right, 0, 3),
       "label": label,
       "prediction": np.where(right, label, (label + 1) % 16),
