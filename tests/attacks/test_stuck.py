@@ -85,6 +85,7 @@ def test_an_accuracy_that_rests_on_stuck_images_is_flagged_with_their_number():
     }
   )
   table.attrs |= {"labels": "classes", "classes": 1000}
+  table = table.assign(example_id=[f"{i}.png" for i in range(len(table))])
   (metric,) = probe.summarise({"pgd:eps=4": table})
   assert metric.flag == "no gradient to follow on 40 of 100 images, which count as right: use autoattack"
   (metric,) = probe.summarise({"pgd:eps=4": table.assign(stuck=False)})
