@@ -4,7 +4,6 @@ The only module that knows chunks and processes. Processes do not talk to each o
 each of them what is left (`schedule.py`).
 """
 
-import collections
 import dataclasses
 import functools
 import itertools
@@ -21,13 +20,13 @@ from biasjax import messages, numerics, sampling
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import answered, contents, digest, environment, programs, schedule
+from biasjax.engine import answered, contents, digest, environment, gathered, programs, schedule
 from biasjax.engine.answered import Answered
+from biasjax.engine.gathered import Gathered
 from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import easing
-from biasjax.partition import Partition
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
 from biasjax.results import sampled
 from biasjax.results.chunk import Chunk
@@ -38,10 +37,7 @@ from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
 
-# Steps that may wait on the device: enough that it is never idle, few enough that their images fit in memory.
-IN_FLIGHT = 8
 HELPS = 10  # times as dear is a probe, at least, that another one's answers are taken to help
-COLUMNS = ("prediction", "rank", "confidence", "nll", "brier")
 
 
 @runtime_checkable
@@ -477,7 +473,7 @@ class _Pass:
       steps = sum(len(conditions) for of_probe in missing for conditions in of_probe)
       if not steps:  # meanwhile another process did it
         continue
-      observed = _Observed(self.partition)
+      observed = Gathered(self.partition)
       for batch in of_chunk:
         for p, m, condition, step, columns in self.steps(batch, missing, observed):
           observed.add((p, m), condition, step, columns)
@@ -492,7 +488,7 @@ class _Pass:
       )
 
   def steps(
-    self, batch: pipeline.Batch, missing: list[list[tuple[str, ...]]], observed: "_Observed"
+    self, batch: pipeline.Batch, missing: list[list[tuple[str, ...]]], observed: Gathered
   ) -> Iterator[tuple[int, int, str, Any, Mapping[str, Any]]]:
     """(probe, model, condition, what is observed, further columns), dispatched but not waited for."""
     split = self.partition
@@ -555,7 +551,7 @@ class _Pass:
     ease = easing(self.models[m].architecture)
     return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition, ease)
 
-  def write(self, chunk: Chunk, missing: list[list[tuple[str, ...]]], observed: "_Observed") -> None:
+  def write(self, chunk: Chunk, missing: list[list[tuple[str, ...]]], observed: Gathered) -> None:
     """Stores the chunk; a model whose logits are not finite is left out, now and later.
 
     Raises:
@@ -575,7 +571,7 @@ class _Pass:
         if self.source.textures is not None:
           ids = columns["example_id"]
           columns["texture"] = np.array([self.source.textures[name] for name in ids], np.int32)
-        reason = _nonfinite(columns)
+        reason = gathered.nonfinite(columns)
         if reason:
           self.outcome.stopped[unit.model] = reason
           logger.error("model %s is left out from here on: %s", unit.model, reason)
@@ -594,87 +590,6 @@ class _Pass:
         )
 
 
-class _Observed:
-  """What the models said about one chunk, gathered without waiting for the device."""
-
-  def __init__(self, partition: Partition):
-    self.excluded: dict[str, str] = {}
-    self._partition = partition
-    self._steps: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
-    self._in_flight: collections.deque = collections.deque()
-    self._batches: list[pipeline.Batch] = []  # without their pixels
-    self._pixels: list[np.ndarray] = []  # of the batches of which adversarial images are kept
-    self._kept: dict[tuple[int, int], dict[str, list]] = collections.defaultdict(dict)
-
-  @property
-  def examples(self) -> int:
-    """How many are in the batches that have ended."""
-    return sum(batch.count for batch in self._batches)
-
-  def keep(self, key: tuple[int, int], condition: str, images: np.ndarray) -> None:
-    """Keeps a batch's adversarial images, float32 [b, h, w, 3]."""
-    self._kept[key].setdefault(condition, []).append(images)
-
-  def kept(self, key: tuple[int, int], count: int) -> dict[str, np.ndarray]:
-    """Of the chunk's first `count` examples that could be decoded: `example_id`, `clean` (uint8) and, by
-    "adversarial/<condition>", the adversarial images; empty where none are kept."""
-    conditions = self._kept[key]
-    if not conditions:
-      return {}
-    batches = self._batches[: len(self._pixels)]
-    rows = np.flatnonzero(np.concatenate([batch.valid for batch in batches])[:count])
-    ids = np.concatenate([np.array(batch.example_ids) for batch in batches])
-    clean = np.concatenate(self._pixels)
-    images = {f"adversarial/{name}": np.concatenate(parts)[rows] for name, parts in conditions.items()}
-    return {"example_id": ids[rows], "clean": clean[rows]} | images
-
-  def add(self, key: tuple[int, int], condition: str, step: Any, further: Mapping[str, Any]) -> None:
-    self._steps[key].setdefault(condition, []).append((step, further))
-    self._in_flight.append(step)
-    if len(self._in_flight) > IN_FLIGHT:
-      jax.block_until_ready(self._in_flight.popleft())
-
-  def end_batch(self, batch: pipeline.Batch, keeping: int) -> None:
-    """Takes note of a batch; of the chunk's first `keeping` examples also of the pixels."""
-    if self.examples < keeping:
-      self._pixels.append(batch.pixels)
-    self._batches.append(dataclasses.replace(batch, pixels=np.empty((0, 0, 0, 3), np.uint8)))
-    self.excluded |= batch.excluded
-
-  @property
-  def example_ids(self) -> list[str]:
-    """Of the chunk, decoded or not, in order."""
-    return [name for batch in self._batches for name in batch.example_ids if name]
-
-  @property
-  def contents(self) -> np.ndarray:
-    """uint32 [examples], a digest of the bytes of each."""
-    return np.concatenate([batch.contents[: batch.count] for batch in self._batches])
-
-  @property
-  def decoded(self) -> np.ndarray:
-    """bool [examples], which of them could be."""
-    return np.concatenate([batch.valid[: batch.count] for batch in self._batches])
-
-  def again(self, start: int) -> dict[int, int]:
-    """{index: digest} of the chunk's excluded images; the chunk's first has the index `start`."""
-    digests = self.contents
-    return {start + at: int(digests[at]) for at in np.flatnonzero(~self.decoded).tolist()}
-
-  def columns(self, key: tuple[int, int]) -> dict[str, Any]:
-    """The columns of an observation table, condition by condition, examples in order."""
-    columns: dict[str, list] = collections.defaultdict(list)
-    for condition, steps in self._steps[key].items():
-      for batch, (step, further) in zip(self._batches, steps, strict=True):
-        ids = np.array(batch.example_ids, object)
-        of_batch = {"condition": np.full(len(ids), condition, object), "example_id": ids}
-        of_batch |= {"label": batch.labels[:, 0]}
-        of_batch |= dict(zip(COLUMNS, self._partition.get(step), strict=True)) | dict(further)
-        for name, values in of_batch.items():
-          columns[name].append(np.asarray(values)[batch.valid])
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
-
-
 @functools.cache  # once for each network, however many passes there are
 def _say_probabilities(model: str, which: Any) -> None:
   del which
@@ -682,16 +597,4 @@ def _say_probabilities(model: str, which: Any) -> None:
     "model %s: its scores are probabilities (they add up to 1), not logits: another softmax is taken of "
     "them, so confidence, nll, brier and calibration are wrong and attacks are weak; leave its own out",
     model,
-  )
-
-
-def _nonfinite(columns: Mapping[str, Any]) -> str:
-  """What is wrong with a chunk's observations; "" if nothing is."""
-  bad = np.flatnonzero(~np.isfinite(columns["confidence"]))
-  if not len(bad):
-    return ""
-  condition, example_id = columns["condition"][bad[0]], columns["example_id"][bad[0]]
-  return (
-    f"its logits of {len(bad)} image(s) are not finite, e.g. {example_id} under {condition}; "
-    "nothing of that chunk is kept: check the checkpoint, or name another --precision"
   )

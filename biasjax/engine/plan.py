@@ -10,7 +10,8 @@ from biasjax import partition, sampling
 from biasjax.data.sources import Source
 from biasjax.engine import evaluate, rates
 from biasjax.engine.answered import Answered
-from biasjax.engine.evaluate import IN_FLIGHT, Network, Settings
+from biasjax.engine.evaluate import Network, Settings
+from biasjax.engine.gathered import IN_FLIGHT
 from biasjax.probes.base import Probe
 from biasjax.results.chunk import chunks
 from biasjax.results.store import Store

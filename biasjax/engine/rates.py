@@ -12,7 +12,8 @@ from biasjax import numerics, partition
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.engine import programs
-from biasjax.engine.evaluate import IN_FLIGHT, Network, Settings
+from biasjax.engine.evaluate import Network, Settings
+from biasjax.engine.gathered import IN_FLIGHT
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe, Victim
 

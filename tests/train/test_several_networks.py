@@ -14,14 +14,13 @@ import pytest
 
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
-from biasjax.models import load
 from biasjax.models.resnet import Architecture, ResNet
 from biasjax.partition import Partition
-from biasjax.train import batches, command, given, interventions, loop, step
+from biasjax.train import batches, command, given, interventions, step
 from biasjax.train.interventions.base import Intervention, Objective
 from deadline import DEADLINE_S
 from made_images import class_folder
-from made_recipes import recipe
+from made_recipes import Killed, recipe, run_loop
 
 ARCHITECTURE = Architecture("basic", (1,), width=4, inner_width=4, num_classes=4)
 RECIPE = recipe(ARCHITECTURE)
@@ -153,10 +152,6 @@ def test_devices_and_partitioners_give_the_same_losses(spec, on_devices):
       np.testing.assert_allclose(remembered[name], column, atol=1e-4, err_msg=f"{form} {name}")
 
 
-class Killed(Exception):
-  pass
-
-
 def test_an_interrupted_training_of_two_networks_ends_with_the_same_bytes(tmp_path):
   root = class_folder(tmp_path / "images", {"n01440764": 7, "n01443537": 6}, size=(40, 40))
   source = dataclasses.replace(sources.folder(root), crop=32, resize=36)
@@ -168,24 +163,9 @@ def test_an_interrupted_training_of_two_networks_ends_with_the_same_bytes(tmp_pa
   )
   labels = np.array([place.label for place in source.places], np.int32)
 
-  def run(folder, stop_at=None):
-    def keep(at, variables):
-      if at == stop_at:
-        raise Killed
-
-    return loop.train(
-      recipe,
-      step.fresh(recipe.architecture, 3),
-      source,
-      loop.States(load.epath.Path(folder), {"who": "test"}),
-      Partition("shard_map"),
-      batch_size=4,
-      save_every=2,
-      keep_every=1,
-      keep=keep,
-      others=[step.fresh(recipe.architecture, 3, 1)],
-      columns={"label": labels},
-    )
+  def run(folder, **stop):
+    others, columns = [step.fresh(recipe.architecture, recipe.seed, 1)], {"label": labels}
+    return run_loop(recipe, source, folder, others=others, columns=columns, **stop)
 
   whole, log = run(tmp_path / "whole")
   with pytest.raises(Killed):

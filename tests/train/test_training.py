@@ -23,7 +23,7 @@ from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
 from jax_profiles import unusual_settings
 from made_images import class_folder
-from made_recipes import recipe
+from made_recipes import Killed, recipe, run_loop
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
@@ -196,30 +196,6 @@ def test_an_image_that_cannot_be_decoded_is_named(source, tmp_path):
   path.write_bytes(path.read_bytes()[:500])
   with pytest.raises(BiasjaxError, match=r"example \d+ cannot be read .*mend or remove it"):
     list(batches.batches(source, 0, 4, 0, 5))
-
-
-class Killed(Exception):
-  pass
-
-
-def run_loop(recipe, source, folder, *, stop_at=None):
-  """(variables, log); raises Killed when the state after `stop_at` steps is on disk."""
-
-  def keep(at, variables):
-    if at == stop_at:
-      raise Killed
-
-  return loop.train(
-    recipe,
-    step.fresh(recipe.architecture, recipe.seed),
-    source,
-    loop.States(load.epath.Path(folder), {"who": "test"}),
-    Partition("shard_map"),
-    batch_size=4,
-    save_every=2,
-    keep_every=1,
-    keep=keep,
-  )
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
