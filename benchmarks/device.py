@@ -10,6 +10,7 @@ time left for is said to be skipped. On a CPU `--network=small --size=32 --batch
 script itself.
 """
 
+import argparse
 import dataclasses
 import glob
 import json
@@ -23,7 +24,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
 from biasjax import partition, probes
 from biasjax.engine import benchmark, rates
@@ -37,14 +37,6 @@ from biasjax.probes.decisions import every_class
 NETWORKS = {"resnet50": RESNET50, "small": Architecture("basic", (1,), width=8, inner_width=8)}
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 PGD_STEPS = 10
-
-NETWORK = flags.DEFINE_enum("network", "resnet50", sorted(NETWORKS), "Which.")
-SIZE = flags.DEFINE_integer("size", 224, "Pixels of a side.", lower_bound=32)
-BATCH = flags.DEFINE_integer("batch", 128, "Images at a time.", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", 4.0, "That a measurement goes on for.")
-MINUTES = flags.DEFINE_float("minutes", 8.0, "After which nothing more is begun.")
-WITH_TORCH = flags.DEFINE_bool("torch", True, "Whether PyTorch is measured, where it is.")
-OUTPUT = flags.DEFINE_string("output", None, "Where to write the figures as JSON.")
 
 
 def folded(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,15 +75,15 @@ def apply_folded(architecture: Architecture, precision: str) -> Callable:
   return apply
 
 
-def forward(apply: Callable, variables: Any, precision: str, images: Any) -> rates.Rate:
+def forward(apply: Callable, variables: Any, precision: str, images: Any, seconds: float) -> rates.Rate:
   """Images a second through the network alone."""
   split = partition.of_process()
   step = split.compile(logits_step(apply, precision), shared=1)
   on_device, batch = split.share(variables), split.put(images)
-  return rates.of_calls(lambda: step(on_device, batch), len(images), SECONDS.value)
+  return rates.of_calls(lambda: step(on_device, batch), len(images), seconds)
 
 
-def by_torch(precision: str, images: np.ndarray) -> float:
+def by_torch(precision: str, images: np.ndarray, seconds: float) -> float:
   """Images a second by torch.compile, channels last, on the same device."""
   import torch
 
@@ -118,7 +110,7 @@ def by_torch(precision: str, images: np.ndarray) -> float:
       call()
     wait()
     calls, start = 0, time.perf_counter()
-    while not calls or time.perf_counter() - start < SECONDS.value:
+    while not calls or time.perf_counter() - start < seconds:
       for _ in range(8):
         call()
       wait()
@@ -127,9 +119,7 @@ def by_torch(precision: str, images: np.ndarray) -> float:
 
 
 def torch_sees_the_device() -> bool:
-  """Whether PyTorch is there, and has the device that JAX has; torchvision's network is ResNet-50's."""
-  if not WITH_TORCH.value or NETWORK.value != "resnet50":
-    return False
+  """Whether PyTorch is there, and has the device that JAX has."""
   try:
     import torch
   except ImportError:
@@ -207,41 +197,41 @@ class Clock:
     return False
 
 
-def measure() -> dict[str, Any]:
+def measure(flags: argparse.Namespace) -> dict[str, Any]:
   """All figures, as JSON; rates in images a second."""
-  architecture, clock = NETWORKS[NETWORK.value], Clock(MINUTES.value)
-  images = np.random.default_rng(0).random((BATCH.value, SIZE.value, SIZE.value, 3), np.float32)
+  architecture, clock = NETWORKS[flags.network], Clock(flags.minutes)
+  images = np.random.default_rng(0).random((flags.batch, flags.size, flags.size, 3), np.float32)
   devices = jax.devices()
   report: dict[str, Any] = {
     "device": devices[0].device_kind,
     "devices": len(devices),
     "jax": jax.__version__,
-    "network": NETWORK.value,
-    "size": SIZE.value,
-    "batch": BATCH.value,
+    "network": flags.network,
+    "size": flags.size,
+    "batch": flags.batch,
     "forward_per_s": {},
     "perturb_per_s": {},
   }
   model = benchmark.made_model(architecture)
-  settings = Settings(batch_size=BATCH.value, progress=False)
-  asked = [probes.get(name, SIZE.value) for name in ("accuracy", "spectral", "critical_band")]
+  settings = Settings(batch_size=flags.batch, progress=False)
+  asked = [probes.get(name, flags.size) for name in ("accuracy", "spectral", "critical_band")]
   for precision in PRECISIONS:
     for name, apply, variables in (
       (precision, load.apply_function(architecture, precision), model.variables),
       (f"{precision}, BatchNorm folded", apply_folded(architecture, precision), folded(model.variables)),
     ):
       if clock.allows(f"forward, {name}"):
-        report["forward_per_s"][name] = forward(apply, variables, precision, images).per_s
+        report["forward_per_s"][name] = forward(apply, variables, precision, images, flags.seconds).per_s
   if clock.allows("PGD"):
     report["pgd_step_s"] = pgd_step(model, images)
-    report["pgd_step_over_forward"] = report["pgd_step_s"] * report["forward_per_s"]["float32"] / BATCH.value
+    report["pgd_step_over_forward"] = report["pgd_step_s"] * report["forward_per_s"]["float32"] / flags.batch
   for probe in asked[1:]:
     if clock.allows(f"perturbation, {probe.name}"):
-      rate = rates.perturbation(probe, SIZE.value, settings, SECONDS.value)
+      rate = rates.perturbation(probe, flags.size, settings, flags.seconds)
       report["perturb_per_s"][probe.name] = rate.per_s
   if clock.allows("whole pass"):
-    made, larger = benchmark.made_source(2 * BATCH.value), SIZE.value * 256 // 224
-    source, passed = dataclasses.replace(made, resize=larger, crop=SIZE.value), []
+    made, larger = benchmark.made_source(2 * flags.batch), flags.size * 256 // 224
+    source, passed = dataclasses.replace(made, resize=larger, crop=flags.size), []
 
     def run() -> None:
       passed.append(benchmark.whole_pass([model], asked, source, settings))
@@ -251,9 +241,11 @@ def measure() -> dict[str, Any]:
     report["pass_per_s"] = passed[-1]
     report["pass_over_forward"] = passed[-1] / report["forward_per_s"]["float32"]
     report["idle_share"] = traced_idle(run)
-  for precision in PRECISIONS if torch_sees_the_device() else ():
+  # torchvision's network is ResNet-50.
+  beside_torch = flags.torch and flags.network == "resnet50" and torch_sees_the_device()
+  for precision in PRECISIONS if beside_torch else ():
     if clock.allows(f"torch.compile, {precision}"):
-      report["forward_per_s"][f"torch.compile, {precision}"] = by_torch(precision, images)
+      report["forward_per_s"][f"torch.compile, {precision}"] = by_torch(precision, images, flags.seconds)
   return report | {"skipped": clock.skipped}
 
 
@@ -275,13 +267,23 @@ def table(report: Mapping[str, Any]) -> str:
   return "\n".join([f"| {about} | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  report = measure()
-  if OUTPUT.value:
-    pathlib.Path(OUTPUT.value).write_text(json.dumps(report, indent=1) + "\n")
+def main() -> None:
+  parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+  parser.add_argument("--network", choices=sorted(NETWORKS), default="resnet50")
+  parser.add_argument("--size", type=int, default=224, help="pixels of a side")
+  parser.add_argument("--batch", type=int, default=128, help="images at a time")
+  parser.add_argument("--seconds", type=float, default=4.0, help="that a measurement goes on for")
+  parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing more is begun")
+  parser.add_argument(
+    "--torch", action=argparse.BooleanOptionalAction, default=True, help="PyTorch beside it, where it is"
+  )
+  parser.add_argument("--output", type=pathlib.Path, help="where to write the figures as JSON")
+  flags = parser.parse_args()
+  report = measure(flags)
+  if flags.output:
+    flags.output.write_text(json.dumps(report, indent=1) + "\n")
   print(table(report))
 
 
 if __name__ == "__main__":
-  app.run(main)
+  main()

@@ -48,10 +48,14 @@ def our_images(attack: pgd.Pgd, images, labels, start, eps) -> np.ndarray:
     jnp.zeros(n, jnp.int32),
     jnp.asarray(start if start is not None else images, jnp.float64),
   )
-  by = functools.partial(scores, jax.tree.map(np.float64, WEIGHTS))
-  return np.asarray(
-    jax.jit(lambda task: loop.all_steps(attack, by, jnp.float64(eps), task))(task).adversarial
-  )
+  by, budget = functools.partial(scores, jax.tree.map(np.float64, WEIGHTS)), jnp.float64(eps)
+
+  @jax.jit
+  def all_steps(task):
+    ends = jnp.int32(0), jnp.int32(attack.steps)
+    return loop.steps_between(attack, by, budget, *ends, task, attack.start(budget, task))
+
+  return np.asarray(all_steps(task).adversarial)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
