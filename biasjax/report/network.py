@@ -135,6 +135,7 @@ def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) 
       conditions=[(title, [_shown(p) for p in pictures]) for title, pictures in beside.conditions],
       flips=[_flip(flip) for flip in beside.flips],
       several=len(found.models) > 1,
+      sampled=bool(found.own["margin"].notna().any()),
       notes=beside.notes,
       everything=scores.everything(found, beside.kinds),
     )

@@ -2,12 +2,12 @@
 
 Only numbers that the stored decisions give back are compared, so that a difference is that of the two numbers
 which stand beside it. Ratios of sums over examples have intervals of their own; what else a summary makes of
-the same images is in `regrouped`.
+the same images is in `regrouped`; an axis' difference is the mean of its columns'.
 """
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ from biasjax.errors import BiasjaxError
 from biasjax.recorded import trials
 from biasjax.report import regrouped
 from biasjax.report.scores import Scores, module
+from biasjax.results import across
 from biasjax.results.summary import Summarised
 from biasjax.statistics import Z, difference_of_ratios
-from biasjax.study.sampling import ACCURACIES
+from biasjax.study.sampling import ACCURACIES, correlate
 from biasjax.study.stored import Observations
 
 COLUMNS = ["model", "other", "dataset", "probe", "metric", "difference", "low", "high", "n", "smallest"]
@@ -43,13 +44,15 @@ def differences(
 
   Returns:
     Columns `COLUMNS`, in the units of metrics.csv. The interval is paired, by
-    `statistics.difference_of_ratios` or `regrouped.differences`, `n` the examples that both have. `smallest`
+    `statistics.difference_of_ratios` or `regrouped.differences`, and for an axis `across.combined` of its
+    columns' with the correlations of their differences; `n` the examples that both have. `smallest`
     is the smallest true difference for which such an interval would leave out 0 in 80 of 100 cases, by the
     normal approximation.
   """
   first, second = scores.models
   main = scores.main.set_index(["model", "dataset", "probe", "metric"])
   rows, read = [], {}
+  apart: dict[tuple[str, str, str], pd.Series] = {}  # of accuracies, by example
   others: dict[tuple[str, str], list[str]] = {}
   for dataset, probe, metric in dict.fromkeys(main.index.droplevel("model")):
     values = [main["value"].get((m, dataset, probe, metric), math.nan) for m in (first, second)]
@@ -70,17 +73,54 @@ def differences(
       compared = _compared(found[0], found[1], metric)
       if compared:
         rows.append((first, second, dataset, probe, metric, *compared))
+        if metric.startswith(ACCURACIES):
+          apart[dataset, probe, metric] = found[0][0]["got"] - found[1][0]["got"]
     elif not ratio and all((model, dataset, probe) in observed.units for model in scores.models):
       others.setdefault((dataset, probe), []).append(metric)
   for (dataset, probe), metrics in others.items():
     values = [{m: float(main["value"][model, dataset, probe, m]) for m in metrics} for model in scores.models]
     try:
-      apart = regrouped.differences(observed, get_probe, scores.models, dataset, probe, values)
+      regroupings = regrouped.differences(observed, get_probe, scores.models, dataset, probe, values)
     except BiasjaxError:
       continue
-    for metric, (value, low, high, n) in apart.items():
+    for metric, (value, low, high, n) in regroupings.items():
       rows.append((first, second, dataset, probe, metric, value, low, high, n, _smallest(low, high)))
+  columns = pd.DataFrame(rows, columns=COLUMNS)
+  for axis in across.AXES:
+    values = [main["value"].get((m, across.NAME, across.NAME, axis), math.nan) for m in (first, second)]
+    compared = _axis(axis, values[0] - values[1], columns, apart)
+    if compared:
+      rows.append((first, second, across.NAME, across.NAME, axis, *compared))
   return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _axis(
+  axis: str, difference: float, columns: pd.DataFrame, apart: Mapping[tuple[str, str, str], pd.Series]
+) -> tuple[float, float, float, int, float] | None:
+  """(difference, low, high, n, smallest) of an axis; None where not all of its columns are compared.
+
+  Args:
+    axis: its name.
+    difference: of the two numbers, NaN where there are none.
+    columns: the rows of other numbers.
+    apart: {(dataset, probe, metric): the difference of each example}.
+  """
+  of_imagenet = columns.assign(other=columns["dataset"] != "imagenet").sort_values("other", kind="stable")
+  known = of_imagenet.drop_duplicates("metric").set_index("metric")  # as `across` takes them
+  parts = list(across.AXES[axis])
+  if not set(parts) <= set(known.index):
+    return None
+  mine = known.loc[parts]
+  if not np.isclose(mine["difference"].mean(), difference, rtol=1e-6, atol=1e-9):
+    return None
+  together = across.alike(parts)
+  units = zip(mine["dataset"], mine["probe"], parts, strict=True)
+  examples = (apart.get(unit) for unit in units)
+  correlate(together, {i: of - of.mean() for i, of in enumerate(examples) if of is not None})
+  widths = (mine[["low", "high"]].T - mine["difference"]).to_numpy(float)
+  down, up = (float(half) for half in across.combined(widths, together))
+  low, high = difference - down, difference + up
+  return difference, low, high, int(mine["n"].sum()), _smallest(low, high)
 
 
 def _scale(metric: str) -> float:

@@ -85,10 +85,6 @@ def differences(
   return found
 
 
-def _gives(made: Mapping[str, float], stored: Mapping[str, float], name: str) -> bool:
-  return math.isclose(made.get(name, math.nan), stored[name], rel_tol=1e-6)
-
-
 def _frames(
   observed: Observations, model: str, dataset: str, probes: Sequence[str]
 ) -> dict[str, pd.DataFrame] | None:

@@ -16,7 +16,7 @@ from biasjax.report.cells import Cell, Grid, text_cell
 from biasjax.study.verdict import number
 
 KEY = ["model", "dataset", "probe", "metric"]
-NUMBERS = ["value", "low", "high", "n", "chance"]
+NUMBERS = ["value", "low", "high", "n", "chance", "margin"]
 MOST = 2  # networks on a page
 PER_CENT = ("top1_acc", "top5_acc", "class_acc", "mCE", "CE/", "relative_mCE", "effective_robustness")
 
@@ -264,7 +264,8 @@ def named_class(metric: str, value: float, kind: str) -> str:
 
 
 def _grid(scores: Scores, rows: pd.DataFrame, caption: str, kinds: Mapping[str, str] | None = None) -> Grid:
-  several, guessed = len(scores.models) > 1, bool(rows["chance"].notna().any())
+  several = len(scores.models) > 1
+  guessed, sampled = (bool(rows[name].notna().any()) for name in ("chance", "margin"))
   table = []
   for (dataset, _, metric), of in rows.groupby(["dataset", "probe", "metric"], sort=False):
     decimals = digits(of)
@@ -272,13 +273,15 @@ def _grid(scores: Scores, rows: pd.DataFrame, caption: str, kinds: Mapping[str, 
     line = [Cell(label(metric) if kinds is None else metric, kind="wraps"), text_cell(dataset)]
     line += [cell(by_model[m], decimals) if m in by_model else text_cell("-") for m in scores.models]
     line.append(_span(of["n"], 0))
+    line += [_span(of["margin"], decimals)] if sampled else []
     line += [_span(of["chance"], decimals)] if guessed else []
     kind = (kinds or {}).get(str(dataset), "")
     classes = dict.fromkeys(named_class(str(metric), row.value, kind) for row in by_model.values())
     line.append(Cell("; ".join(filter(None, [_flags(by_model), *classes])), kind="flag"))
     table.append(line)
   values = scores.models if several else ["value [95 % interval]"]
-  columns = ["measure", "images", *values, "n", *(["chance"] if guessed else []), "read with"]
+  further = [name for name, there in (("margin", sampled), ("chance", guessed)) if there]
+  columns = ["measure", "images", *values, "n", *further, "read with"]
   return Grid(caption, columns, table)
 
 

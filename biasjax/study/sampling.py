@@ -170,7 +170,7 @@ def _together(
           influence = _influence(right, part, table.frame.at[model, part])
           influences |= {} if influence is None else {place: influence}
       found |= len(influences) > 1
-      _correlate(together[i], influences)
+      correlate(together[i], influences)
   except BiasjaxError as error:
     return alike[None], RULE, f"{error}; its interval takes benchmarks of the same images as moving together."
   return together, STORED if found else RULE, ""
@@ -185,8 +185,13 @@ def _influence(right: pd.Series | None, column: str, value: float) -> pd.Series 
   return right - share if np.isclose(scale * share, value, rtol=1e-6, atol=1e-9) else None
 
 
-def _correlate(together: np.ndarray, influences: Mapping[int, pd.Series]) -> None:
-  """Puts the correlations of accuracies whose images are known into `together` [k, k]."""
+def correlate(together: np.ndarray, influences: Mapping[int, pd.Series]) -> None:
+  """Puts the correlations of columns whose images are known into `together`.
+
+  Args:
+    together: float [k, k], of `across.alike`; changed.
+    influences: {place: what each image adds to the error of the column there, by example id}.
+  """
   for (i, a), (j, b) in itertools.combinations(influences.items(), 2):
     if not together[i, j]:
       continue
