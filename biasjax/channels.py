@@ -54,21 +54,21 @@ def channel(height: float, mu: float, sigma: float, lowest: float = LOWEST_CENTR
 # --- as published ------------------------------------------------------------------------------------------
 
 
-def published_thresholds(accuracy: np.ndarray, criterion: float = 50.0) -> tuple[int, ...]:
+def published_thresholds(accuracy: np.ndarray, criterion: float = 50.0) -> np.ndarray:
   """For each band, how many of the SDs have to be taken away from the strongest down.
 
   The index, counted from the strongest noise, of the first SD whose accuracy exceeds `criterion`; that of
   SD 0 also where none does, so that "passes only without noise" and "never passes" are one number.
 
   Args:
-    accuracy: float [1 + SDs, bands], in the criterion's units; rows from SD 0 up.
+    accuracy: float [..., 1 + SDs, bands], in the criterion's units; rows from SD 0 up.
     criterion: 50 per cent as published.
 
   Returns:
-    An integer 0 .. SDs for each band.
+    int [..., bands], 0 .. SDs.
   """
-  passes = accuracy[::-1] > criterion
-  return tuple(int(t) for t in np.where(passes.any(0), passes.argmax(0), len(accuracy) - 1))
+  passes = accuracy[..., ::-1, :] > criterion
+  return np.where(passes.any(-2), passes.argmax(-2), accuracy.shape[-2] - 1)
 
 
 @functools.lru_cache(maxsize=100_000)

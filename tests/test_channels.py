@@ -38,7 +38,7 @@ def test_recorded_networks_give_their_published_thresholds_and_channels(referenc
     assert list(raw) == network["thresholds"]
     assert list(norm) == network["thresholds_norm_by_clean"]
     for thresholds, expected in ((raw, network), (norm, network["norm"])):
-      found = channels.published_channel(thresholds)
+      found = channels.published_channel(tuple(thresholds.tolist()))
       if len(set(thresholds)) == 1:
         assert math.isnan(found.cf)
         continue
@@ -50,11 +50,11 @@ def test_recorded_networks_give_their_published_thresholds_and_channels(referenc
 
 def test_thresholds_count_down_from_the_strongest_noise():
   accuracy = np.array([[90, 90, 90, 90, 40], [80, 80, 80, 50, 30], [60, 60, 40, 0, 0], [55, 49, 0, 0, 0]])
-  assert channels.published_thresholds(accuracy) == (0, 1, 2, 3, 3)
+  assert channels.published_thresholds(accuracy).tolist() == [0, 1, 2, 3, 3]
 
 
 def test_exactly_half_is_not_above_half():
-  assert channels.published_thresholds(np.array([[50.0], [50.0]])) == (1,)
+  assert channels.published_thresholds(np.array([[50.0], [50.0]])).tolist() == [1]
 
 
 def observer(sensitivities, *, clean=0.7, slope=3.0, chance=0.001, sds=SDS):
@@ -145,7 +145,8 @@ def test_observers_that_the_published_estimate_ties_are_told_apart():
   for sensitivities in (narrow, broad):
     p = observer(sensitivities, slope=5.0)
     accuracy = np.concatenate([np.full((1, 7), p[0]), p[1:].reshape(7, 4).T])
-    published.append(channels.published_channel(channels.published_thresholds(100 * accuracy / p[0])))
+    thresholds = channels.published_thresholds(100 * accuracy / p[0])
+    published.append(channels.published_channel(tuple(thresholds.tolist())))
     results.append(fit(p, 5000, rng))
   assert published[0] == published[1]
   assert results[0].high.bw < results[1].low.bw
@@ -156,7 +157,7 @@ def test_continuous_sensitivities_round_to_published_thresholds():
   rounded = np.clip(np.rint(channels.sensitivities(log2_sd)), 0, 4)
   for threshold, sd in zip(rounded, 2.0**log2_sd, strict=True):
     passes = [0.9, *np.where(sd > SDS, 0.9, 0.1)]
-    assert channels.published_thresholds(100 * np.array(passes)[:, None]) == (threshold,)
+    assert channels.published_thresholds(100 * np.array(passes)[:, None]).tolist() == [threshold]
 
 
 def test_a_flat_observer_has_no_centre():

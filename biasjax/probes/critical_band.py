@@ -18,7 +18,6 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from biasjax import channels
-from biasjax.channels import Channel
 from biasjax.errors import BiasjaxError
 from biasjax.ops import grey, noise, pyramid
 from biasjax.probes import chance
@@ -122,20 +121,23 @@ def _published(
   ]
   cells = np.array([[columns.index(c) for c in row] for row in rows])
 
-  def estimate(accuracy: np.ndarray) -> Channel:
-    right = np.rint(accuracy * len(outcomes))[cells]  # whole numbers, so that exactly half is exactly half
-    of = right[0, 0] if suffix else len(outcomes)
-    if not of:
-      return channels.UNDETERMINED
-    return channels.published_channel(channels.published_thresholds(100 * right / of), lowest)
+  def estimates(accuracy: np.ndarray) -> np.ndarray:
+    """float [n, properties], from accuracies [n, columns]."""
+    right = np.rint(accuracy * len(outcomes))[:, cells]  # whole numbers, so that exactly half is exactly half
+    whole = right[:, :1, :1] if suffix else np.full((len(right), 1, 1), float(len(outcomes)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+      thresholds = channels.published_thresholds(100 * right / whole)
+    different, which = np.unique(thresholds, axis=0, return_inverse=True)
+    fitted = [channels.published_channel(tuple(some.tolist()), lowest) for some in different]
+    found = np.array([[getattr(of, name) for name in PROPERTIES] for of in fitted])[which.ravel()]
+    return np.where(whole[:, 0] == 0, math.nan, found)
 
-  found = estimate(outcomes.mean(0))
-  estimates = [estimate(accuracy) for accuracy in resampled]
+  (found,), resamples = estimates(outcomes.mean(0)[None]), estimates(resampled)
   metrics = []
-  flag = "all thresholds are equal: no channel" if math.isnan(found.cf) and not math.isnan(found.bw) else ""
-  for name in PROPERTIES:
-    value = getattr(found, name)
-    low, high = percentile_interval(np.array([getattr(r, name) for r in estimates]))
+  undetermined = dict(zip(PROPERTIES, np.isnan(found).tolist(), strict=True))
+  flag = "all thresholds are equal: no channel" if undetermined["cf"] and not undetermined["bw"] else ""
+  for name, value, others in zip(PROPERTIES, found.tolist(), resamples.T, strict=True):
+    low, high = percentile_interval(others)
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)
     column = f"{prefix}/{name}{suffix}"
     metrics.append(Metric(column, value, low, high, len(outcomes), detail=True, flag=flag))
