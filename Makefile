@@ -31,7 +31,7 @@ lowest: $(VENV)/.development
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/uv pip compile pyproject.toml --quiet --resolution lowest-direct --output-file $(LOWEST)/requirements.txt
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/requirements.txt pip pytest pytest-xdist hypothesis beartype 'setuptools>=77' tensorboardX
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/requirements.txt pip pytest pytest-xdist filelock hypothesis beartype 'setuptools>=77' tensorboardX
 	$(LOWEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # requirements.txt anew: what it holds stays where the ranges allow, `make lock UPGRADE=--upgrade` takes the newest.

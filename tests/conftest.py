@@ -6,18 +6,20 @@ import pathlib
 import re
 import tempfile
 
-# Programs are compiled once for all tests of this process and for the processes that they start. JAX reads it
-# when it is imported.
-_COMPILED = tempfile.TemporaryDirectory(prefix="biasjax-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+# Programs are compiled once for all tests, in whichever of pytest's processes, and for what they
+# start. JAX reads it when it is imported; it locks a folder only where that may grow no further than a size.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _COMPILED = tempfile.TemporaryDirectory(prefix="biasjax-compiled-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+  os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(8 * 1024**3)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 # How much a command says must not depend on how busy the machine is.
 os.environ["BIASJAX_PROGRESS_S"] = "86400"
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
 
-import cpu_torchvision  # noqa: E402
+import cpu_torchvision
 
 # Shapes that broadcast by accident are how wrong numbers come about.
 jax.config.update("jax_numpy_rank_promotion", "raise")
