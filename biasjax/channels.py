@@ -344,7 +344,8 @@ def fit_channel(
   flat: Any = scipy.optimize.minimize_scalar(
     lambda level: (residuals(np.full(bands, level)) ** 2).sum(), bounds=(0, 20), method="bounded"
   )
-  if flat.fun - 2 * best.cost < scipy.stats.chi2.ppf(CONFIDENCE, 2):
+  chi_squared = 2 * scipy.special.gammaincinv(1, CONFIDENCE)  # its quantile, with 2 degrees of freedom
+  if flat.fun - 2 * best.cost < chi_squared:
     level, step = float(flat.x), 1e-5
     at, above = (residuals(np.full(bands, level + by)) for by in (0.0, step))
     jacobian = (above - at)[:, None] / step

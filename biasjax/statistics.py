@@ -367,7 +367,7 @@ def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, flo
   average = float(np.mean(values, dtype=float))
   spread = float(np.std(values, ddof=1, dtype=float)) if n > 1 else 0.0
   if n > 1 and spread > 1e-12 * max(1.0, abs(average)):
-    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, n - 1)) * spread / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n)
     return average, average - half, average + half
   if average in (0.0, 1.0):
     return average, *wilson(round(average * n), n, confidence)

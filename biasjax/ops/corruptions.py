@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 from jaxtyping import Array, Float, Int
 
 from biasjax.ops import draw, jpeg

@@ -193,7 +193,7 @@ def _predict(x: np.ndarray, y: np.ndarray, at: float) -> tuple[float, float, flo
   residuals = y - intercept - slope * x
   variance = residuals @ residuals / (n - 2)
   error = math.sqrt(variance * (1 / n + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
-  return intercept + slope * at, slope, float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 2)) * error
+  return intercept + slope * at, slope, float(scipy.special.stdtrit(n - 2, 0.5 + CONFIDENCE / 2)) * error
 
 
 def _logit(percent: np.ndarray) -> np.ndarray:

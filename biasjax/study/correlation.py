@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.special
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.study.resampling import Resampling, bca, percentiles
 from biasjax.study.significance import (

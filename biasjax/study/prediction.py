@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import scipy.optimize
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.study import correlation
 from biasjax.study.resampling import Resampling, bca, percentiles

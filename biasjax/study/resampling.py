@@ -8,7 +8,7 @@ import itertools
 import math
 
 import numpy as np
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.statistics import CONFIDENCE, percentile_interval
 

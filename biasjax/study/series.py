@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 from biasjax.errors import BiasjaxError
 from biasjax.statistics import CONFIDENCE
@@ -83,7 +83,7 @@ def points(factors: Mapping[str, float], measures: pd.DataFrame, intervals: Inte
 
 def _half_width(values: np.ndarray) -> float:
   n = len(values)
-  return float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+  return float(scipy.special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * values.std(ddof=1) / math.sqrt(n))
 
 
 def _welch(a: np.ndarray, b: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 # An environment of fewer pairs says nothing.
 MIN_PAIRS = 3

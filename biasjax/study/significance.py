@@ -5,7 +5,7 @@ import functools
 import math
 
 import numpy as np
-import scipy.stats
+import scipy  # its modules are loaded where they are first used, which takes a second
 
 ALPHA = 0.05
 # With fewer models even a perfect order is reached by chance in more than 5 % of all orders (2 / 4! = .083).
