@@ -13,6 +13,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
   os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(8 * 1024**3)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# Several processes of pytest share the cores; PyTorch's threads would wait for one another.
+os.environ["OMP_NUM_THREADS"] = "1"
 # How much a command says must not depend on how busy the machine is.
 os.environ["BIASJAX_PROGRESS_S"] = "86400"
 
@@ -20,7 +22,9 @@ import jax
 import pytest
 
 import cpu_torchvision
+import type_checks
 
+type_checks.install()
 # Shapes that broadcast by accident are how wrong numbers come about.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

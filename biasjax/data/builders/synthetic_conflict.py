@@ -88,7 +88,7 @@ class SyntheticConflict(tfds.core.GeneratorBasedBuilder):
     splits = agreeing | {CONFLICT: _conflict(size)} | corrupted
     return {split: self._generate_examples(records) for split, records in splits.items()}
 
-  def _generate_examples(self, records: Iterator) -> Iterator:
+  def _generate_examples(self, records: Iterator[tuple[str, dict]]) -> Iterator[tuple[str, dict]]:
     yield from records
 
 
@@ -106,14 +106,14 @@ def draw(split: str, category: int, number: int, size: int) -> synthetic.Picture
   return synthetic.picture(rng, name, name, size)
 
 
-def _agreeing(split: str, count: int, size: int) -> Iterator:
+def _agreeing(split: str, count: int, size: int) -> Iterator[tuple[str, dict]]:
   for category, name in enumerate(synthetic.CATEGORIES):
     for number in range(count):
       image = draw(split, category, number, size)
       yield _record(f"{name}{number}-{name}{number}.png", image, category, category)
 
 
-def _conflict(size: int) -> Iterator:
+def _conflict(size: int) -> Iterator[tuple[str, dict]]:
   for shape, shape_name in enumerate(synthetic.CATEGORIES):
     for wears, texture_name in enumerate(synthetic.CATEGORIES):
       for number in range(PER_PAIR if shape != wears else 0):
@@ -122,7 +122,7 @@ def _conflict(size: int) -> Iterator:
         yield _record(f"{shape_name}{number}-{texture_name}{number}.png", image, shape, wears)
 
 
-def _corrupted(kind: str, severity: int, size: int) -> Iterator:
+def _corrupted(kind: str, severity: int, size: int) -> Iterator[tuple[str, dict]]:
   at = list(synthetic.CORRUPTIONS).index(kind)
   for category, name in enumerate(synthetic.CATEGORIES):
     for number in range(CORRUPTED_PER_CATEGORY):
