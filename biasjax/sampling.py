@@ -21,12 +21,12 @@ from biasjax.statistics import CONFIDENCE, interval_of_share
 LARGEST_STEP, SMALLEST_STEP = 256, 64  # images between two sizes at which looks can be taken
 STEPS_IN_ALL = 100  # of a dataset, at least, where it is large enough
 FIRST = 2  # steps before the first look
-# The error probability is spent by where so many standard errors are within the margin; it is some more than
-# the 1.96 of a single look, since there were looks before.
-LAST = 2.12
+# The error probability is spent by where so many standard errors are within the margin; it is a little more
+# than the 1.96 of a single look, since there were looks before.
+LAST = 1.98
 HELD = 0.98  # of that information, at most: what a look spends after which one goes on, so that some is left
-PLANNED = 0.95  # of it, what the look is planned for at which one usually stops
-FURTHER = 1.08  # times the information of a look that just missed is the next one planned for
+PLANNED = 1.0  # of it, what the look is planned for at which one usually stops
+FURTHER = 1.04  # times the information of a look that just missed is the next one planned for
 AT_ONCE = 0.6  # of what is needed: where twice the images are more than that, what is needed is next
 RARE = 30  # images of the rarer outcome below which no regression is fitted
 NEGLIGIBLE = 1e-9  # a probability
