@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   config.train.steps = 0  # if not 0, instead of the epochs
   config.train.warmup_epochs = 0.5
   config.train.learning_rate = 0.2
+  config.train.optimizer = "sgd"
   config.train.weight_decay = 5e-4
   config.train.label_smoothing = 0.05
   config.train.average_decay = 0.99

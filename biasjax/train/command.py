@@ -46,7 +46,8 @@ class Training:
     width: channels after the stem, 64 as published; likewise.
     interventions: a spec, see `interventions.parse`.
     epochs: of training; `steps`, if not 0, instead.
-    warmup_epochs, learning_rate, momentum, weight_decay, label_smoothing, average_decay: see `step.Recipe`.
+    warmup_epochs, learning_rate, optimizer, momentum, weight_decay, label_smoothing, average_decay: see
+      `step.Recipe`.
     save_every: steps from one state on disk to the next.
     keep_epochs: a network is kept after every so many epochs, as NAME_epochE; 0 for none.
     dtype: of the exported weights, "float32" or "float16".
@@ -60,6 +61,7 @@ class Training:
   steps: int = 0
   warmup_epochs: float = 5.0
   learning_rate: float = 0.1
+  optimizer: str = "sgd"
   momentum: float = 0.9
   weight_decay: float = 1e-4
   label_smoothing: float = 0.0
@@ -92,8 +94,9 @@ def parse(given: Mapping[str, Any]) -> Training:
     raise BiasjaxError(
       f"--config: train.architecture is {settings.architecture!r}; expected one of {', '.join(ARCHITECTURES)}"
     )
-  if settings.dtype not in ("float32", "float16"):
-    raise BiasjaxError(f"--config: train.dtype is {settings.dtype!r}; expected float32 or float16")
+  for name, of in (("optimizer", step.OPTIMIZERS), ("dtype", ("float32", "float16"))):
+    if getattr(settings, name) not in of:
+      raise BiasjaxError(f"--config: train.{name} is {getattr(settings, name)!r}; expected {' or '.join(of)}")
   if not settings.name or set(settings.name) & set("/\\") or settings.name.startswith("."):
     raise BiasjaxError(f"--config: train.name is {settings.name!r}; expected the name of a folder")
   return settings
@@ -187,6 +190,7 @@ def train(
     steps=steps,
     warmup_steps=min(round(settings.warmup_epochs * per_epoch), steps),
     learning_rate=settings.learning_rate,
+    optimizer=settings.optimizer,
     momentum=settings.momentum,
     weight_decay=settings.weight_decay,
     label_smoothing=settings.label_smoothing,

@@ -26,6 +26,7 @@ from biasjax.types import Images, Logits, Pixels, RandomKey, Variables
 # "others", a list of {"params", "batch_stats", "average", "optimizer"}, and "memory".
 State = dict[str, Any]
 LEARNT = ("params", "batch_stats")
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +39,13 @@ class Recipe:
     steps: of training, in all.
     warmup_steps: over which the learning rate rises from 0; then it falls along a cosine to 0.
     learning_rate: at its peak.
-    momentum: of Nesterov's gradient descent.
+    momentum: of Nesterov's gradient descent; of Adam the first beta (the second is 0.999).
     weight_decay: of kernels, added to the gradient; biases and BatchNorm have none.
     label_smoothing: share of the target spread evenly over all classes.
     average_decay: of the exponential moving average of weights and batch statistics, which is what is
       kept; 0 keeps the last ones. At step t at most (1 + t) / (10 + t), so that the start is soon forgotten.
     seed: of initialisation, order and augmentation.
+    optimizer: of `OPTIMIZERS`.
   """
 
   architecture: Architecture
@@ -56,6 +58,7 @@ class Recipe:
   label_smoothing: float
   average_decay: float
   seed: int
+  optimizer: str = "sgd"
 
   @property
   def objective(self) -> Objective:
@@ -83,7 +86,10 @@ def schedule(recipe: Recipe) -> optax.Schedule:
 
 
 def optimizer(recipe: Recipe) -> optax.GradientTransformation:
-  """SGD with Nesterov momentum, weight decay of kernels, and what interventions leave of the updates."""
+  """SGD with Nesterov momentum, or Adam, with decay of kernels, and what interventions leave of the updates.
+
+  As PyTorch's `SGD(nesterov=True)` and `Adam`: decay is added to the gradient.
+  """
 
   def scale(updates):
     flat = flatten(updates)
@@ -95,9 +101,13 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
       lambda path, value: value * scales[tuple(key.key for key in path)], updates
     )
 
+  if recipe.optimizer == "adam":
+    descent = optax.adam(schedule(recipe), b1=recipe.momentum)
+  else:
+    descent = optax.sgd(schedule(recipe), momentum=recipe.momentum, nesterov=True)
   return optax.chain(
     optax.add_decayed_weights(recipe.weight_decay, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p)),
-    optax.sgd(schedule(recipe), momentum=recipe.momentum, nesterov=True),
+    descent,
     optax.stateless(lambda updates, params: scale(updates)),
   )
 
