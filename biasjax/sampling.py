@@ -24,7 +24,9 @@ FIRST = 2  # steps before the first look
 # The error probability is spent by where so many standard errors are within the margin; it is a little more
 # than the 1.96 of a single look, since there were looks before.
 LAST = 1.98
-HELD = 0.98  # of that information, at most: what a look spends after which one goes on, so that some is left
+# Of that information, at most: what a look spends after which one goes on. It gave no interval, and what it
+# would have spent is left for the next.
+HELD = 0.8
 PLANNED = 1.0  # of it, what the look is planned for at which one usually stops
 FURTHER = 1.04  # times the information of a look that just missed is the next one planned for
 AT_ONCE = 0.6  # of what is needed: where twice the images are more than that, what is needed is next
