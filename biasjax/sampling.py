@@ -27,7 +27,6 @@ LAST = 1.98
 # Of that information, at most: what a look spends after which one goes on. It gave no interval, and what it
 # would have spent is left for the next.
 HELD = 0.8
-PLANNED = 1.0  # of it, what the look is planned for at which one usually stops
 FURTHER = 1.04  # times the information of a look that just missed is the next one planned for
 AT_ONCE = 0.6  # of what is needed: where twice the images are more than that, what is needed is next
 RARE = 30  # images of the rarer outcome below which no regression is fitted
@@ -357,7 +356,7 @@ class Watch:
 
   def _next(self, found: Estimate, information: float) -> int:
     """Images that are needed, or twice as many as now where those are far off; in whole steps."""
-    planned = max(PLANNED, FURTHER * information)
+    planned = max(1.0, FURTHER * information)
     apart = 1 / found.n - 1 / found.of
     enough = 1 / (1 / found.of + apart * information / planned)
     wanted = math.ceil(self.at / found.n * (2 * found.n if 2 * found.n < AT_ONCE * enough else enough))
@@ -372,6 +371,6 @@ def most(length: int, margin: float) -> int:
     length: images in all.
     margin: a fraction.
   """
-  enough = 1 / (1 / length + (margin / LAST) ** 2 / PLANNED / 0.25)
+  enough = 1 / (1 / length + (margin / LAST) ** 2 / 0.25)
   each = step(length)
   return min(max(-(-math.ceil(enough) // each), FIRST) * each, length)
