@@ -178,10 +178,12 @@ class Estimate:
     They spread so much that the usual interval of a mean (1.96 standard errors) holds what drawing all images
     anew does, and `critical` standard errors of what looking at a sample of them does.
     """
-    own = self.unexplained / self.of
     wider = (critical / _z(1 - CONFIDENCE)) ** 2
-    scale = math.sqrt((own + wider * self.variance) / (own + self.variance)) if self.variance > 0 else 1.0
-    return self.predicted + scale * self.errors
+    wanted = self.unexplained / self.of + wider * self.variance
+    there = float(self.errors @ self.errors) / self.of**2
+    return (
+      self.predicted + (math.sqrt(wanted / there) if self.variance > 0 and there > 0 else 1.0) * self.errors
+    )
 
 
 def estimate(outcomes: np.ndarray, known: Known, further: np.ndarray | None = None) -> Estimate:
@@ -246,9 +248,14 @@ def _standing_for(parts: Sequence[np.ndarray], of: int) -> np.ndarray:
 
 
 def _dispersion(residuals: np.ndarray, freedom: float) -> float:
-  """Variance of residuals, and what fitting the coefficients costs, to first order."""
+  """Variance of residuals, and what fitting the coefficients costs, to first order.
+
+  As if one more image were judged otherwise than predicted: where a condition changes hardly an answer, a
+  sample has few of those that it changes or none, and would seem to know more than it does (as Agresti & Min
+  2005 add to discordant pairs).
+  """
   n = len(residuals)
-  return float(residuals @ residuals) / (n - freedom) * (1 + (freedom - 1) / n)
+  return float(residuals @ residuals + 1) / (n - freedom) * (1 + (freedom - 1) / n)
 
 
 def _estimate(y, of, mean, variance, unexplained, estimator, errors, total, parts) -> Estimate:
