@@ -55,14 +55,14 @@ def differences(
   order = np.random.default_rng(0).permutation(len(ids[0]))
   group = pd.Series(order % GROUPS, index=ids[0])
 
-  def made(of: Mapping[str, pd.DataFrame], left_out: int | None) -> dict[str, float]:
-    kept = {
-      name: table if left_out is None else table[table["example_id"].map(group) != left_out]
-      for name, table in of.items()
-    }
-    return {metric.name.format(dataset=dataset): float(metric.value) for metric in asked.summarise(kept)}
+  def made(of: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    return {metric.name.format(dataset=dataset): float(metric.value) for metric in asked.summarise(of)}
 
-  whole = [made(of or {}, None) for of in frames]
+  def without_groups(of: Mapping[str, pd.DataFrame]) -> list[dict[str, float]]:
+    groups = {name: table["example_id"].map(group).to_numpy() for name, table in of.items()}
+    return [made({name: table[groups[name] != g] for name, table in of.items()}) for g in range(GROUPS)]
+
+  whole = [made(of or {}) for of in frames]
   names = [
     name
     for name in values[0]
@@ -72,7 +72,7 @@ def differences(
   ]
   if not names:
     return {}
-  without = [[made(of or {}, g) for g in range(GROUPS)] for of in frames]
+  without = [without_groups(of or {}) for of in frames]
   t = float(scipy.special.stdtrit(GROUPS - 1, (1 + CONFIDENCE) / 2))
   found = {}
   for name in names:

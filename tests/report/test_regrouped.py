@@ -89,7 +89,8 @@ def test_the_interval_is_that_of_the_delta_method():
   assert (high - low) / 2 / 2.093 == pytest.approx(error, rel=0.4)
 
 
-def test_a_critical_band_has_a_paired_difference_and_networks_that_answer_alike_have_none():
+def test_a_critical_band_has_a_paired_difference_and_networks_that_answer_alike_have_none(monkeypatch):
+  monkeypatch.setattr(regrouped, "GROUPS", 5)  # every group is a fit
   probe = probes.get("critical_band", 64)
   rng = np.random.default_rng(3)
   # A band of some octaves around band 2, in which more noise disturbs more: a fit that ends soon.
@@ -103,8 +104,14 @@ def test_a_critical_band_has_a_paired_difference_and_networks_that_answer_alike_
   shifted = right.copy()
   shifted[: N // 8] = rng.random((N // 8, len(hard))) < 0.5
 
+  made = {}
+
   def summarise(observations):
-    return [m for m in probe.summarise({"critical_band": observations["p"]}) if not m.detail]
+    table = observations["p"]
+    key = pd.util.hash_pandas_object(table).to_numpy().tobytes()
+    if key not in made:  # networks that answer alike, and one of them again
+      made[key] = [m for m in probe.summarise({"critical_band": table}) if not m.detail]
+    return made[key]
 
   found = apart({"a": right, "b": right}, summarise, probe.conditions)
   assert {value[:3] for value in found.values()} == {(0.0, 0.0, 0.0)}
