@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""The commands as a user types them, in a process of their own where that matters."""
 
 import os
 import pathlib
@@ -18,6 +18,7 @@ from biasjax.models.load import flatten
 from biasjax.models.resnet import Architecture
 from biasjax.train import step
 from deadline import DEADLINE_S
+from in_process import convert, run
 from made_images import class_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def network(tmp_path_factory) -> pathlib.Path:
   tensors = {n: t + 0.3 if n.endswith("bn3.weight") else t for n, t in tensors.items()}
   save_file(tensors, folder / "narrow.safetensors")
   output = folder / "narrow"
-  done = python("-m", "convert", f"--checkpoint={folder / 'narrow.safetensors'}", f"--output={output}")
+  done = convert(f"--checkpoint={folder / 'narrow.safetensors'}", f"--output={output}")
   assert done.returncode == 0, done.stderr
   return output
 
@@ -62,7 +63,7 @@ def test_a_second_start_compiles_nothing_and_gives_the_same_bytes(network, pictu
   programs, observed = [], []
   for start in ("first", "second"):
     done = subprocess.run(
-      command(*probing(network, pictures, tmp_path / start, "--probes=accuracy")),
+      command("run.py", *probing(network, pictures, tmp_path / start, "--probes=accuracy", "--noreport")),
       **{"cwd": ROOT, "env": environment, "capture_output": True, "timeout": DEADLINE_S, "check": True},
     )
     assert b"cache" not in done.stderr
@@ -78,15 +79,22 @@ def test_a_second_start_compiles_nothing_and_gives_the_same_bytes(network, pictu
 def probing(network, pictures, workdir, *more) -> list[object]:
   flags = [f"--models={network}", f"--dataset=imagenet=folder:{pictures}"]
   flags += [f"--workdir={workdir}", "--batch_size=5"]
-  return ["run.py", *flags, "--chunk_size=5", *more]
+  return [*flags, "--chunk_size=5", *more]
 
 
-def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
-  done = python(*probing(network, pictures, tmp_path / "out"))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, network, pictures) -> tuple[subprocess.CompletedProcess, pathlib.Path]:
+  """A run of its own process that nothing disturbed, and its working directory."""
+  folder = tmp_path_factory.mktemp("whole") / "out"
+  return python("run.py", *probing(network, pictures, folder)), folder
+
+
+def test_one_command_prints_and_writes_the_tables(whole):
+  done, out = whole
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""  # quiet when not on a terminal
   assert re.search(r"^top1_acc/imagenet +10 ", done.stdout, re.MULTILINE)
-  table = pd.read_csv(tmp_path / "out/results.csv")
+  table = pd.read_csv(out / "results.csv")
   cutoffs = [0.01, *np.arange(1, 10) / 10, 0.99]
   bands = [f"metric/bandpass/{band}/{c}" for band in ("LFC", "HFC") for c in cutoffs]
   accuracies = [name.replace("metric", "top1_acc") for name in bands] + [
@@ -98,7 +106,7 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
   ratios = {name + ending for name in ("LPP", "HPP", *bands) for ending in ("", "/chance-corrected")}
   assert {"model", "spectral-bias", *ratios, *accuracies, *beside} == set(table.columns)
   assert list(table["model"]) == ["narrow"]
-  observations = pd.read_parquet(tmp_path / "out/observations")
+  observations = pd.read_parquet(out / "observations")
   columns = [
     "model",
     "dataset",
@@ -119,13 +127,10 @@ def test_one_command_prints_and_writes_the_tables(tmp_path, network, pictures):
   assert set(clean["example_id"]) == {f"{w}/{w}_{i}.JPEG" for w, n in COUNTS.items() for i in range(n)}
 
 
-def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, network, pictures):
-  def arguments(workdir):
-    return probing(network, pictures, workdir, "--probes=accuracy,spectral")
-
-  assert python(*arguments(tmp_path / "whole")).returncode == 0
+def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, whole, network, pictures):
+  arguments = ["run.py", *probing(network, pictures, tmp_path / "cut", "--noreport")]
   for chunks in (0, 2):  # of 4
-    process = subprocess.Popen(command(*arguments(tmp_path / "cut")), cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL)
     limit = time.monotonic() + 60
     while len(list((tmp_path / "cut").rglob("*.parquet"))) < chunks and process.poll() is None:
       assert time.monotonic() < limit
@@ -133,16 +138,16 @@ def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, network
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "cut/results.csv").exists()
-  assert python(*arguments(tmp_path / "cut")).returncode == 0
+  assert python(*arguments).returncode == 0
   for name in ("results.csv", "metrics.csv", "run.json"):
-    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "cut" / name).read_bytes() == (whole[1] / name).read_bytes()
 
 
 def test_an_undecodable_image_is_reported_at_the_end(tmp_path, network):
   root = class_folder(tmp_path / "val", COUNTS)
   path = root / "n04548280/n04548280_2.JPEG"
   path.write_bytes(path.read_bytes()[:600])
-  done = python(*probing(network, root, tmp_path / "out"))
+  done = run(*probing(network, root, tmp_path / "out", "--noreport"))
   assert done.returncode == 3
   first, last = done.stderr.splitlines()
   assert (
@@ -160,9 +165,7 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
     "def get_config():\n"
     f"  return ConfigDict(dict(probes=['accuracy'], models=['{network}'], dataset=['folder:/nowhere']))\n"
   )
-  done = python(
-    "run.py", f"--config={config}", f"--dataset=mine=folder:{pictures}", f"--workdir={tmp_path / 'out'}"
-  )
+  done = run(f"--config={config}", f"--dataset=mine=folder:{pictures}", f"--workdir={tmp_path / 'out'}")
   assert done.returncode == 0, done.stderr
   columns = list(pd.read_csv(tmp_path / "out/results.csv").columns)
   assert columns[:3] == ["model", "top1_acc/mine", "top5_acc/mine"]
@@ -171,11 +174,11 @@ def test_settings_come_from_a_config_and_the_command_line_wins(tmp_path, network
 
 def test_a_benchmark_is_prepared_and_measured(tmp_path, network, pictures):
   where = [f"--data_dir={tmp_path / 'tfds'}", "--allow_incomplete"]
-  prepared = python("run.py", "--prepare=imagenet", f"--manual_dir={pictures}", *where)
+  prepared = run("--prepare=imagenet", f"--manual_dir={pictures}", *where)
   assert prepared.returncode == 0, prepared.stderr
   assert prepared.stdout.splitlines()[-1].endswith("biasjax_imagenet/1.0.0")
   flags = [f"--models={network}", "--dataset=imagenet", "--probes=accuracy", f"--workdir={tmp_path / 'out'}"]
-  done = python("run.py", *flags, *where, "--limit=6")
+  done = run(*flags, *where, "--limit=6")
   assert done.returncode == 0, done.stderr
   assert re.search(r"^top1_acc/imagenet-incomplete +6 ", done.stdout, re.MULTILINE)
   differs, subset = done.stderr.splitlines()
@@ -188,12 +191,9 @@ def test_a_benchmark_is_prepared_and_measured(tmp_path, network, pictures):
   [
     ([], "--models is needed"),
     (["--models=nowhere"], "--dataset is needed"),
-    (["--models=nowhere", "--dataset=folder:{pictures}"], "no model is called 'nowhere'"),
     (["--models={network}", "--dataset=folder:{empty}"], "holds no images"),
     (["--models={network}", "--dataset=folder:/nowhere"], "/nowhere is not a folder"),
     (["--models={network}", "--dataset=folder:{pictures}", "--probes=spektral"], "did you mean spectral?"),
-    (["--modles=x"], "Unknown command line flag 'modles'. Did you mean: models"),
-    (["--batch_size=0"], "batch_size"),
     (["--config=nowhere.py"], "nowhere.py"),
     (["--models={network}", "--dataset=imagenet_v3"], "did you mean imagenet_v2"),
     (["--models={network}", "--dataset=imagenet_a:{pictures}"], "but none belongs to imagenet_a"),
@@ -206,7 +206,7 @@ def test_a_users_mistake_is_one_line(tmp_path, network, pictures, arguments, mes
   (tmp_path / "narrow").symlink_to(network)
   places = {"network": network, "pictures": pictures, "empty": tmp_path / "empty"}
   places["namesake"] = tmp_path / "narrow"
-  done = python("run.py", f"--workdir={tmp_path / 'out'}", *(a.format(**places) for a in arguments))
+  done = run(f"--workdir={tmp_path / 'out'}", *(a.format(**places) for a in arguments))
   assert done.returncode == 1
   assert done.stdout == ""
   (line,) = done.stderr.splitlines()
@@ -214,8 +214,24 @@ def test_a_users_mistake_is_one_line(tmp_path, network, pictures, arguments, mes
   assert message in line
 
 
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["--models=nowhere", "--dataset=folder:{pictures}"], "no model is called 'nowhere'"),
+    (["--batch_size=0"], "batch_size"),
+    (["--modles=x"], "Unknown command line flag 'modles'. Did you mean: models"),
+  ],
+)
+def test_a_process_that_a_mistake_ends_prints_one_line(tmp_path, pictures, arguments, message):
+  done = python("run.py", f"--workdir={tmp_path}", *(a.format(pictures=pictures) for a in arguments))
+  assert (done.returncode, done.stdout) == (1, "")
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("run.py: error: ")
+  assert message in line
+
+
 def test_a_setting_that_a_config_does_not_have_is_named():
-  done = python("run.py", "--config=configs/train.py", "--config.train.nme=3")
+  done = run("--config=configs/train.py", "--config.train.nme=3")
   assert done.returncode == 1
   assert done.stderr.startswith("run.py: error: --config has no such setting: 'nme'")
   assert 'Did you mean "name"' in done.stderr
