@@ -1,8 +1,12 @@
 """How small networks are trained in tests."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
+import jax
 from etils import epath
 
 from biasjax.data.sources import Source
@@ -18,28 +22,48 @@ def recipe(architecture: Architecture, **changed: Any) -> step.Recipe:
   return step.Recipe(architecture=architecture, **plain | changed)
 
 
+@functools.cache
+def program(recipe: step.Recipe, kind: str, devices: int) -> tuple[Partition, Callable]:
+  """A partition over so many devices and a step of a recipe, which all tests of a file compile once."""
+  partition = Partition(kind, jax.devices()[:devices])
+  return partition, partition.compile(step.make(recipe), shared=3, batched_out=False)
+
+
+_make = functools.cache(step.make)
+
+
 class Killed(Exception):
   """A training's end in the middle of it."""
 
 
 def run_loop(
-  recipe: step.Recipe, source: Source, folder: pathlib.Path, *, stop_at: int | None = None, **more: Any
+  recipe: step.Recipe,
+  source: Source,
+  folder: pathlib.Path,
+  *,
+  stop_at: int | None = None,
+  partition: Partition | None = None,
+  **more: Any,
 ) -> tuple[list, loop.Log]:
-  """(networks, log) of `loop.train`; raises Killed when the state after `stop_at` steps is on disk."""
+  """(networks, log) of `loop.train`; raises Killed when the state after `stop_at` steps is on disk.
+
+  Trainings of one recipe and `partition` are compiled once.
+  """
 
   def keep(at, variables):
     if at == stop_at:
       raise Killed
 
-  return loop.train(
-    recipe,
-    step.fresh(recipe.architecture, recipe.seed),
-    source,
-    loop.States(epath.Path(folder), {"who": "test"}),
-    Partition("shard_map"),
-    batch_size=4,
-    save_every=2,
-    keep_every=1,
-    keep=keep,
-    **more,
-  )
+  with mock.patch.object(step, "make", _make):
+    return loop.train(
+      recipe,
+      step.fresh(recipe.architecture, recipe.seed),
+      source,
+      loop.States(epath.Path(folder), {"who": "test"}),
+      partition or Partition("shard_map"),
+      batch_size=4,
+      save_every=2,
+      keep_every=1,
+      keep=keep,
+      **more,
+    )

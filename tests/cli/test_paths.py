@@ -2,19 +2,16 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 from absl import flags
 
-import deadline
 from biasjax.cli import main, paths
 from biasjax.errors import BiasjaxError
+from in_process import convert, run
 from made_images import class_folder
 from made_models import made_checkpoint
 
-ROOT = pathlib.Path(__file__).parents[2]
 OF_RUN = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()["biasjax.cli.main"]}
 
 
@@ -80,36 +77,24 @@ def ready(home):
   return home
 
 
-def started(
-  *arguments: str, module: tuple[str, ...] = (str(ROOT / "run.py"),)
-) -> subprocess.CompletedProcess:
-  """A command in the folder where the test is."""
-  return subprocess.run(
-    [sys.executable, *module, *arguments],
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-    timeout=deadline.DEADLINE_S,
-    check=False,
-  )
-
-
 def test_a_run_reads_and_writes_at_home_and_makes_no_folder_of_that_name(ready):
   config = (
     "from ml_collections import ConfigDict\n\ndef get_config():\n  return ConfigDict({'workdir': '~/out'})\n"
   )
   (ready / "mine.py").write_text(config)
-  done = started("--config=~/mine.py", "--models=~/net", "--dataset=v=folder:~/val", "--probes=accuracy")
+  here = pathlib.Path()
+  flags = ["--config=~/mine.py", "--models=~/net", "--dataset=v=folder:~/val", "--probes=accuracy"]
+  done = run(*flags, folder=here)
   assert (done.returncode, done.stderr) == (0, "")
   assert (ready / "out/results.csv").exists()
-  done = started("--table=~/out/results.csv", "--output=~/study")
+  done = run("--table=~/out/results.csv", "--output=~/study", folder=here)
   assert "no such file" not in done.stderr.lower()
-  done = started("--export=~/net", "--output=~/net.safetensors", module=("-m", "convert"))
+  done = convert("--export=~/net", "--output=~/net.safetensors", folder=here)
   assert (done.returncode, done.stderr) == (0, "")
-  done = started("--checkpoint=~/net.safetensors", "--output=~/again", module=("-m", "convert"))
+  done = convert("--checkpoint=~/net.safetensors", "--output=~/again", folder=here)
   assert (done.returncode, done.stderr) == (0, "")
   for flag in ("--inspect=~/net.safetensors", "--verify=~/again"):
-    done = started(flag, module=("-m", "convert"))
+    done = convert(flag, folder=here)
     assert (done.returncode, done.stderr) == (0, "")
   assert (ready / "again/certificate.json").exists()
   assert list(pathlib.Path().iterdir()) == []

@@ -17,6 +17,7 @@ import made_tables
 from biasjax.cli import exits
 from biasjax.engine import launch
 from biasjax.errors import BiasjaxError
+from in_process import run
 from made_images import class_folder, encoded, pixels
 from made_models import made_checkpoint
 
@@ -39,7 +40,7 @@ def ready(tmp_path_factory) -> pathlib.Path:
 
 def measuring(ready: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
   flags = [f"--models={ready / 'net'}", f"--dataset=imagenet=folder:{ready / 'val'}", "--probes=accuracy"]
-  return [*RUN, *flags, f"--workdir={workdir}", "--batch_size=4", *more]
+  return [*RUN, *flags, f"--workdir={workdir}", "--batch_size=4", "--noreport", *more]
 
 
 def started(arguments, **environment: str) -> subprocess.CompletedProcess:
@@ -107,14 +108,13 @@ def test_a_jax_that_is_not_whole_is_one_line(monkeypatch):
 
 def test_a_working_directory_that_may_not_be_written_is_one_line(ready, tmp_path):
   (tmp_path / "file").write_text("x")
-  for arguments in (
+  for _, *arguments in (
     measuring(ready, tmp_path / "file/out"),
     [*RUN, "--summarise", f"--workdir={tmp_path}/file"],
   ):
-    done = started(arguments)
+    done = run(*arguments)
     assert done.returncode == exits.MISTAKE
     assert len(done.stderr.splitlines()) == 1
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[*RUN, "--list=models"], [*CONVERT, "--list"]], ids=["run", "convert"])

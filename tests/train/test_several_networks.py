@@ -20,7 +20,7 @@ from biasjax.train import batches, command, given, interventions, step
 from biasjax.train.interventions.base import Intervention, Objective
 from deadline import DEADLINE_S
 from made_images import class_folder
-from made_recipes import Killed, recipe, run_loop
+from made_recipes import Killed, program, recipe, run_loop
 
 ARCHITECTURE = Architecture("basic", (1,), width=4, inner_width=4, num_classes=4)
 RECIPE = recipe(ARCHITECTURE)
@@ -45,8 +45,7 @@ def made_batches(n: int, twice: bool = False) -> list[batches.Examples]:
 
 def trained(recipe: step.Recipe, shown: list[batches.Examples], kind: str = "shard_map", devices: int = 1):
   """The state after these batches, and the loss of each step."""
-  partition = Partition(kind, jax.devices()[:devices])
-  run = partition.compile(step.make(recipe), shared=3, batched_out=False)
+  partition, run = program(recipe, kind, devices)
   objective = recipe.objective
   others = [step.fresh(recipe.architecture, recipe.seed, m) for m in range(1, objective.members)]
   start = step.init(recipe, step.fresh(recipe.architecture, recipe.seed), others, EXAMPLES)
@@ -163,9 +162,11 @@ def test_an_interrupted_training_of_two_networks_ends_with_the_same_bytes(tmp_pa
   )
   labels = np.array([place.label for place in source.places], np.int32)
 
+  split = Partition("shard_map")
+
   def run(folder, **stop):
     others, columns = [step.fresh(recipe.architecture, recipe.seed, 1)], {"label": labels}
-    return run_loop(recipe, source, folder, others=others, columns=columns, **stop)
+    return run_loop(recipe, source, folder, partition=split, others=others, columns=columns, **stop)
 
   whole, log = run(tmp_path / "whole")
   with pytest.raises(Killed):

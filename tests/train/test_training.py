@@ -21,9 +21,10 @@ from biasjax.models.resnet import Architecture, ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
+from in_process import run
 from jax_profiles import unusual_settings
 from made_images import class_folder
-from made_recipes import Killed, recipe, run_loop
+from made_recipes import Killed, program, recipe, run_loop
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
@@ -45,8 +46,7 @@ def made_batches(n: int) -> list[batches.Examples]:
 
 def trained(recipe: step.Recipe, shown: list[batches.Examples], kind: str = "shard_map"):
   """The state after these batches, and what each step measured."""
-  partition = Partition(kind)
-  run = partition.compile(step.make(recipe), shared=3, batched_out=False)
+  partition, run = program(recipe, kind, len(jax.devices()))
   state = partition.share(step.init(recipe, step.fresh(recipe.architecture, recipe.seed)))
   fixed = partition.share((np.asarray(jax.random.key_data(jax.random.key(recipe.seed))), {}))
   rows = []
@@ -135,11 +135,10 @@ def test_augmentation_belongs_to_the_example_not_to_its_row():
   images, targets = jnp.asarray(batch.pixels / np.float32(255)), jax.nn.one_hot(batch.labels, 16)
   indices = jnp.asarray(batch.indices)
   key = jax.random.key(0)
-  whole, _ = step.augment(key, acting, indices, images, targets, images, targets)
-  order = np.array([5, 2, 7])
-  some, _ = step.augment(
-    key, acting, indices[order], images[order], targets[order], images[order], targets[order]
-  )
+  augment = jax.jit(lambda at, *of: step.augment(key, acting, at, *of, *of))
+  whole, _ = augment(indices, images, targets)
+  order = np.array([5, 2, 7, 7, 2, 5, 5, 5])
+  some, _ = augment(indices[order], images[order], targets[order])
   np.testing.assert_allclose(some, np.asarray(whole)[order], atol=1e-6)
 
 
@@ -161,9 +160,9 @@ def test_a_fresh_network_is_distributed_as_flax_makes_it():
 def test_products_in_place_of_1x1_convolutions_give_the_same_network():
   variables = step.fresh(ARCHITECTURE, 0)
   images = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, SIZE, SIZE, 3)), jnp.float32)
-  plain = ResNet(ARCHITECTURE).apply(variables, images)
+  plain = jax.jit(lambda v, x: ResNet(ARCHITECTURE).apply(v, x))(variables, images)
   with step.products_on_cpu():
-    other = ResNet(ARCHITECTURE).apply(variables, images)
+    other = jax.jit(lambda v, x: ResNet(ARCHITECTURE).apply(v, x))(variables, images)
   np.testing.assert_allclose(plain, other, atol=1e-4)
 
 
@@ -204,12 +203,17 @@ def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
   recipe = dataclasses.replace(
     RECIPE, architecture=architecture, interventions=acting, average_decay=0.9, steps=7
   )
-  whole, log = run_loop(recipe, source, tmp_path / "whole")
+  split = Partition("shard_map")
+
+  def ended(name, **stop):
+    return run_loop(recipe, source, tmp_path / name, partition=split, **stop)
+
+  whole, log = ended("whole")
   assert len(log) == 7
   for stop_at in (1, 5):
     with pytest.raises(Killed):
-      run_loop(recipe, source, tmp_path / "cut", stop_at=stop_at)
-  again, continued = run_loop(recipe, source, tmp_path / "cut")
+      ended("cut", stop_at=stop_at)
+  again, continued = ended("cut")
   assert continued == log
   jax.tree.map(np.testing.assert_array_equal, again, whole)
   assert len(list((tmp_path / "cut").iterdir())) == loop.KEPT
@@ -217,7 +221,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
   for path in (tmp_path / "cut/00000007").rglob("*"):
     if path.is_file():
       path.write_bytes(b"")
-  jax.tree.map(np.testing.assert_array_equal, run_loop(recipe, source, tmp_path / "cut")[0], whole)
+  jax.tree.map(np.testing.assert_array_equal, ended("cut")[0], whole)
 
 
 def test_training_does_not_depend_on_settings_of_jax(source, tmp_path):
@@ -252,39 +256,25 @@ def train_command(root, workdir, *more):
   flags = [f"--config={config}", f"--dataset=folder:{root}", f"--workdir={workdir}", "--batch_size=4"]
   flags += ["--config.train.architecture=resnet18", "--config.train.width=2", "--config.train.steps=6"]
   flags += ["--config.train.save_every=2", "--config.train.name=tiny"]
-  return [sys.executable, "run.py", *flags, *more]
+  return [*flags, *more]
 
 
 def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
   root = class_folder(tmp_path / "images", {"n01440764": 9, "n01443537": 8}, size=(300, 260))
-  quick = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
-  quick["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
-
-  def finished(workdir, *more):
-    return subprocess.run(
-      train_command(root, workdir, *more),
-      cwd=ROOT,
-      capture_output=True,
-      text=True,
-      env=quick,
-      timeout=DEADLINE_S,
-    )
-
-  done = finished(tmp_path / "whole", f"--report_to=tensorboard:{tmp_path / 'board'}")
+  done = run(*train_command(root, tmp_path / "whole", f"--report_to=tensorboard:{tmp_path / 'board'}"))
   assert done.returncode == 0, done.stderr
   (events,) = (tmp_path / "board/tiny").iterdir()
   assert b"loss" in events.read_bytes()
   assert "tiny: 6 steps on 17 images" in done.stdout
-  process = subprocess.Popen(
-    train_command(root, tmp_path / "cut"), cwd=ROOT, stdout=subprocess.DEVNULL, env=quick
-  )
+  command = [sys.executable, "run.py", *train_command(root, tmp_path / "cut")]
+  process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
   limit = time.monotonic() + 200
   while not (tmp_path / "cut/tiny/states/00000002").exists() and process.poll() is None:
     assert time.monotonic() < limit
     time.sleep(0.005)
   os.kill(process.pid, signal.SIGKILL)
   process.wait()
-  assert finished(tmp_path / "cut").returncode == 0
+  subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=DEADLINE_S, check=True)
   for name in ("tiny/tiny.safetensors", "tiny/log.csv", "tiny/settings.json"):
     assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
   model = load.load(tmp_path / "cut/models/tiny")
