@@ -21,6 +21,7 @@ from biasjax.data.classes import categories, cues
 from biasjax.engine import schedule
 from biasjax.results.store import Store
 from deadline import DEADLINE_S
+from in_process import run
 from made_images import class_folder, encoded, pixels
 from made_models import made_checkpoint
 
@@ -49,7 +50,7 @@ def command_line(tmp_path_factory):
   photographs = class_folder(folder / "val", {"n01440764": 3, "n01443537": 3})
   conflict = stimuli(folder / "conflict")
   flags = [f"--models={model}", f"--probes={','.join((*PROBES, 'shape'))}", f"--workdir={folder / 'out'}"]
-  flags += [f"--dataset=images=folder:{photographs},cue_conflict:{conflict}", "--batch_size=4"]
+  flags += [f"--dataset=images=folder:{photographs},cue_conflict:{conflict}", "--batch_size=4", "--noreport"]
   done = python("run.py", *flags)
   assert done.returncode == 0, done.stderr
   return folder
@@ -228,7 +229,7 @@ def test_what_is_kept_is_what_run_py_keeps_and_summarises(tmp_path):
       summary.loc[metric, ["value", "low", "high"]],
       found.metrics.loc[metric, ["value", "low", "high"]].to_numpy(float),
     )
-  done = python("run.py", "--summarise", f"--workdir={tmp_path / 'out'}")
+  done = run("--summarise", f"--workdir={tmp_path / 'out'}")
   assert done.returncode == 0, done.stderr
   assert files(tmp_path / "out") == kept
   ask(tmp_path / "out", "again", dataset="noise")
@@ -240,7 +241,7 @@ def test_shape_bias_of_classes_without_names_is_summarised_again(tmp_path):
     *(brightness, VARIABLES, PLAIN, [0, 2, 2, 2], "shape"), textures=[1, 1, 0, 2], workdir=tmp_path / "out"
   )
   kept = files(tmp_path / "out")
-  done = python("run.py", "--summarise", f"--workdir={tmp_path / 'out'}")
+  done = run("--summarise", f"--workdir={tmp_path / 'out'}")
   assert done.returncode == 0, done.stderr
   assert files(tmp_path / "out") == kept
   written = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")["value"]

@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from biasjax.cli import commands
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from deadline import DEADLINE_S
+from examples import stimuli
+from in_process import Done, run
 from made_images import class_folder, encoded, pixels
 from made_models import made_checkpoint
 
@@ -57,23 +60,25 @@ class Made:
       (self.conflict / f"{name}.png").write_bytes(encoded(pixels(224, 224, seed=i), "PNG"))
     self.dataset = f"--dataset=images=folder:{self.val},cue_conflict:{self.conflict}"
     self.answers = {}
-    for form, probes in (("png", "accuracy,shape"), ("npy", "spectral,shape")):
+    self.said = {}
+    for form, probes in (("png", ["accuracy", "shape"]), ("npy", ["spectral", "shape"])):
       out = folder / form
-      done = python(
-        *("-m", "examples.stimuli", f"--probe={probes}", self.dataset, f"--output={out}"),
-        *(f"--format={form}", "--batch_size=4"),
-      )
-      assert done.returncode == 0, done.stderr
-      self.said = done.stdout
+      self.said[form] = self.write(probe=probes, output=str(out), format=form)
       listed = pd.read_csv(out / "stimuli.csv")
       said = logits_of(load.load(self.net), [out / file for file in listed["file"]])
       table = pa.Table.from_pandas(listed).append_column("logits", pa.array(list(said)))
       self.answers[form] = folder / f"{form}.parquet"
       pq.write_table(table, self.answers[form])
 
-  def run(self, answers: object, workdir: pathlib.Path, probes: str, *more: str):
+  def write(self, **asked: object) -> str:
+    """What examples.stimuli says."""
+    usual = {"data_dir": None, "manual_dir": None, "limit": None, "allow_incomplete": False, "size": None}
+    usual |= {"seed": 0, "batch_size": 4, "dataset": self.dataset.partition("=")[2].split(",")}
+    return stimuli.write(types.SimpleNamespace(**usual | asked))
+
+  def run(self, answers: object, workdir: pathlib.Path, probes: str) -> Done:
     flags = [f"--models={self.net},answers:{answers}", f"--probes={probes}", self.dataset]
-    return python("run.py", *flags, f"--workdir={workdir}", "--batch_size=4", *more)
+    return run(*flags, f"--workdir={workdir}", "--batch_size=4", "--noreport")
 
 
 @pytest.fixture(scope="module")
@@ -81,26 +86,35 @@ def made(tmp_path_factory):
   return Made(tmp_path_factory.mktemp("answers"))
 
 
-@pytest.mark.parametrize(("form", "probes"), [("png", "accuracy,shape"), ("npy", "spectral,shape")])
-def test_a_networks_own_answers_give_its_own_metrics(made, tmp_path, form, probes):
-  done = made.run(made.answers[form], tmp_path / "out", probes)
+@pytest.fixture(
+  scope="module", params=[("png", "accuracy,shape"), ("npy", "spectral,shape")], ids=lambda p: p[0]
+)
+def measured(made, request, tmp_path_factory) -> tuple[str, pathlib.Path]:
+  """A form, and the working directory of the network and its answers in it."""
+  form, probes = request.param
+  out = tmp_path_factory.mktemp(form) / "out"
+  done = made.run(made.answers[form], out, probes)
   assert done.returncode == 0, done.stderr
-  metrics = pd.read_csv(tmp_path / "out/metrics.csv").set_index(["metric", "dataset"])
+  return form, out
+
+
+def test_a_networks_own_answers_give_its_own_metrics(measured):
+  form, out = measured
+  metrics = pd.read_csv(out / "metrics.csv").set_index(["metric", "dataset"])
   of_network, of_answers = (metrics[metrics["model"] == name] for name in ("net", form))
   assert len(of_network) == len(of_answers) > 5
   for column in ("value", "low", "high", "n", "chance"):
     a, b = of_network[column], of_answers.loc[of_network.index, column]
     np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6, err_msg=column)
-  table = pd.read_parquet(tmp_path / "out/observations")
+  table = pd.read_parquet(out / "observations")
   keys = ["dataset", "probe", "condition", "example_id"]
   a, b = (table[table["model"] == name].set_index(keys).sort_index() for name in ("net", form))
   np.testing.assert_array_equal(a[["label", "prediction", "rank"]], b[["label", "prediction", "rank"]])
 
 
-def test_observations_are_answers_too(made, tmp_path):
-  done = made.run(made.answers["png"], tmp_path / "out", "accuracy,shape")
-  assert done.returncode == 0, done.stderr
-  table = pd.read_parquet(tmp_path / "out/observations")
+@pytest.mark.parametrize("measured", [("png", "accuracy,shape")], indirect=True, ids=["png"])
+def test_observations_are_answers_too(made, measured, tmp_path):
+  table = pd.read_parquet(measured[1] / "observations")
   table[table["model"] == "net"].drop(columns="model").astype(str).to_csv(tmp_path / "kept.csv", index=False)
   done = made.run(f"{tmp_path / 'kept.csv'}", tmp_path / "again", "accuracy,shape")
   assert done.returncode == 0, done.stderr
@@ -112,21 +126,16 @@ def test_observations_are_answers_too(made, tmp_path):
 
 
 def test_writing_goes_on_and_other_stimuli_are_refused(made):
-  command = [
-    "-m",
-    "examples.stimuli",
-    "--probe=accuracy,shape",
-    made.dataset,
-    f"--output={made.folder / 'png'}",
-  ]
-  assert "0 of them written now" not in made.said
-  done = python(*command, "--batch_size=4")
-  assert "10 images, 0 of them written now" in done.stdout, done.stderr
-  done = python(*command, "--seed=1")
+  asked = {"probe": ["accuracy", "shape"], "output": str(made.folder / "png"), "format": "png"}
+  assert "10 images, 10 of them written now" in made.said["png"]
+  assert "10 images, 0 of them written now" in made.write(**asked)
+  with pytest.raises(BiasjaxError, match="pgd asks the network itself, step by step"):
+    made.write(**asked | {"probe": ["pgd@images", "shape"]})
+  flags = [f"--probe={','.join(asked['probe'])}", made.dataset, f"--output={asked['output']}", "--seed=1"]
+  done = python("-m", "examples.stimuli", *flags)
   assert done.returncode == 1
-  assert "holds other stimuli: name another --output" in done.stderr
-  done = python(*command[:2], "--probe=pgd@images,shape", *command[3:])
-  assert "pgd asks the network itself, step by step" in done.stderr
+  (line,) = done.stderr.splitlines()
+  assert "holds other stimuli: name another --output" in line
 
 
 def changed(table: pd.DataFrame, how: str) -> pd.DataFrame:

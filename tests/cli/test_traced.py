@@ -41,7 +41,7 @@ def test_killed_and_resumed_on_eight_devices_a_traced_network_gives_the_same_byt
 
   def start(workdir: str) -> subprocess.Popen:
     flags = [f"--models={folder}", f"--dataset=imagenet=folder:{pictures}", f"--workdir={tmp_path / workdir}"]
-    flags += ["--probes=accuracy,spectral", "--batch_size=1", "--chunk_size=8"]
+    flags += ["--probes=accuracy,spectral", "--batch_size=1", "--chunk_size=8", "--noreport"]
     command, how = without_torch(*flags, XLA_FLAGS=eight)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **how)
 
@@ -77,7 +77,7 @@ def test_traced_networks_of_two_sizes_are_measured_without_torch(tmp_path):
     for size in (32, 48)
   }
   flags = [f"--models={','.join(map(str, folders.values()))}", f"--dataset=imagenet=folder:{pictures}"]
-  flags += ["--probes=accuracy", f"--workdir={tmp_path / 'out'}", "--batch_size=4"]
+  flags += ["--probes=accuracy", f"--workdir={tmp_path / 'out'}", "--batch_size=4", "--noreport"]
   command, how = without_torch(*flags)
   done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, **how)
   assert done.returncode == 0, done.stderr

@@ -42,7 +42,7 @@ def made(tmp_path_factory) -> pathlib.Path:
 
 def command(root: pathlib.Path, workdir: pathlib.Path, *more: object) -> list[str]:
   flags = [f"--models={root / 'net'}", f"--dataset=made=folder:{root / 'images'}", f"--workdir={workdir}"]
-  flags += ["--probes=accuracy,spectral", "--chunk_size=4", "--batch_size=1"]
+  flags += ["--probes=accuracy,spectral", "--chunk_size=4", "--batch_size=1", "--noreport"]
   return [sys.executable, "run.py", *flags, *map(str, more)]
 
 
@@ -111,10 +111,10 @@ def test_when_all_die_others_of_another_number_go_on(made, tmp_path):
       process.send_signal(signal.SIGKILL)
   before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
   assert 2 <= len(before) < CHUNKS
-  shards = [command(made, tmp_path / "out", f"--shard={i}/4") for i in range(1, 5)]
+  shards = [command(made, tmp_path / "out", f"--shard={i}/3") for i in range(1, 4)]
   with started(shards) as processes:
     ended = [process.communicate(timeout=DEADLINE_S) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, ended
+    assert [process.returncode for process in processes] == [0] * 3, ended
   assert sum("95 % intervals" in printed for printed, _ in ended) >= 1  # the last to end makes the tables
   assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was computed again
   same_observations(made, tmp_path / "out")
