@@ -30,6 +30,10 @@ EPS = {"linf": "1.5", "l2": "0.1"}
 SQUARE_EPS = {"linf": "3", "l2": "0.25"}
 
 
+# One probe in most tests, so that its programs are compiled once.
+SMALL = "steps=10:queries=50"
+
+
 def absolute(norm: str, eps: str) -> float:
   return float(eps) / 255 if norm == "linf" else float(eps)
 
@@ -98,24 +102,20 @@ def test_masked_gradients_fool_pgd_but_not_autoattack():
   assert (with_gradients["broken_by"] == "pgd").mean() > 0.9
   assert (without["broken_by"] == "").mean() > 0.9
   assert without["norm"][without["broken_by"] == ""].max() == 0
-  probe = probes.get("autoattack:eps=8:steps=20:queries=20")
+  probe = probes.get(f"autoattack:eps=8:{SMALL}")
   ((found, columns),) = attacked(probe, victim(masked), images, labels).values()
   assert (columns["broken_by"] == "apgd-t").mean() > 0.9
   assert (predictions(masked, found) == labels).mean() < 0.1
-
-
-@functools.cache
-def small_probe(norm: str, eps: float):
-  return probes.get(f"autoattack:eps={eps:g}:norm={norm}:steps=4:queries=12")
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @given(eps=st.sampled_from([0.0, 0.01, 0.5, 3.0, 700.0]), seed=st.integers(0, 1000))
 @settings(max_examples=8, deadline=None)
 def test_the_budget_is_never_exceeded_and_images_stay_in_range(norm, eps, seed):
-  images = pictures(8, seed)
+  images = pictures(4, seed)
   labels = predictions(WEIGHTS, images)
-  ((found, columns),) = attacked(small_probe(norm, eps), victim(WEIGHTS), images, labels).values()
+  probe = probes.get(f"autoattack:eps={eps:g}:norm={norm}:{SMALL}")
+  ((found, columns),) = attacked(probe, victim(WEIGHTS), images, labels).values()
   slack = threat.rounding(norm, images.shape[1:], images.dtype, absolute(norm, str(eps)))
   assert threat.measured_norms(norm, images, found).max() <= absolute(norm, str(eps)) + slack
   assert found.min() >= 0
@@ -135,7 +135,7 @@ def test_a_perturbation_beyond_its_budget_is_noticed():
 
 
 def test_results_depend_neither_on_batch_size_nor_on_company():
-  probe = probes.get("autoattack:eps=1:steps=10:queries=50")
+  probe = probes.get(f"autoattack:eps=1:{SMALL}")
   ((whole, columns),) = attacked(probe, victim(WEIGHTS), IMAGES[:16], LABELS[:16]).values()
   assert 2 < (columns["broken_by"] == "").sum() < 14
   order = np.random.default_rng(0).permutation(16)
@@ -146,7 +146,7 @@ def test_results_depend_neither_on_batch_size_nor_on_company():
 
 
 def test_the_loop_on_the_device_gives_what_the_loop_on_the_host_gives():
-  probe = probes.get("autoattack:eps=1:steps=10:queries=50")
+  probe = probes.get(f"autoattack:eps=1:{SMALL}")
   sequence = probe.attack.keywords["sequence"]
   found = []
   for on_host in (True, False):
@@ -162,8 +162,10 @@ def test_fewer_than_four_competing_classes_are_refused_by_name():
   labels = predictions(three, IMAGES)
   message = "apgd-t compares the best 4 classes, but only 3 compete here"
   with pytest.raises(BiasjaxError, match=message):
-    attacked(probes.get("autoattack:steps=2"), victim(three), IMAGES, labels)
-  attacked(probes.get("autoattack:steps=2:attacks=apgd-ce+fab-t"), victim(three), IMAGES, labels)
+    attacked(probes.get("autoattack:steps=2"), victim(three), IMAGES[:4], labels[:4])
+  probe = probes.get("autoattack:steps=2:attacks=apgd-ce+fab-t")
+  ((_, columns),) = attacked(probe, victim(three), IMAGES[:4], labels[:4]).values()
+  assert len(columns["broken_by"]) == 4
 
 
 def masked_scores(variables, images):
@@ -176,9 +178,7 @@ def test_classes_that_do_not_compete_are_neither_targets_nor_predictions():
   on = victim(WEIGHTS, of=masked_scores)
   pictured = IMAGES[:16]
   labels = np.array(jnp.argmax(masked_scores(WEIGHTS, jnp.asarray(pictured)), 1))
-  ((images, columns),) = attacked(
-    probes.get("autoattack:eps=4:steps=10:queries=20"), on, pictured, labels
-  ).values()
+  ((images, columns),) = attacked(probes.get(f"autoattack:eps=4:{SMALL}"), on, pictured, labels).values()
   assert np.isfinite(images).all()
   assert np.isfinite(columns["loss"]).all()
   said = np.array(jnp.argmax(masked_scores(WEIGHTS, jnp.asarray(images)), 1))

@@ -12,6 +12,7 @@ from small_scores import SIZE, pictures
 from biasjax.ops.attacks import fab, threat
 
 NORMS = ("linf", "l2")
+project = jax.jit(threat.project, static_argnums=0)
 budget = st.floats(0.0, 2.0, width=32)
 seed = st.integers(0, 2**31)
 
@@ -23,7 +24,7 @@ def test_a_projection_is_within_the_budget_and_the_range(norm, eps, seed, spread
   rng = np.random.default_rng(seed)
   originals = pictures(3, seed)
   images = (originals + spread * rng.normal(size=originals.shape)).astype(np.float32)
-  projected = np.asarray(threat.project(norm, jnp.asarray(originals), jnp.asarray(images), jnp.float32(eps)))
+  projected = np.asarray(project(norm, jnp.asarray(originals), jnp.asarray(images), jnp.float32(eps)))
   slack = threat.rounding(norm, originals.shape[1:], np.dtype(np.float32), eps)
   assert threat.measured_norms(norm, originals, projected).max() <= eps + slack
   assert projected.min() >= 0
@@ -44,7 +45,7 @@ def test_a_starting_point_fills_its_budget(norm, draw):
   keys = jax.random.split(jax.random.key(0), len(grey))
   eps = 0.1
   started = threat.measured_norms(
-    norm, grey, np.asarray(draw(norm, keys, jnp.asarray(grey), jnp.float32(eps)))
+    norm, grey, np.asarray(jax.jit(draw, static_argnums=0)(norm, keys, jnp.asarray(grey), jnp.float32(eps)))
   )
   assert started.max() <= eps * (1 + 1e-5)
   assert started.min() > 0.95 * eps  # in 300 dimensions nearly all of a ball is at its surface
@@ -88,6 +89,9 @@ def least_change(norm: str, x: np.ndarray, normal: np.ndarray, offset: float) ->
   return float(np.sqrt(found.fun)) if found.success else None
 
 
+to_boundary = jax.jit(fab.to_boundary, static_argnums=0)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("offset", [-0.7, 0.4, 2.5, -6.0])
 def test_the_projection_onto_the_boundary_is_the_least_one(norm, offset):
@@ -95,7 +99,7 @@ def test_the_projection_onto_the_boundary_is_the_least_one(norm, offset):
   x = rng.uniform(-0.2, 1.2, (1, 3, 3, 2)).clip(0, 1)
   normal = rng.normal(size=x.shape)
   moved = np.asarray(
-    fab.to_boundary(norm, *(jnp.asarray(a, jnp.float32) for a in (x, normal, np.array([offset]))))
+    to_boundary(norm, *(jnp.asarray(a, jnp.float32) for a in (x, normal, np.array([offset]))))
   )
   assert (x + moved).min() >= -1e-6
   assert (x + moved).max() <= 1 + 1e-6

@@ -45,12 +45,11 @@ def of_torch(module: nn.Module, x: np.ndarray, mean, std) -> np.ndarray:
     return module.double().eval()(torch.tensor(normalised).permute(0, 3, 1, 2)).numpy()
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_network_of_timm_with_weights_of_a_file(torchvision, tmp_path, capsys, prefix):
+def test_a_network_of_timm_with_weights_of_a_file(torchvision, tmp_path, capsys):
   timm = pytest.importorskip("timm", reason="needs timm")
   module = torch_networks.randomise(timm.create_model(NAME, pretrained=False))
   path = tmp_path / "mine.pth"
-  torch.save({"state_dict": {prefix + k: v for k, v in module.state_dict().items()}, "epoch": 3}, path)
+  torch.save({"state_dict": {f"module.{k}": v for k, v in module.state_dict().items()}, "epoch": 3}, path)
   assert run(f"--timm={NAME}", f"--checkpoint={path}", f"--output={tmp_path / 'vit'}") == 0
   assert "from PyTorch in float64: logits" in capsys.readouterr().out
   model = load.load(tmp_path / "vit")

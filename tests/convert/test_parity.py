@@ -23,14 +23,10 @@ def converted(tmp_path, state_dict, container, *flags):
   return biasjax.load(output)
 
 
-def assert_parity(tmp_path, net, images=RANDOM_IMAGES):
-  """The same variables from every container, and with them PyTorch's logits."""
-  models = [converted(tmp_path, net.state_dict(), container) for container in CONTAINERS]
-  assert len({model.fingerprint for model in models}) == 1
-  got = models[0].apply(models[0].variables, images)
+def assert_parity(model, net, images=RANDOM_IMAGES):
+  got = model.apply(model.variables, images)
   assert got.dtype == np.float32
   assert relative_difference(got, logits(net, images)) < TOLERANCE
-  return models[0]
 
 
 ARCHITECTURES = {
@@ -42,7 +38,11 @@ ARCHITECTURES = {
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_converted_network_gives_pytorchs_logits(torchvision, tmp_path, architecture):
-  assert_parity(tmp_path, network(torchvision, **architecture))
+  """The same variables from every container, and with them PyTorch's logits."""
+  net = network(torchvision, **architecture)
+  models = [converted(tmp_path, net.state_dict(), container) for container in CONTAINERS]
+  assert len({model.fingerprint for model in models}) == 1
+  assert_parity(models[0], net)
 
 
 def test_mean_and_std_travel_with_the_network(torchvision, tmp_path):
@@ -54,31 +54,31 @@ def test_mean_and_std_travel_with_the_network(torchvision, tmp_path):
   assert relative_difference(got, logits(net, RANDOM_IMAGES)) > 100 * TOLERANCE
 
 
-@pytest.fixture(scope="module")
-def resnet18(torchvision):
-  return randomise(torchvision.models.resnet18(weights=None))
+PUBLISHED = {"resnet18": 11_689_512, "resnet50": 25_557_032}
 
 
-@pytest.fixture(scope="module")
-def resnet50(torchvision):
-  timm = pytest.importorskip("timm", reason="parity tests need timm")
-  return randomise(timm.create_model("resnet50", pretrained=False))
+@pytest.fixture(scope="module", params=PUBLISHED)
+def published(request, torchvision, tmp_path_factory):
+  """torchvision's ResNet-18 and timm's ResNet-50 at full size: (PyTorch's, converted)."""
+  if request.param == "resnet18":
+    net = torchvision.models.resnet18(weights=None)
+  else:
+    timm = pytest.importorskip("timm", reason="parity tests need timm")
+    net = timm.create_model("resnet50", pretrained=False)
+  model = converted(tmp_path_factory.mktemp(request.param), randomise(net).state_dict(), "zip")
+  assert model.certificate["parameters"] == PUBLISHED[request.param]
+  return net, model
 
 
-def test_torchvisions_resnet18_gives_pytorchs_logits(resnet18, tmp_path):
-  model = assert_parity(tmp_path, resnet18)
-  assert model.certificate["parameters"] == 11_689_512
-
-
-def test_timms_resnet50_gives_pytorchs_logits(resnet50, tmp_path):
-  model = assert_parity(tmp_path, resnet50)
-  assert model.certificate["parameters"] == 25_557_032
+def test_published_networks_give_pytorchs_logits(published):
+  net, model = published
+  assert_parity(model, net)
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_logits_agree_on_real_photographs(request, reference, tmp_path, name):
-  assert_parity(tmp_path, request.getfixturevalue(name), photographs(reference, 4))
+def test_logits_agree_on_real_photographs(published, reference):
+  net, model = published
+  assert_parity(model, net, photographs(reference, 4))
 
 
 def photographs(reference, count):
@@ -89,9 +89,12 @@ def photographs(reference, count):
   return np.stack([preprocess.preprocess(file.read_bytes()) for file in files]).astype(np.float32) / 255
 
 
-def test_a_traced_resnet50_is_the_native_one(resnet50, tmp_path):
-  native = converted(tmp_path, resnet50.state_dict(), "safetensors")
-  traced = tracing.trace(resnet50, 64)
+def test_a_traced_resnet_is_the_native_one(torchvision, tmp_path):
+  """Of one block a stage: each kind of layer that ResNet-50 has."""
+  timm = pytest.importorskip("timm", reason="parity tests need timm")
+  net = randomise(timm.create_model("resnet50", pretrained=False, layers=(1, 1, 1, 1)))
+  native = converted(tmp_path, net.state_dict(), "safetensors")
+  traced = tracing.trace(net, 64)
   variables = tracing.variables(traced, **native.variables["normalization"])
   weights = np.random.default_rng(1).normal(size=1000).astype(np.float32)
 

@@ -12,6 +12,7 @@ from biasjax.probes import suppression as probe
 
 cv2 = pytest.importorskip("cv2", reason="compares with OpenCV")
 SIZE = 72
+move_tiles = jax.jit(suppression.move_tiles)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,7 @@ def edges(key, grid):
 def test_shuffling_permutes_whole_tiles_of_equal_size(pictures, grid):
   key = jax.random.key(grid)
   image = jnp.asarray(pictures[1], jnp.float32)
-  shuffled = np.asarray(suppression.move_tiles(key, image, jnp.int32(grid), jnp.bool_(False))).astype(
-    np.uint8
-  )
+  shuffled = np.asarray(move_tiles(key, image, jnp.int32(grid), jnp.bool_(False))).astype(np.uint8)
   rows, columns = edges(key, grid)
   assert (rows[-1], columns[-1]) == (SIZE, SIZE)
   assert set(np.diff(rows)) <= {SIZE // grid, -(-SIZE // grid)}
@@ -98,7 +97,7 @@ def test_shuffling_permutes_whole_tiles_of_equal_size(pictures, grid):
 def test_turning_keeps_tiles_in_their_places(pictures, grid):
   key = jax.random.key(grid)
   image = jnp.asarray(pictures[1], jnp.float32)
-  turned = np.asarray(suppression.move_tiles(key, image, jnp.int32(grid), jnp.bool_(True))).astype(np.uint8)
+  turned = np.asarray(move_tiles(key, image, jnp.int32(grid), jnp.bool_(True))).astype(np.uint8)
   rows, columns = edges(key, grid)
   seen = set()
   for top, bottom in itertools.pairwise(rows):
@@ -114,7 +113,12 @@ def test_every_permutation_of_four_tiles_is_equally_likely():
   image = jnp.asarray(np.kron(np.arange(4).reshape(2, 2), np.ones((8, 8))), jnp.float32)[..., None]
   image = jnp.repeat(image, 3, axis=2)
   keys = jax.random.split(jax.random.key(0), 4800)
-  move = jax.vmap(lambda key: suppression.move_tiles(key, image, jnp.int32(2), jnp.bool_(False))[::8, ::8, 0])
+
+  @jax.jit
+  @jax.vmap
+  def move(key):
+    return suppression.move_tiles(key, image, jnp.int32(2), jnp.bool_(False))[::8, ::8, 0]
+
   orders, counts = np.unique(np.asarray(move(keys)).reshape(4800, 4), axis=0, return_counts=True)
   assert len(orders) == 24
   assert ((counts - 200) ** 2 / 200).sum() < 49.7  # chi squared, 23 degrees of freedom, p = .001

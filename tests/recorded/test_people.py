@@ -258,7 +258,8 @@ def by_model_vs_human(tables: list[pd.DataFrame]) -> float:
 
 
 @pytest.mark.reference
-def test_kappas_of_people_are_model_vs_humans_in_every_experiment(published):
+def test_kappas_of_people_are_model_vs_humans_in_every_experiment(published, monkeypatch):
+  monkeypatch.setattr(panels, "RESAMPLES", 200)  # of intervals, of which only the side is looked at
   table = people.consistency(published, [])
   among = table[table["kind"] == "people"].set_index("experiment")
   of = {e: [t for t in published if t.attrs["experiment"] == e] for e in layouts.EXPERIMENTS}
@@ -282,7 +283,8 @@ def test_kappas_of_people_are_model_vs_humans_in_every_experiment(published):
 
 
 @pytest.mark.reference
-def test_people_have_the_published_accuracy_out_of_distribution(published):
+def test_people_have_the_published_accuracy_out_of_distribution(published, monkeypatch):
+  monkeypatch.setattr(panels, "RESAMPLES", 200)
   table = people.accuracy(published, [])
   every = table[table["experiment"] == "all"].set_index("observer").loc["people"]
   assert every["accuracy"] == pytest.approx(0.7228, abs=5e-5)  # Geirhos et al. 2021: .723
@@ -296,7 +298,8 @@ def test_people_have_the_published_accuracy_out_of_distribution(published):
 
 
 @pytest.mark.reference
-def test_the_recorded_trials_are_read_and_scored(reference, tmp_path):
+def test_the_recorded_trials_are_read_and_scored(reference, tmp_path, monkeypatch):
+  monkeypatch.setattr(panels, "RESAMPLES", 200)
   text = scoring.score_trials(str(reference / "data/trials/humans/[ce]*/*.csv"), tmp_path)
   assert "shape bias" in text  # cue-conflict is among them
   table = pd.read_csv(tmp_path / "people.csv")
