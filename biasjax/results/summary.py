@@ -18,6 +18,7 @@ from biasjax.results.store import SAMPLE, SETTINGS, Loaded, Store, Unit, write_f
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name; of a sample, more.
 MEASURED = ("value", "low", "high", "n", "chance", "flag", "detail")
+INCOMPLETE = "-incomplete"  # ends columns of a benchmark of which a part is there
 NUMBERS = (*MEASURED, "margin", "effective_n", "estimator", "correlation")
 
 
@@ -253,7 +254,7 @@ def _column(name: str, dataset: str, incomplete: bool) -> str:
   """The name of a metric in tables; of a dataset that is not whole, no number is called like the whole's."""
   if not incomplete:
     return name.format(dataset=dataset)
-  marked = f"{dataset}-incomplete"
+  marked = f"{dataset}{INCOMPLETE}"
   return name.format(dataset=marked) if "{dataset}" in name else f"{name}@{marked}"
 
 

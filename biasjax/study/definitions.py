@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.results.summary import INCOMPLETE
 
 DRAWS = 10_000
 
@@ -252,7 +253,10 @@ def compute(measures: Mapping[str, Measure], frame: pd.DataFrame) -> tuple[pd.Da
     absent = [c for c in needed if c not in frame.columns]
     if absent:
       more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-      missing[name] = f"the table has no column {absent[0]}{more}"
+      marked = (c for c in frame.columns if c.endswith(INCOMPLETE))
+      part = [c for c in marked if c.partition("@")[0].removesuffix(INCOMPLETE) == absent[0]]
+      only = f"; it has {part[0]}, which a copy of the configuration may name" if part else ""
+      missing[name] = f"the table has no column {absent[0]}{more}{only}"
       continue
     parts = frame[list(measure.mean)]
     if measure.standardized:

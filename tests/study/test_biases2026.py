@@ -56,3 +56,12 @@ def test_every_measure_is_a_column_that_something_gives():
   measures += [bias for variation in study["variations"] for bias in variation["biases"]]
   assert {column for measure in measures for column in measure["mean"]} <= given
   assert set(study["benchmarks"]) <= given
+
+
+def test_a_column_of_a_part_of_a_benchmark_is_named_where_the_whole_is_missing():
+  asked = definitions.parse(config.get_config().to_dict()["study"])
+  part = "refined-bias/shape@refined-bias-shape-incomplete"
+  table = pd.DataFrame({"shape-bias": [0.2, 0.3], part: [0.5, 0.6]})
+  _, missing = definitions.compute(asked.biases, table)
+  assert f"no column refined-bias/shape; it has {part}" in missing["refined_shape"]
+  assert missing["refined_texture"] == "the table has no column refined-bias/texture"
