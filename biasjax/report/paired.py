@@ -157,8 +157,13 @@ def _parts(
     got = (mine["rank"] == 0).groupby(mine["example_id"]).mean()
     of = (clean["rank"] == 0).groupby(clean["example_id"]).mean()
     return pd.DataFrame({"got": got, "of": of.astype(float)}).dropna(), ()
-  if module(probe) == "shape" and metric == f"shape-bias{probe.removeprefix('shape')}":
-    return _cues(observed, table(probe), model, dataset, probe)
+  variant = probe.removeprefix("shape")
+  if module(probe) == "shape" and metric in (f"shape-bias{variant}", f"cue-conflict{variant}/accuracy"):
+    cues = _cues(observed, table(probe), model, dataset, probe)
+    if cues is None or metric.startswith("shape-bias"):
+      return cues
+    decided, images = cues
+    return decided.assign(got=decided["of"], of=1.0), images
   return None
 
 

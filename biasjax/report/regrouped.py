@@ -50,10 +50,15 @@ def differences(
   if any(of is None for of in frames):
     return {}
   ids = [sorted({i for table in (of or {}).values() for i in table["example_id"].unique()}) for of in frames]
-  if ids[0] != ids[1] or len(ids[0]) < 2 * GROUPS:
+  # An image under many conditions is one draw, whose answers move together: it is left out of all.
+  image = pd.Series(ids[0], index=ids[0], dtype=object)
+  if any(observed.conditions_in_ids(model, dataset, probe) for model in models):
+    image = image.str.split("/", n=2).str[-1]
+  of_image, images = pd.factorize(image)
+  if ids[0] != ids[1] or len(images) < 2 * GROUPS:
     return {}
-  order = np.random.default_rng(0).permutation(len(ids[0]))
-  group = pd.Series(order % GROUPS, index=ids[0])
+  order = np.random.default_rng(0).permutation(len(images))
+  group = pd.Series((order % GROUPS)[of_image], index=ids[0])
 
   def made(of: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return {metric.name.format(dataset=dataset): float(metric.value) for metric in asked.summarise(of)}
@@ -81,7 +86,7 @@ def differences(
     half = t * math.sqrt((GROUPS - 1) / GROUPS * ((apart - apart.mean()) ** 2).sum())
     difference = whole[0][name] - whole[1][name]
     if math.isfinite(half):
-      found[name] = difference, difference - half, difference + half, len(ids[0])
+      found[name] = difference, difference - half, difference + half, len(images)
   return found
 
 

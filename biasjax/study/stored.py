@@ -42,6 +42,10 @@ class Observations:
     known = (model, dataset, probe) in self.units
     return self.store.manifest["datasets"][dataset]["length"] if known else 0
 
+  def conditions_in_ids(self, model: str, dataset: str, probe: str) -> bool:
+    """Whether ids are "<corruption>/<severity>/<image>", so that one image has many."""
+    return self.units[model, dataset, probe].key.get("labels") in CONDITION_IN_ID
+
   def accuracy(self, model: str, dataset: str, probe: str, column: str) -> pd.Series | None:
     """The share of decisions that are right for each image, of the conditions that a column is about.
 
@@ -59,7 +63,7 @@ class Observations:
     if table is None:
       return None
     image, condition = table["example_id"], table["condition"]
-    if self.units[model, dataset, probe].key.get("labels") in CONDITION_IN_ID:
+    if self.conditions_in_ids(model, dataset, probe):
       parts = image.str.split("/", n=2)
       image, condition = parts.str[2], parts.str[0] + "_" + parts.str[1]
     named = [name for name in condition.unique() if column.endswith(name)]

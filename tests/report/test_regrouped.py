@@ -19,8 +19,9 @@ MODELS = ("a", "b")
 class Stored(Observations):
   """What two networks said, without a store: bool [n, conditions] of each."""
 
-  def __init__(self, right: dict[str, np.ndarray], conditions: list[str], ids: dict[str, list[str]]):
-    units = {(m, "d", "p"): types.SimpleNamespace(key={"preprocess": {"crop": 64}}) for m in right}
+  def __init__(self, right: dict[str, np.ndarray], conditions: list[str], ids: dict[str, list[str]], **key):
+    key |= {"preprocess": {"crop": 64}}
+    units = {(m, "d", "p"): types.SimpleNamespace(key=key) for m in right}
     for name, value in {"units": units, "right": right, "conditions": conditions, "ids": ids}.items():
       object.__setattr__(self, name, value)  # it is frozen
 
@@ -87,6 +88,23 @@ def test_the_interval_is_that_of_the_delta_method():
   _, low, high, _ = apart(right)["odds/d"]
   # 20 groups tell a standard error to within a sixth, one in six times not.
   assert (high - low) / 2 / 2.093 == pytest.approx(error, rel=0.4)
+
+
+def test_an_image_under_many_corruptions_is_one_draw():
+  folders, images = [f"{c}/{s}" for c in ("fog", "snow") for s in range(1, 6)], 200
+  rng = np.random.default_rng(5)
+  ids = [f"{folder}/{i:03}.png" for i in range(images) for folder in folders]
+  right = {
+    m: (2 * rng.normal(size=(images, 1)) + rng.normal(size=(images, len(folders))) > 0).reshape(-1, 1)
+    for m in MODELS
+  }
+  stored = Stored(right, ["clean"], dict.fromkeys(MODELS, ids), labels="imagenet_c")
+  values = [{"odds/d": of.mean() / (1 - of.mean())} for of in right.values()]
+  _, low, high, n = regrouped.differences(stored, asked(odds), MODELS, "d", "p", values)["odds/d"]
+  slope = {m: of.reshape(images, -1).mean(1) / (1 - of.mean()) ** 2 for m, of in right.items()}
+  error = np.std(slope["a"] - slope["b"], ddof=1) / np.sqrt(images)
+  assert (high - low) / 2 / 2.093 == pytest.approx(error, rel=0.4)
+  assert n == images
 
 
 def test_a_critical_band_has_a_paired_difference_and_networks_that_answer_alike_have_none(monkeypatch):
