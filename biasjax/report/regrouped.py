@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.special
 
 from biasjax.results.summary import Summarised
-from biasjax.study.stored import Observations
+from biasjax.study.stored import Observations, image_of
 
 GROUPS = 20
 CONFIDENCE = 0.95
@@ -53,7 +53,7 @@ def differences(
   # An image under many conditions is one draw, whose answers move together: it is left out of all.
   image = pd.Series(ids[0], index=ids[0], dtype=object)
   if any(observed.conditions_in_ids(model, dataset, probe) for model in models):
-    image = image.str.split("/", n=2).str[-1]
+    image = image_of(image)
   of_image, images = pd.factorize(image)
   if ids[0] != ids[1] or len(images) < 2 * GROUPS:
     return {}

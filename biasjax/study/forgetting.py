@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
-from biasjax.statistics import Z, wilson
-from biasjax.study.stored import Observations
+from biasjax.statistics import difference_of_ratios, ratio_of_totals, wilson
+from biasjax.study.stored import Observations, image_of
 
 
 def runs(pattern: str, models: Sequence[str]) -> dict[str, dict[int, str]]:
@@ -49,32 +49,38 @@ def vote(predictions: np.ndarray, confidences: np.ndarray) -> np.ndarray:
   return np.where(confidences[1] > confidences[0], predictions[1], predictions[0])
 
 
-def measure(right: np.ndarray, predictions: np.ndarray, confidences: np.ndarray) -> tuple[dict, list[dict]]:
-  """What one run forgets under one condition.
+def measure(
+  right: np.ndarray, predictions: np.ndarray, confidences: np.ndarray, image: np.ndarray | None = None
+) -> tuple[dict, list[dict]]:
+  """What one run forgets under one condition, or several.
 
   Args:
     right: bool [epochs, n], in the order of training.
     predictions: int [epochs, n], classes decided on.
     confidences: float [epochs, n], of these decisions.
+    image: [n], what each is about, where there are several of one image; intervals are over images.
 
   Returns:
     The summary: `n, final, ever, forgotten, low, high, peak, ensemble, gain, gain_low, gain_high`, in per
     cent of examples. `peak` is the index of the epoch from which most is forgotten, `forgotten` the share
-    right at some epoch before the last and wrong at the last (Wilson's interval), `ensemble` the accuracy of
-    the last and the peak epoch together, `gain` what that adds to the last alone (paired normal interval).
-    Then for each epoch `accuracy` and `forgotten`: right then and wrong at the last.
+    right at some epoch before the last and wrong at the last (Wilson's interval; of several decisions about
+    an image `statistics.ratio_of_totals`), `ensemble` the accuracy of the last and the peak epoch together,
+    `gain` what that adds to the last alone (paired, `statistics.difference_of_ratios`). Then for each epoch
+    `accuracy` and `forgotten`: right then and wrong at the last.
   """
   n = right.shape[1]
   last = right[-1]
   lost = right & ~last
-  ever = int((lost[:-1].any(axis=0)).sum())
+  forgotten = lost[:-1].any(axis=0)
+  ever = int(forgotten.sum())
   peak = int(np.argmax(lost[:-1].sum(axis=1)))
   chosen = vote(predictions[[-1, peak]], confidences[[-1, peak]])
   # A vote picks one of the two decisions, so it is right where that one is.
   together = np.where(chosen == predictions[-1], last, right[peak])
-  gain = together.astype(float) - last
-  half = float(Z * gain.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-  low, high = wilson(ever, n)
+  every, clusters = np.ones(n), () if image is None else (image,)
+  low, high = wilson(ever, n) if image is None else ratio_of_totals(forgotten * 1.0, every, clusters)[1:]
+  joined, alone = (together.astype(float), every), (last.astype(float), every)
+  gain, *ends = difference_of_ratios(joined, alone, clusters)
   summary = {
     "n": n,
     "final": 100 * float(last.mean()),
@@ -84,9 +90,9 @@ def measure(right: np.ndarray, predictions: np.ndarray, confidences: np.ndarray)
     "high": 100 * high,
     "peak": peak,
     "ensemble": 100 * float(together.mean()),
-    "gain": 100 * float(gain.mean()),
-    "gain_low": 100 * (float(gain.mean()) - half),
-    "gain_high": 100 * (float(gain.mean()) + half),
+    "gain": 100 * gain,
+    "gain_low": 100 * ends[0],
+    "gain_high": 100 * ends[1],
   }
   epochs = [
     {"accuracy": 100 * float(r.mean()), "forgotten": 100 * float(f.mean())}
@@ -128,9 +134,15 @@ def tables(observed: Observations, found: dict[str, dict[int, str]]) -> tuple[pd
       )
       conditions = shared.get_level_values("condition").to_numpy()
       names = list(dict.fromkeys(conditions))
+      ids = shared.get_level_values("example_id").to_series()
+      if any(observed.conditions_in_ids(model, dataset, probe) for model in models.values()):
+        ids = image_of(ids)
+      image = pd.factorize(ids)[0]
       for name in (["all"] if len(names) > 1 else []) + names:
         mine = np.ones(len(conditions), bool) if name == "all" else conditions == name
-        summary, epochs = measure(ranks[:, mine] == 0, predictions[:, mine], confidences[:, mine])
+        repeated = len(np.unique(image[mine])) < mine.sum()
+        decided = ranks[:, mine] == 0, predictions[:, mine], confidences[:, mine]
+        summary, epochs = measure(*decided, image[mine] if repeated else None)
         where = {"run": run, "dataset": dataset, "probe": probe, "condition": name}
         peak = list(models)[summary.pop("peak")]
         rows.append({**where, "epochs": len(models), **summary, "peak_epoch": peak})

@@ -100,6 +100,11 @@ def of(store: Store) -> Observations:
   return Observations(store, units)
 
 
+def image_of(ids: pd.Series) -> pd.Series:
+  """Which image ids "<corruption>/<severity>/<image>" are of."""
+  return ids.str.split("/", n=2).str[-1]
+
+
 def right(observed: pd.DataFrame) -> pd.DataFrame:
   """bool [examples, conditions]: whether each decision is right (top-1), of examples that all have."""
   table = observed.assign(right=observed["rank"] == 0)

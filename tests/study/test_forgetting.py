@@ -64,6 +64,43 @@ def test_the_ensemble_wins_back_what_confident_epochs_knew():
   assert summary["ensemble"] == pytest.approx(summary["final"] + summary["gain"])
 
 
+def test_intervals_over_several_conditions_of_the_same_images_hold_the_truth():
+  rng, images, conditions = np.random.default_rng(1), 200, 20
+
+  def run(n):
+    ease = 2 * rng.normal(size=(n, 1))
+    right = [ease + rng.normal(size=(n, 1)) + rng.normal(size=(n, conditions)) / 2 > 0 for _ in range(3)]
+    right = np.stack(right).reshape(3, -1)
+    confidences = np.where(right, 0.6, 0.5)
+    image = np.repeat(np.arange(n), conditions)
+    return forgetting.measure(right, np.where(right, 1, 0), confidences, image)[0]
+
+  truth, runs = run(50_000), [run(images) for _ in range(200)]
+  for name, low, high in (("forgotten", "low", "high"), ("gain", "gain_low", "gain_high")):
+    held = sum(of[low] <= truth[name] <= of[high] for of in runs)
+    assert held >= 180  # of 200: less than that is what 95 % gives in 1 of 500 tests
+
+
+def test_conditions_of_one_image_are_not_images(tmp_path):
+  rng = np.random.default_rng(2)
+  right = {e: np.where(rng.random(60) < 0.7, 1, 0) for e in (1, 2)}
+  runs = {
+    f"net@epoch{e}": dict.fromkeys(
+      ("clean", "dark", "bright"), stored_runs.decisions(np.ones(60, int), of, 0.4 + 0.1 * of)
+    )
+    for e, of in right.items()
+  }
+  stored_runs.write(tmp_path, runs, chunk=60)
+  observed = stored.beside(str(tmp_path / "results.csv"))
+  summary, _ = forgetting.tables(observed, forgetting.runs(PATTERN, list(runs)))
+  rows = summary.set_index("condition")
+  # Three conditions that say the same are worth one.
+  width = rows["high"] - rows["low"]
+  assert width["all"] == pytest.approx(width["clean"], rel=0.05)
+  gain = rows["gain_high"] - rows["gain_low"]
+  assert gain["all"] == pytest.approx(gain["clean"], rel=0.05)
+
+
 def test_forgetting_comes_out_of_stored_decisions(tmp_path):
   label = np.arange(8)
   wrong = (label + 1) % 8
