@@ -41,9 +41,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
     Rows with the same columns; none where what they need is not there. Intervals hold sampling error of
     images, and for effective robustness also that of the line.
   """
-  # Of a metric that several datasets give, that of imagenet, as in results.csv.
-  order = metrics.assign(other=metrics["dataset"] != "imagenet").sort_values(["other", "dataset"])
-  first = order.drop_duplicates(["model", "metric"])
+  first = metrics[own(metrics)].drop_duplicates(["model", "metric"])
   tables = {
     name: first.pivot(index="model", columns="metric", values=name) for name in ("value", "low", "high", "n")
   }
@@ -61,6 +59,20 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
     if set(_made_of(row["metric"])) & flagged.get(row["model"], set()):
       row["flag"] = "rests on an accuracy that is flagged"
   return pd.DataFrame(named, columns=list(metrics.columns)) if named else metrics.iloc[:0]
+
+
+def own(metrics: pd.DataFrame) -> np.ndarray:
+  """bool [rows]: whether a row is of the one dataset that its metric is called after, for all models alike.
+
+  Names of biases and of attacks do not hold the dataset: they are ImageNet's, where any model has it of that,
+  else the first dataset's by name.
+  """
+  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
+  return metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
+
+
+def _preferred(datasets: set[str]) -> str:
+  return "imagenet" if "imagenet" in datasets else min(datasets)
 
 
 def _made_of(metric: str) -> tuple[str, ...]:

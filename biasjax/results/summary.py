@@ -277,13 +277,7 @@ def wide(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def columns(metrics: pd.DataFrame) -> np.ndarray:
   """What each row of `metrics` is called as a column of `wide`; str [rows]."""
-  owner = {metric: _preferred(set(rows["dataset"])) for metric, rows in metrics.groupby("metric")}
-  own = metrics["dataset"].to_numpy() == np.array([owner[metric] for metric in metrics["metric"]])
-  return np.where(own, metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
-
-
-def _preferred(datasets: set[str]) -> str:
-  return "imagenet" if "imagenet" in datasets else min(datasets)
+  return np.where(across.own(metrics), metrics["metric"], metrics["metric"] + "@" + metrics["dataset"])
 
 
 def write_tables(store: Store, summary: Summary) -> None:

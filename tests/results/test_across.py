@@ -7,7 +7,7 @@ import scipy.special
 
 from biasjax.configuration import load
 from biasjax.data.layouts import ALEXNET, ALEXNET_CLEAN, SEVERITIES
-from biasjax.results import across
+from biasjax.results import across, summary
 
 
 def metrics(values: dict[str, dict[str, float]], half: float = 1.0) -> pd.DataFrame:
@@ -70,6 +70,15 @@ def test_an_axis_is_the_mean_and_knows_which_benchmarks_share_images():
   # Validation images and ReaL move together: (1 + 1); V2 does not: sqrt(2^2 + 1^2) / 3.
   assert row["high"] - row["value"] == pytest.approx(np.sqrt(5) / 3)
   assert row["n"] == 300
+
+
+def test_an_attack_on_other_images_is_not_the_axis_of_a_network_that_lacks_imagenet():
+  both = metrics({"a": {"top1_acc/PGD-40/low": 30.0}, "b": {"top1_acc/PGD-40/low": 95.0}})
+  both.loc[both["model"] == "b", "dataset"] = "imagenette"
+  found = across.derive(both)
+  assert list(found["model"]) == ["a"]
+  # Which is what the columns of results.csv are called by.
+  assert list(summary.columns(both)) == ["top1_acc/PGD-40/low", "top1_acc/PGD-40/low@imagenette"]
 
 
 def test_without_a_benchmark_there_is_no_axis():
