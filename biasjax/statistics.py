@@ -68,7 +68,9 @@ def ratio_of_means(
   m (1 - m) of its mean m, as in Wilson's interval, so that few or no hits are as uncertain as they are: where
   the denominator is always 1 it is Wilson's interval; for two counts it is the score interval of a ratio of
   paired proportions (Nam & Blackwelder 2002), but with the share of hits that count in the denominator as it
-  is observed. It is cut to what the ratio can be: the numerator lies in [0, 1].
+  is observed. Where few examples change, their variance is told badly as well, so the upper end is no lower
+  than that of Fieller's interval with one changed example more (in the manner of Agresti & Min 2005). It is
+  cut to what the ratio can be: the numerator lies in [0, 1].
 
   Args:
     numerator: float [n], in [0, 1] for each example.
@@ -107,7 +109,10 @@ def ratio_of_means(
       ((-b + root) / (2 * a), (-b - root) / (2 * a)) if a < 0 and b * b > 4 * a * c else (most, least)
     )
     low, high = (second, most) if ratio >= second else (least, first)
-  return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
+  a, b = left**2 - z2 * _product(y, y) / n, (below - guessed) * left - z2 * _product(x, y) / n
+  c = (below - guessed) ** 2 - z2 * (_product(x, x) + 1) / n
+  changed = (b + math.sqrt(max(b * b - a * c, 0.0))) / a if a > 0 else most
+  return ratio, min(max(low, least), ratio), max(min(max(high, changed), most), ratio)
 
 
 def fieller(

@@ -68,7 +68,27 @@ def test_an_accuracy_of_zero_still_has_an_interval():
 def test_a_filter_that_changes_nothing_still_has_an_interval():
   clean = np.repeat([1.0, 0.0], [40, 10])
   of_clean = scipy.stats.binomtest(40, 40).proportion_ci(method="wilson").low
-  assert statistics.ratio_of_means(clean, clean) == pytest.approx((1.0, of_clean, 1.0))
+  ratio, low, high = statistics.ratio_of_means(clean, clean)
+  assert (ratio, low) == pytest.approx((1.0, of_clean))
+  # One image changed of those that are right: 1.96 times the square root of one, over the 40.
+  assert high == pytest.approx(1 + 1.96 / 40, abs=0.001)
+
+
+@pytest.mark.parametrize("n", [40, 200, 1000])
+@pytest.mark.parametrize("changed", [0.0005, 0.005, 0.01, 0.03])
+def test_a_ratio_near_one_of_which_few_images_change_is_covered(n, changed):
+  """A filter that loses as many as it gains, in so many of all images; and one that loses twice as many."""
+  rng = np.random.default_rng(0)
+  clean, runs = 0.8, 1000
+  for lost in (changed, 2 * changed):
+    covered = 0
+    for _ in range(runs):
+      drawn = rng.random(n)
+      right = drawn < clean
+      filtered = (right & (drawn >= lost)) | (~right & (drawn < clean + changed))
+      _, low, high = statistics.ratio_of_means(filtered.astype(float), right.astype(float))
+      covered += low <= (clean - lost + changed) / clean <= high
+    assert covered / runs > 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs)
 
 
 def test_the_ratio_to_what_is_always_right_is_a_share():

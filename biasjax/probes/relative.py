@@ -10,7 +10,7 @@ import pandas as pd
 from biasjax.probes import chance
 from biasjax.probes.base import Metric
 from biasjax.probes.observed import Sampled, accuracies, codes, interval, sampling_of
-from biasjax.statistics import mean_of_shares, ratio_of_means
+from biasjax.statistics import difference_of_ratios, ratio_of_means
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,6 @@ def difference(
   name: str, one: np.ndarray, other: np.ndarray, *, detail: bool = False, flag: str = ""
 ) -> Metric:
   """The mean of one - other, each in [0, 1] and of the same images, in points of per cent."""
-  # From [-1, 1] to [0, 1] and back, so that the interval stays inside.
-  edges = mean_of_shares((1 + one.astype(float) - other.astype(float)) / 2)
-  value, low, high = (100 * (2 * edge - 1) for edge in edges)
+  every = np.ones(len(one))
+  value, low, high = (100 * edge for edge in difference_of_ratios((one, every), (other, every)))
   return Metric(name, value, low, high, len(one), detail=detail, flag=flag)

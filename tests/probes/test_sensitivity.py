@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 import biasjax
 import made_observations
 from biasjax import probes
 from biasjax.errors import BiasjaxError
-from biasjax.probes import sensitivity
+from biasjax.probes import relative, sensitivity
 from oracles import perturbed
 
 
@@ -178,6 +179,17 @@ def test_rises_are_those_counted_by_hand():
   assert found["sensitivity/centroid"].value == pytest.approx(centroid)
   corrected = found["sensitivity/mean/relative/chance-corrected"].value
   assert corrected != found["sensitivity/mean/relative"].value
+
+
+def test_a_rises_interval_is_students_with_one_changed_image_more():
+  rng = np.random.default_rng(0)
+  for n, change in ((48, 0.02), (48, 0.3), (2000, 0.1)):
+    clean = (rng.random(n) < 0.8).astype(float)
+    waved = np.abs(clean[:, None] - (rng.random((n, 20)) < change)).mean(axis=1)
+    error = math.sqrt(np.var(clean - waved, ddof=1) / n + 1 / n**2)
+    low, high = scipy.stats.t.interval(0.95, n - 1, (clean - waved).mean(), error)
+    found = relative.difference("rise", clean, waved)
+    assert (found.low, found.high) == pytest.approx((100 * low, 100 * high))
 
 
 def test_there_is_no_centroid_where_waves_of_some_frequencies_help():
