@@ -37,7 +37,8 @@ def of_measure(study: Study, name: str) -> float:
 
 def flagged(study: Study) -> pd.DataFrame:
   """bool [models, biases and axes]: whether a number rests on accuracies that are not above chance."""
-  return chance.flagged(_measures(study), models(study).drop(columns="category"), study.table)
+  values = models(study).drop(columns="category")
+  return chance.flagged(_measures(study), values, study.table, study.definitions.columns)
 
 
 def line(panel: Axes, height: float, *, upright: bool = False) -> None:

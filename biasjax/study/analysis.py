@@ -126,7 +126,7 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
   tables["definitions"] = _joined(varied, "definition")
   labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
   measures = pd.concat([biases, axes], axis=1)
-  at_chance = chance.flagged({**asked.biases, **asked.axes}, measures, table)
+  at_chance = chance.flagged({**asked.biases, **asked.axes}, measures, table, asked.columns)
   notes += chance.notes(at_chance, labels)
   above = {}
   if at_chance.to_numpy().any():

@@ -15,14 +15,30 @@ from biasjax.study.table import Table
 WORD = "chance"  # what every flag about chance says
 
 
-def flagged(asked: Mapping[str, Measure], values: pd.DataFrame, table: Table) -> pd.DataFrame:
-  """bool [models, measures]: whether a column of a measure, or its own number, is flagged as at chance."""
+def flagged(
+  asked: Mapping[str, Measure], values: pd.DataFrame, table: Table, derived: Mapping[str, Measure]
+) -> pd.DataFrame:
+  """bool [models, measures]: whether a column of a measure, or its own number, is flagged as at chance.
+
+  Args:
+    asked: the measures.
+    values: float [models, measures].
+    table: whose metrics.csv has the flags.
+    derived: the derived columns, which rest on others.
+  """
   flags = table.intervals[table.intervals["flag"].astype(str).str.contains(WORD)]
   at = pd.DataFrame(False, index=values.index, columns=values.columns)
+  made_of = {name: {name, *_columns(asked[name], derived)} for name in values}
   for column, models in flags.groupby("column")["model"]:
-    using = [name for name in values if column == name or column in asked[name].mean]
+    using = [name for name, columns in made_of.items() if column in columns]
     at.loc[at.index.isin(models), using] = True
   return at
+
+
+def _columns(measure: Measure, derived: Mapping[str, Measure]) -> set[str]:
+  """The columns of the table that a measure is made of."""
+  named = {*measure.mean, *([measure.times] if measure.times else [])}
+  return named.union(*(_columns(derived[name], {}) for name in named if name in derived))
 
 
 def notes(at: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:

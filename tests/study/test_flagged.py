@@ -14,7 +14,7 @@ ASKED = {
 }
 
 
-def study(folder, ratio, clean, flagged):
+def study(folder, ratio, clean, flagged, bias=None, columns=()):
   """Networks of which the first `flagged` have ratios that rest on chance."""
   names = [f"net{i}" for i in range(len(clean))]
   frame = pd.DataFrame({"model": names, "ratio": ratio, "top1_acc/d": clean})
@@ -25,7 +25,8 @@ def study(folder, ratio, clean, flagged):
     for name, value, flag in zip(names, ratio, flags, strict=True)
   ]
   pd.DataFrame(rows, columns=METRICS).to_csv(folder / "metrics.csv", index=False)
-  asked = definitions.parse(ASKED)
+  biases = [{**ASKED["biases"][0], **(bias or {})}]
+  asked = definitions.parse({**ASKED, "biases": biases, "columns": list(columns)})
   return analysis.analyse(table.read(str(folder / "results.csv"), None, asked.used_columns()), asked, seed=0)
 
 
@@ -42,6 +43,14 @@ def test_chance_over_clean_accuracy_establishes_nothing(tmp_path):
   )
 
 
+def test_chance_is_seen_through_a_derived_column_and_a_factor(tmp_path):
+  clean, derived = np.linspace(40, 90, 12), [{"name": "both", "mean": ["ratio"]}]
+  for bias in ({"mean": ["both"]}, {"mean": ["top1_acc/d"], "times": "ratio"}):
+    found = study(tmp_path, 6.25 / clean, clean, 9, bias, derived)
+    checks = found.tables["checks"].set_index("check")
+    assert checks.loc["without numbers at chance", "n"] == 3
+
+
 def test_a_relation_that_is_there_without_them_stands(tmp_path):
   rng = np.random.default_rng(0)
   clean = np.linspace(40, 90, 20)
@@ -56,4 +65,4 @@ def test_without_flags_nothing_is_left_out(tmp_path):
   found = study(tmp_path, clean / 100, clean, flagged=0)
   assert "chance" not in set(found.tables["checks"]["kind"])
   assert not any("chance" in note for note in found.notes)
-  assert not chance.flagged({}, found.axes[[]], found.table).size
+  assert not chance.flagged({}, found.axes[[]], found.table, {}).size
