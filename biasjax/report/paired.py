@@ -59,13 +59,11 @@ def differences(
     if not all(map(math.isfinite, values)):
       continue
     found: list[Parts] = []
-    ratio = True
     for model, value in zip((first, second), values, strict=True):
       try:
         parts = _parts(observed, read, model, dataset, probe, metric)
       except BiasjaxError:  # what is damaged is said where the tables are made
         parts = None
-      ratio = ratio and parts is not None
       if parts is None or not _gives(parts[0], metric, value):
         break
       found.append(parts)
@@ -75,7 +73,7 @@ def differences(
         rows.append((first, second, dataset, probe, metric, *compared))
         if metric.startswith(ACCURACIES):
           apart[dataset, probe, metric] = found[0][0]["got"] - found[1][0]["got"]
-    elif not ratio and all((model, dataset, probe) in observed.units for model in scores.models):
+    elif all((model, dataset, probe) in observed.units for model in scores.models):
       others.setdefault((dataset, probe), []).append(metric)
   for (dataset, probe), metrics in others.items():
     values = [{m: float(main["value"][model, dataset, probe, m]) for m in metrics} for model in scores.models]

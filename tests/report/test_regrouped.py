@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from biasjax import channels, probes
+from biasjax.data import layouts
 from biasjax.probes import Metric
-from biasjax.report import regrouped
+from biasjax.report import paired, regrouped
+from biasjax.report.scores import Scores
 from biasjax.study.stored import Observations
 
 N = 400
@@ -147,3 +149,22 @@ def test_other_images_few_images_and_numbers_that_decisions_do_not_give_are_not_
   assert apart(right, values=[{"odds/d": 7.0}, {"odds/d": 8.0}]) == {}
   few = {m: of[:30] for m, of in right.items()}
   assert apart(few, ids=named(30)) == {}
+
+
+def test_a_mean_over_some_of_the_conditions_has_a_paired_difference():
+  probe, rng, images = probes.get("corruptions", 64), np.random.default_rng(6), 120
+  right = {
+    m: 2 * rng.normal(size=(images, 1)) + rng.normal(size=(images, len(probe.conditions))) > 0 for m in MODELS
+  }
+  stored = Stored(right, list(probe.conditions), named(images))
+  cbar = np.isin([name.split("/")[0] for name in probe.conditions], layouts.CBAR)
+  name = "top1_acc/corruptions/cbar"
+  rows = [(m, "d", "p", name, 100 * of[:, cbar].mean()) for m, of in right.items()]
+  own = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", "value"])
+  scores = Scores(list(MODELS), own.assign(detail=False, column=name), own.iloc[:0])
+  summarise = lambda tables: [m for m in probe.summarise({"corruptions": tables["p"]}) if m.name == name]  # noqa: E731
+  (found,) = paired.differences(scores, stored, asked(summarise)).itertuples()
+  apart_ = 100 * (right["a"][:, cbar].mean(1) - right["b"][:, cbar].mean(1))
+  assert found.difference == pytest.approx(apart_.mean())
+  error = apart_.std(ddof=1) / np.sqrt(images)
+  assert (found.high - found.low) / 2 / 2.093 == pytest.approx(error, rel=0.4)
