@@ -13,8 +13,9 @@ on all channels' mean alone and is off by default (theirs multiplies it by 1 to 
 afterwards, and there is no consistency of predictions under AugMix.
 
 Strength: the shares by which the steps change an amplitude, added up, before the map; 0.4 as published, which
-compounds to 47 % more or 34 % less at most. Options: `steps` (5); `map`, "flat" or a CSV with the columns radius (cycles an image) and sensitivity (0 to 1), linear
-between; `start` (0), the means are multiplied by 1 to 1 + start at random.
+compounds to 47 % more or 34 % less at most. Options: `steps` (5); `map`, "flat" or a CSV with the columns
+radius (cycles an image) and sensitivity (0 to 1), linear between; `start` (0), the means are multiplied by 1
+to 1 + start at random.
 """
 
 import csv
