@@ -57,7 +57,7 @@ def untrained(width: int = WIDTH, classes: int = 10) -> torch.nn.Module:
   return network
 
 
-def train(images: np.ndarray, labels: np.ndarray, kind: str) -> torch.nn.Module:
+def train(images: np.ndarray, labels: np.ndarray, kind: str) -> Normalized:
   """A trained network, frozen: `kind` is "standard" or "robust" (PGD-3 within 8/255)."""
   torch.manual_seed(0)
   x, y = torch.from_numpy(np.moveaxis(images, -1, 1).copy()), torch.from_numpy(labels)
