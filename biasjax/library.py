@@ -24,15 +24,15 @@ from biasjax import probes as all_probes
 from biasjax.data import opening, pipeline
 from biasjax.data.classes import conflict_categories, cues
 from biasjax.data.sources import Example, Source
-from biasjax.engine import evaluate, given, passes
+from biasjax.engine import evaluate, given, margins, passes
 from biasjax.engine.given import Given
 from biasjax.errors import BiasjaxError
 from biasjax.models import load as converted
 from biasjax.models.load import Model
 from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
-from biasjax.results.store import Store
-from biasjax.results.summary import MEASURED, summarise, write_tables
+from biasjax.results.store import SAMPLE, Store
+from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, write_tables
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
 
@@ -52,7 +52,8 @@ class Measured:
   Attributes:
     metrics: a row for each number, by its name: probe, value, low, high (a 95 % interval), n (what it rests
       on), chance (of an accuracy, what guessing gives), flag (what it should not be read without) and detail
-      (whether it is one point of many). `metrics.loc["LPP", "value"]` is one of them.
+      (whether it is one point of many); with a margin those of docs/sampling.md, too.
+      `metrics.loc["LPP", "value"]` is one of them.
     observations: probe -> what the network said about each image under each condition, the columns of
       docs/results.md and those that the probe adds.
   """
@@ -180,6 +181,7 @@ def measure(
   textures: Any = None,
   names: Sequence[str] | None = None,
   labels_are: str = "classes",
+  margin: float | str | None = None,
   batch_size: int = 64,
   seed: int = 0,
   dataset: str = NAME,
@@ -203,8 +205,11 @@ def measure(
     names: n different names, which noise belongs to, as it does to file names; "00000000" and so on if None.
     labels_are: "classes", the network's own, however many; or one of `probes.base.DECISIONS`, "categories16"
       say, for the 16 categories of Geirhos et al. decided by the 1,000 classes of ImageNet.
+    margin: half the 95 % interval, in points, to which accuracies are to be known; a probe is asked about a
+      random sample that grows until then, accuracy about every image, which is then asked if it was not. For
+      some probes only "1@pgd+autoattack". None asks every image of everything.
     batch_size: images that each device sees at a time.
-    seed: of all noise.
+    seed: of all noise, and of the order in which a sample is drawn.
     dataset, model: what tables call the images and the network.
     workdir: where observations and tables are kept, as run.py's --workdir has them; the same call goes on
       after a break, and further networks and datasets go into the same place. None keeps nothing.
@@ -243,7 +248,9 @@ def measure(
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)[:, 0]
   source = _source(dataset, pixels, rights, names, wears, kind, hashed=workdir is not None)
   source = dataclasses.replace(source, own_classes=own_classes)
-  settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress)
+  sampling = margins.apply(0.0 if margin is None else margin, seed, {dataset: planned}, [source], "margin")
+  (source,), planned = sampling.sources, sampling.planned[dataset]
+  settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress, margins=sampling.margins)
   with contextlib.ExitStack() as stack:
     if workdir is None:
       folder: Any = stack.enter_context(tempfile.TemporaryDirectory(prefix="biasjax-"))
@@ -257,20 +264,27 @@ def measure(
     outcome = evaluate.evaluate([network], planned, source, store, settings)
     if outcome.stopped:
       raise BiasjaxError(f"measure: the network is not asked further: {outcome.stopped[network.name]}")
-    tables = {unit.probe: store.read(unit)[0] for unit in units}
+    tables = observed(store, units, lambda name, _: next(of for of in planned if of.name == name))
     if workdir is not None:
       write_tables(store, summarise(store, all_probes.get))
-  for table in tables.values():
-    table.attrs |= {"labels": kind, "classes": network.classes}
+  numbers = MEASURED if margin is None else NUMBERS
   rows = [
-    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in MEASURED))
+    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in numbers))
     for probe in planned
     for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
   ]
-  metrics = pd.DataFrame(rows, columns=["metric", "probe", *MEASURED]).set_index("metric")
+  metrics = pd.DataFrame(rows, columns=["metric", "probe", *numbers]).set_index("metric")
   if wears is not None:
     _say_no_cue(metrics, labels_are, network.classes, int(max(rights.max(), wears.max())))
-  return Measured(metrics, tables)
+  return Measured(metrics, {name: _plain(table) for name, table in tables.items()})
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+  """Observations with strings for categories, and without what only a summary reads (pandas keeps attrs)."""
+  shared = table.select_dtypes("category").columns
+  found = table.astype(dict.fromkeys(shared, str))
+  found.attrs.pop(SAMPLE, None)
+  return found
 
 
 def _refuse_own(planned: Sequence[Probe], size: int) -> None:

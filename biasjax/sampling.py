@@ -157,7 +157,7 @@ class Estimate:
   def effective(self) -> float:
     """Of so many images, drawn likewise, the plain mean is as precise; at most all."""
     error = self.variance + self.unexplained / self.of
-    return min(self.value * (1 - self.value) / error, self.of) if error > 0 else float(self.n)
+    return min(self.value * (1 - self.value) / error, float(self.of)) if error > 0 else float(self.n)
 
   def interval(self, critical: float) -> tuple[float, float]:
     """Within [0, 1], `critical` standard errors to each side, as Wilson's (`interval_of_share`)."""

@@ -116,6 +116,43 @@ VARIABLES = {"sharpness": jnp.float32(10)}
 PLAIN = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (50, 128, 130, 200)])
 
 
+def shades(count: int) -> tuple[np.ndarray, np.ndarray]:
+  """Noise of three mean levels, whose classes `brightness` has right mostly."""
+  rng = np.random.default_rng(3)
+  labels = rng.integers(0, 3, count)
+  levels = np.array([51, 128, 204])[labels] + rng.normal(0, 40, count)
+  noise = rng.normal(0, 60, (count, 16, 16, 3))
+  return np.clip(levels[:, None, None, None] + noise, 0, 255).astype(np.uint8), labels
+
+
+def test_a_margin_asks_a_sample_whose_numbers_hold_those_of_all_images(tmp_path):
+  given = brightness, VARIABLES, *shades(1200), "spectral"
+  whole = biasjax.measure(*given, progress=False).metrics
+  found = biasjax.measure(*given, margin=4.0, workdir=tmp_path, progress=False)
+  numbers = found.metrics
+  assert list(numbers.index) == list(whole.index)
+  of_sample = numbers[(numbers["estimator"] != "") & numbers["margin"].notna()]
+  accuracies = of_sample[of_sample.index.str.startswith("top1_acc/bandpass")]
+  assert len(accuracies) > 20
+  assert (accuracies["margin"] <= 4).all()
+  assert accuracies["n"].max() < 1200
+  off = (of_sample["value"] - whole.loc[of_sample.index, "value"]).abs()
+  assert (off <= of_sample["margin"]).mean() > 0.9
+  written = pd.read_csv(tmp_path / "metrics.csv").set_index("metric")
+  columns = ["value", "low", "high", "margin", "effective_n", "correlation"]
+  of_all = numbers.loc[written.index, columns].astype(float)
+  pd.testing.assert_frame_equal(of_all, written[columns].astype(float), rtol=1e-12)
+  found.observations["spectral"].to_parquet(tmp_path / "kept.parquet")  # nothing in it stands in the way
+  again = biasjax.measure(*given, margin=4.0, progress=False)
+  pd.testing.assert_frame_equal(again.metrics, numbers)
+
+
+def test_a_margin_that_is_none_is_said():
+  for margin, said in (("much", "margin=much: expected points"), ("1@pgd", "margin=1@pgd: no probe 'pgd'")):
+    with pytest.raises(biasjax.BiasjaxError, match=said):
+      biasjax.measure(brightness, VARIABLES, *shades(4), "spectral", margin=margin)
+
+
 def test_images_are_a_dataset_as_run_py_shows_it(command_line):
   given = biasjax.images(f"folder:{command_line / 'val'}")
   source = sources.folder(command_line / "val")

@@ -11,11 +11,11 @@ import numpy as np
 from etils import epath
 
 from biasjax import compiling, convert, partition, probes
-from biasjax.cli import exits, margins, networks, starting
+from biasjax.cli import exits, networks, starting
 from biasjax.data import opening
 from biasjax.data.preprocess import CROP
 from biasjax.data.sources import Source
-from biasjax.engine import benchmark, evaluate, launch, passes, plan, rates
+from biasjax.engine import benchmark, evaluate, launch, margins, passes, plan, rates
 from biasjax.engine.answered import Answered
 from biasjax.engine.evaluate import Network
 from biasjax.engine.schedule import Worker

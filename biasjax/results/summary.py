@@ -204,6 +204,24 @@ class _Reader:
     return self._frames[probe]
 
 
+def observed(
+  store: Store, units: Sequence[Unit], get_probe: Callable[[str, int], Summarised]
+) -> dict[str, pd.DataFrame]:
+  """Complete observations of one model on one dataset, by probe, as `summarise` of a probe takes them.
+
+  Args:
+    store: where they are.
+    units: of the model on the dataset.
+    get_probe: as of `summarise`.
+
+  Raises:
+    BiasjaxError: observations are damaged.
+  """
+  reader = _Reader(store, {unit.probe: unit for unit in units})
+  complete = [unit.probe for unit in units if reader.complete(unit.probe, get_probe)]
+  return {probe: reader.frame(probe) for probe in complete}
+
+
 def unfinished(
   store: Store, units: Sequence[Unit], get_probe: Callable[[str, int], Summarised]
 ) -> list[Unit]:

@@ -4,7 +4,10 @@ import contextlib
 import dataclasses
 import functools
 import io
+import os
 import pathlib
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +18,13 @@ from PIL import Image
 from biasjax import partition, probes
 from biasjax.data.layouts import Place
 from biasjax.data.sources import Example, Source
-from biasjax.engine import evaluate, programs
+from biasjax.engine import evaluate, programs, schedule
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
+from deadline import DEADLINE_S
 from killed import killed_after
 
 SIZE, CLASSES, MARGIN = 16, 4, 6.0
@@ -176,6 +180,25 @@ def test_numbers_do_not_depend_on_the_order_of_networks_nor_on_batches_and_chunk
   expected = metrics(sampled)
   found = metrics(run([B, A], tmp_path, chunk_size=32, batch_size=37))
   pd.testing.assert_frame_equal(found, expected, rtol=1e-5, check_exact=False)
+
+
+def test_two_processes_that_share_a_sample_end_in_the_numbers_of_one(sampled, tmp_path):
+  share = "import sys, test_samples_grow as t; t.run_share(sys.argv[1], int(sys.argv[2]))"
+  environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+  processes = [
+    subprocess.Popen([sys.executable, "-c", share, str(tmp_path), str(rank)], env=environment, stderr=-1)
+    for rank in range(2)
+  ]
+  ended = [process.communicate(timeout=DEADLINE_S)[1] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], ended
+  found = metrics(Store(tmp_path))
+  pd.testing.assert_frame_equal(found, metrics(sampled).loc[["a"]], rtol=1e-5, check_exact=False)
+
+
+def run_share(workdir: str, rank: int) -> None:
+  """What one of two processes computes, each looking often what the other has."""
+  schedule.POLL_S = 0.05
+  run([A], workdir, worker=schedule.Worker(rank, 2, helps=True))
 
 
 def test_a_small_dataset_is_asked_whole(tmp_path):

@@ -1,4 +1,4 @@
-"""--margin: which probes are asked about a random sample, and to how many points."""
+"""Which probes are asked about a random sample, and to how many points: --margin."""
 
 import dataclasses
 import math
@@ -32,8 +32,12 @@ class Margins:
   margins: dict[tuple[str, str], float]
 
 
-def parse(text: str | None) -> tuple[float | None, tuple[str, ...]]:
-  """(points, probes) of --margin=POINTS[@PROBE+PROBE]; no points if it is not set, no probes for all.
+def parse(text: str | float | None, called: str = "--margin") -> tuple[float | None, tuple[str, ...]]:
+  """(points, probes) of POINTS[@PROBE+PROBE]; no points if it is not set, no probes for all.
+
+  Args:
+    text: what was given.
+    called: what it was given as, for messages.
 
   Raises:
     BiasjaxError: it is something else.
@@ -47,34 +51,39 @@ def parse(text: str | None) -> tuple[float | None, tuple[str, ...]]:
     margin = math.nan
   if not 0 <= margin < 50:
     raise BiasjaxError(
-      f"--margin={text}: expected points from 0 (every image) to below 50, like 1, or 1@pgd+autoattack"
+      f"{called}={text}: expected points from 0 (every image) to below 50, like 1, or 1@pgd+autoattack"
     )
   return margin, tuple(where.split("+")) if where else ()
 
 
 def apply(
-  text: str | None, seed: int, planned: Mapping[str, Sequence[Probe]], sources: Sequence[Source]
+  text: str | float | None,
+  seed: int,
+  planned: Mapping[str, Sequence[Probe]],
+  sources: Sequence[Source],
+  called: str = "--margin",
 ) -> Margins:
-  """What --margin stands for; where it is not set, AutoAttack of a large dataset asks a sample, and says so.
+  """What a margin stands for; where it is not set, AutoAttack of a large dataset asks a sample, and says so.
 
   Args:
-    text: of the flag.
+    text: POINTS[@PROBE+PROBE].
     seed: of the random order.
     planned: dataset -> probes.
     sources: the datasets.
+    called: what `text` was given as, for messages.
 
   Raises:
-    BiasjaxError: the flag is something else, or names a probe that is not asked, or asks every image.
+    BiasjaxError: `text` is something else, or names a probe that is not asked, or asks every image.
   """
-  margin, named = parse(text)
+  margin, named = parse(text, called)
   every = [probe for of in planned.values() for probe in of]
   for name in named:
     of_name = [probe for probe in every if _module(probe) == name]
     if not of_name:
       hint = suggestion(name, sorted({_module(probe) for probe in every if probe.sampled}))
-      raise BiasjaxError(f"--margin={text}: no probe {name!r} is asked for: {hint}")
+      raise BiasjaxError(f"{called}={text}: no probe {name!r} is asked for: {hint}")
     if not any(probe.sampled for probe in of_name):
-      raise BiasjaxError(f"--margin={text}: {name} asks every image: name probes that a sample will do for")
+      raise BiasjaxError(f"{called}={text}: {name} asks every image: name probes that a sample will do for")
   margins: dict[tuple[str, str], float] = {}
   found, asked = [], {}
   for source in sources:

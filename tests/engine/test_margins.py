@@ -3,8 +3,8 @@
 import pytest
 
 from biasjax import probes
-from biasjax.cli import margins
 from biasjax.data.sources import Source
+from biasjax.engine import margins
 from biasjax.errors import BiasjaxError
 
 
