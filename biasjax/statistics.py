@@ -68,9 +68,9 @@ def ratio_of_means(
   m (1 - m) of its mean m, as in Wilson's interval, so that few or no hits are as uncertain as they are: where
   the denominator is always 1 it is Wilson's interval; for two counts it is the score interval of a ratio of
   paired proportions (Nam & Blackwelder 2002), but with the share of hits that count in the denominator as it
-  is observed. Where few examples change, their variance is told badly as well, so the upper end is no lower
-  than that of Fieller's interval with one changed example more (in the manner of Agresti & Min 2005). It is
-  cut to what the ratio can be: the numerator lies in [0, 1].
+  is observed. Where few examples change, their variance is told badly as well, so the upper end of a ratio to
+  what varies is no lower than that of Fieller's interval with one changed example more (in the manner of
+  Agresti & Min 2005). It is cut to what the ratio can be: the numerator lies in [0, 1].
 
   Args:
     numerator: float [n], in [0, 1] for each example.
@@ -109,6 +109,8 @@ def ratio_of_means(
       ((-b + root) / (2 * a), (-b - root) / (2 * a)) if a < 0 and b * b > 4 * a * c else (most, least)
     )
     low, high = (second, most) if ratio >= second else (least, first)
+  if not y.any():
+    return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
   a, b = left**2 - z2 * _product(y, y) / n, (below - guessed) * left - z2 * _product(x, y) / n
   c = (below - guessed) ** 2 - z2 * (_product(x, x) + 1) / n
   changed = (b + math.sqrt(max(b * b - a * c, 0.0))) / a if a > 0 else most
@@ -198,10 +200,12 @@ def _clustered(influence: np.ndarray, clusters: Sequence[np.ndarray]) -> tuple[f
   """
 
   def over(groups: np.ndarray) -> tuple[float, int]:
-    _, index = np.unique(groups, return_inverse=True)
-    sums = np.bincount(index, influence)
-    k = len(sums)
-    return (k / (k - 1) * float(sums @ sums) if k > 1 else 0.0), k
+    numbered = (
+      groups.dtype.kind == "i" and groups.min(initial=0) >= 0 and groups.max(initial=0) <= len(groups)
+    )
+    index = groups if numbered else np.unique(groups, return_inverse=True)[1]  # which sorts
+    sums, k = np.bincount(index, influence), int(np.count_nonzero(np.bincount(index)))
+    return (k / (k - 1) * _product(sums, sums) if k > 1 else 0.0), k
 
   ways = [over(groups) for groups in clusters]
   variance = sum(of for of, _ in ways)
@@ -360,19 +364,30 @@ def error_consistency(
   return float(kappas[0]), *percentile_interval(kappas[1:], confidence)
 
 
-def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+def mean(
+  values: np.ndarray, confidence: float = CONFIDENCE, clusters: np.ndarray | None = None
+) -> tuple[float, float, float]:
   """The mean of `values` [n] with Student's t interval; NaN for n = 0, no interval for n = 1.
 
   Where all values are equal there is no variance to see. Zeros or ones are then counts, and have Wilson's
   interval; others have none.
+
+  Args:
+    values: float [n].
+    confidence: of the interval.
+    clusters: [n], whose equal entries move together: the interval is over them, and n their number.
   """
-  n = len(values)
-  if n == 0:
+  if not len(values):
     return math.nan, math.nan, math.nan
   average = float(np.mean(values, dtype=float))
-  spread = float(np.std(values, ddof=1, dtype=float)) if n > 1 else 0.0
-  if n > 1 and spread > 1e-12 * max(1.0, abs(average)):
-    half = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n)
+  if clusters is None:
+    n = len(values)
+    error = float(np.std(values, ddof=1, dtype=float)) / math.sqrt(n) if n > 1 else 0.0
+  else:
+    variance, df = _clustered((np.asarray(values, float) - average) / len(values), [clusters])
+    n, error = df + 1, math.sqrt(variance)
+  if n > 1 and error * math.sqrt(n) > 1e-12 * max(1.0, abs(average)):
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2)) * error
     return average, average - half, average + half
   if average in (0.0, 1.0):
     return average, *wilson(round(average * n), n, confidence)
@@ -380,7 +395,7 @@ def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, flo
 
 
 def calibration_error(
-  confidence_of: np.ndarray, right: np.ndarray, bins: int = 15
+  confidence_of: np.ndarray, right: np.ndarray, bins: int = 15, clusters: np.ndarray | None = None
 ) -> tuple[float, float, float]:
   """Expected calibration error (Guo et al. 2017): |confidence - accuracy| in bins of equal width, by size.
 
@@ -391,6 +406,7 @@ def calibration_error(
     confidence_of: float [n], of each prediction, in (0, 1].
     right: bool [n], whether it is right.
     bins: how many.
+    clusters: as in `mean`.
 
   Returns:
     (error, low, high) within [0, 1]; NaN for n = 0.
@@ -401,7 +417,7 @@ def calibration_error(
   which = np.clip(np.ceil(confidence_of.astype(float) * bins).astype(int) - 1, 0, bins - 1)
   gap = confidence_of.astype(float) - right
   sign = np.sign(np.bincount(which, gap, bins))
-  value, low, high = mean(sign[which] * gap)
+  value, low, high = mean(sign[which] * gap, clusters=clusters)
   return value, max(low, 0.0), min(high, 1.0)
 
 

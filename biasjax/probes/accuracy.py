@@ -20,6 +20,7 @@ from biasjax.statistics import (
   mean_of_intervals,
   mean_of_shares,
   mean_over_classes,
+  ratio_of_totals,
   spread_of_classes,
   wilson,
 )
@@ -44,13 +45,13 @@ CONDITIONED = {
 def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   """Top-1 and top-5 in per cent, calibration, differences between classes; and what a benchmark is known by.
 
-  Intervals (95 %) are Wilson's for counts. Means over the conditions of ImageNet-C and C-bar treat an image
-  in all its conditions as one draw.
+  Intervals (95 %) are Wilson's for counts. What is over several conditions of ImageNet-C and C-bar treats an
+  image in all its conditions as one draw.
   """
   table = observations["accuracy"]
-  kind = table.attrs.get("labels")
+  kind, image = table.attrs.get("labels"), None
   if kind in CORRUPTED:
-    main = corrupted(table, kind)
+    main, image = corrupted(table, kind)
   elif kind == "model_vs_human":
     main = experiments(table)
   else:
@@ -60,7 +61,7 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
   if "texture" in table:
     main += cue_share(table)
   several_right = kind == "imagenet_real" or kind in REFINED_BIAS
-  return main + calibration(table) + ([] if several_right else by_class(table))
+  return main + calibration(table, image) + ([] if several_right else by_class(table, image))
 
 
 def cue_share(table: pd.DataFrame) -> list[Metric]:
@@ -105,42 +106,76 @@ def _percent(edges: tuple[float, float, float]) -> tuple[float, float, float]:
   return 100 * value, 100 * low, 100 * high
 
 
-def calibration(table: pd.DataFrame) -> list[Metric]:
-  """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood."""
+def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Metric]:
+  """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood.
+
+  Args:
+    table: observations.
+    image: int [rows], which image each row is of, where an image is there several times.
+  """
   right = table["rank"].to_numpy() == 0
-  error = calibration_error(table["confidence"].to_numpy(), right)
-  scores = [mean(table[name].to_numpy()) for name in ("brier", "nll")]
+  error = calibration_error(table["confidence"].to_numpy(), right, clusters=image)
+  scores = [mean(table[name].to_numpy(), clusters=image) for name in ("brier", "nll")]
   # Student's interval does not know that neither is below 0.
   brier, nll = ((value, max(low, 0.0), high) for value, low, high in scores)
+  n = len(right) if image is None else int(image.max()) + 1
   return [
-    Metric("ece/{dataset}", *error, len(right), detail=True),
-    Metric("brier/{dataset}", *brier, len(right), detail=True),
-    Metric("nll/{dataset}", *nll, len(right), detail=True),
+    Metric("ece/{dataset}", *error, n, detail=True),
+    Metric("brier/{dataset}", *brier, n, detail=True),
+    Metric("nll/{dataset}", *nll, n, detail=True),
   ]
 
 
-def by_class(table: pd.DataFrame) -> list[Metric]:
+def _images_by_class(
+  label: np.ndarray, right: np.ndarray, image: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """(accuracy of each class, how many independent decisions with that accuracy are as sure), float [classes].
+
+  Where images are there several times, and their decisions go together (as `statistics.interval_of_share`).
+  """
+  of_image, n, rights = np.zeros(image.max() + 1, int), np.bincount(image), np.bincount(image, right)
+  of_image[image] = np.searchsorted(classes, label)
+  images, decisions = np.bincount(of_image), np.bincount(of_image, n)
+  accuracy = np.bincount(of_image, rights) / decisions
+  squares = np.bincount(of_image, (rights - accuracy[of_image] * n) ** 2) / decisions**2
+  variance = squares * images / np.maximum(images - 1, 1)
+  some = variance > 0
+  worth = np.divide(accuracy * (1 - accuracy), variance, out=np.zeros(len(classes)), where=some)
+  return accuracy, np.where(some, 1 + worth, images)  # of n decisions the variance is p (1 - p) / (n - 1)
+
+
+def by_class(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Metric]:
   """The worst class and its accuracy, the mean over classes, and the spread between them.
 
   Intervals of the mean and the spread are about these classes: other images of them, not other classes. The
   worst of many classes looks worse than it is; its interval does not know that it was picked.
+
+  Args:
+    table, image: as in `calibration`.
   """
   label, right = table["label"].to_numpy(), table["rank"].to_numpy() == 0
   n, rights = np.bincount(label), np.bincount(label, right).astype(int)
   classes = np.flatnonzero(n)
   n, rights = n[classes], rights[classes]
-  worst = int(np.argmin(rights / n))
+  worst, images = int(np.argmin(rights / n)), len(label)
   low, high = wilson(int(rights[worst]), int(n[worst]))
+  value, of_worst = 100 * rights[worst] / n[worst], int(n[worst])
+  if image is not None:
+    mine = label == classes[worst]
+    _, low, high = ratio_of_totals(right[mine].astype(float), np.ones(int(mine.sum())), (image[mine],))
+    of_worst, images = len(np.unique(image[mine])), int(image.max()) + 1
+    accuracy, n = _images_by_class(label, right, image, classes)
+    rights = accuracy * n
   # Answers that are dealt out to the images are right in a class as often as they name it.
   named = float(np.isin(table["prediction"].to_numpy(), classes).mean()) / len(classes)
   guessing = max(named, 1 / chance.competing(table.attrs))
   spread = _percent(spread_of_classes(rights, n))
-  name, of_worst = "class_acc/{dataset}", int(n[worst])
+  name = "class_acc/{dataset}"
   return [
-    Metric(f"{name}/worst", 100 * rights[worst] / n[worst], 100 * low, 100 * high, of_worst, detail=True),
+    Metric(f"{name}/worst", value, 100 * low, 100 * high, of_worst, detail=True),
     Metric(f"{name}/worst_class", float(classes[worst]), math.nan, math.nan, of_worst, detail=True),
-    _accuracy(f"{name}/mean", mean_over_classes(rights, n), len(label), guessing, detail=True),
-    Metric(f"{name}/sd", *spread, len(label), detail=True),
+    _accuracy(f"{name}/mean", mean_over_classes(rights, n), images, guessing, detail=True),
+    Metric(f"{name}/sd", *spread, images, detail=True),
   ]
 
 
@@ -164,14 +199,14 @@ class Conditioned:
   samples: Sequence[observed.Sampled] = ()
 
   @classmethod
-  def of(cls, table: pd.DataFrame) -> "Conditioned":
-    """From observations whose ids are "<corruption>/<severity>/<image>"."""
+  def of(cls, table: pd.DataFrame) -> tuple["Conditioned", np.ndarray]:
+    """From observations with ids "<corruption>/<severity>/<image>"; and the image of each, int [rows]."""
     folder, folders, image, images = observed.in_folders(table["example_id"], 2)
     order = np.argsort(folders)
     column = np.argsort(order)[folder]
     right = np.full((images, len(order)), np.nan, np.float32)
     right[image, column] = table["rank"].to_numpy() == 0
-    return cls(right, [folders[at] for at in order], _chances(table, column, len(order)))
+    return cls(right, [folders[at] for at in order], _chances(table, column, len(order))), image
 
   @functools.cached_property
   def complete(self) -> np.ndarray:
@@ -190,14 +225,14 @@ class Conditioned:
     return [at[name] for name in wanted] if set(wanted) <= set(at) else None
 
 
-def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
-  """Accuracy for each corruption and severity, and the means, each named as what it is.
+def corrupted(table: pd.DataFrame, kind: str) -> tuple[list[Metric], np.ndarray]:
+  """Accuracy for each corruption and severity, and the means, each named as what it is; and rows' images.
 
   top1_acc/<dataset> is the paper's: over all 19 corruptions of C (10 of C-bar, 6 of LAION-C).
   top1_acc/<dataset>/15 and mCE are over the 15 that Hendrycks & Dietterich count. A mean is there only if all
   its conditions are.
   """
-  of = Conditioned.of(table)
+  of, image = Conditioned.of(table)
   metrics = []
   for column, name in enumerate(of.conditions):
     seen = of.right[:, column][~np.isnan(of.right[:, column])]
@@ -208,7 +243,7 @@ def corrupted(table: pd.DataFrame, kind: str) -> list[Metric]:
     for corruption, error in layouts.ALEXNET.items():
       means.append(mean_error(f"CE/{corruption}", of, {corruption: error / 100}, detail=True))
     means.append(mean_error("mCE/{dataset}", of, {c: error / 100 for c, error in layouts.ALEXNET.items()}))
-  return [metric for metric in means if metric] + metrics
+  return [metric for metric in means if metric] + metrics, image
 
 
 def weighted(

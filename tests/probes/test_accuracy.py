@@ -115,6 +115,45 @@ def test_an_interval_of_c_knows_that_conditions_share_their_images():
   assert (low, high) == pytest.approx((100 * of_images.low, 100 * of_images.high), abs=0.01)
 
 
+def of_c(rng, images: int, classes: int = 8):
+  """Two corruptions of images of which some are easy, in classes of which some are."""
+  label = np.arange(images) % classes
+  ease = np.linspace(-1, 1, classes)[label] + 1.5 * rng.normal(size=images)
+  ids, right, labels = [], [], []
+  for corruption in ("fog", "snow"):
+    for severity in layouts.SEVERITIES:
+      ids += [f"{corruption}/{severity}/c{label[i]}/{i}.JPEG" for i in range(images)]
+      right.append(ease + 0.5 * rng.normal(size=images) > 0)
+      labels.append(label)
+  of = observed(ids, np.concatenate(right), "imagenet_c")
+  table, right = of["accuracy"], np.concatenate(right)
+  table["label"], table["brier"] = np.concatenate(labels), np.where(right, 0.1, 0.9)
+  table["nll"], table["confidence"] = 3 * table["brier"], np.float32(0.8)
+  return of
+
+
+def test_what_is_over_all_conditions_of_c_is_over_images():
+  rng, names = np.random.default_rng(2), ("ece", "brier", "nll", "class_acc/{}/mean", "class_acc/{}/sd")
+  names = [(n if "{}" in n else n + "/{}").format("{dataset}") for n in names]
+  truth = values(of_c(rng, 24_000))
+  runs = [intervals(of_c(rng, 240)) for _ in range(120)]
+  for name in names:
+    held = sum(of[name][0] <= truth[name] <= of[name][2] for of in runs)
+    assert held >= 106, name  # of 120: fewer than 95 % gives in 1 of 300 tests
+  # Without what chance adds, which the conditions of an image share, the spread is that of the classes.
+  assert np.mean([of["class_acc/{dataset}/sd"][1] for of in runs]) == pytest.approx(
+    truth["class_acc/{dataset}/sd"], rel=0.06
+  )
+
+
+def test_images_count_once_however_often_they_are_there():
+  found = {m.name: m for m in accuracy.summarise(of_c(np.random.default_rng(3), 240))}
+  assert found["brier/{dataset}"].n == found["class_acc/{dataset}/mean"].n == 240
+  assert found["class_acc/{dataset}/worst"].n == 30
+  of = found["class_acc/{dataset}/worst"]
+  assert of.high - of.low > 20  # where 300 decisions would give some 8
+
+
 @pytest.mark.parametrize("right", [0, 1, 3])
 def test_no_interval_of_an_accuracy_leaves_0_to_100(right):
   """Of one to three images, all right, some, or none."""
