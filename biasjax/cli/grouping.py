@@ -117,7 +117,7 @@ def text(compared: pd.DataFrame, fronts: pd.DataFrame) -> str:
     lines.append(
       [
         *(str(row.model), where, str(row.groups), str(row.worst), cell(row.gap, row.low, row.high)),
-        *(f"{row.gap_by_chance:.1f}", f"{row.p:.4f}".rstrip("0"), f"{row.rank_disparity:.2f}"),
+        *(f"{row.gap_by_chance:.1f}", f"{row.p:.4g}", f"{row.rank_disparity:.2f}"),
       ]
     )
   said = [aligned(lines)]

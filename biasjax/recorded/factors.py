@@ -41,7 +41,7 @@ def read(path: str) -> pd.DataFrame:
   file = pathlib.Path(path).expanduser()
   rows = {}
   try:
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
   except (OSError, UnicodeDecodeError) as error:
     raise BiasjaxError(f"--factors: {file} cannot be read: {error}") from error
   for number, line in enumerate(text.splitlines(), 1):

@@ -100,8 +100,10 @@ def compare(groups: pd.DataFrame) -> dict[str, Any]:
     BiasjaxError: there is but one group.
   """
   if len(groups) < 2:
-    one = groups["group"].iloc[0] if len(groups) else "none"
-    raise BiasjaxError(f"all images are of one group, {one}: there is nothing to compare")
+    few = (
+      f"all images are of one group, {groups['group'].iloc[0]}" if len(groups) else "no image is of a group"
+    )
+    raise BiasjaxError(f"{few}: there is nothing to compare")
   right, n = groups["right"].to_numpy(), groups["n"].to_numpy()
   accuracy, error = right / n, 1 - right / n
   worst, best = int(accuracy.argmin()), int(accuracy.argmax())

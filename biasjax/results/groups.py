@@ -68,6 +68,10 @@ def chosen(
     of_class = {names[at]: category for category, classes in category_classes().items() for at in classes}
   elif by.endswith(".csv"):
     of_class = _of_classes(by)
+    known = {*names, *map(str, range(len(names))), *(wordnet_ids() if of_imagenet else ())}
+    if unknown := [of for of in of_class if names and of not in known]:
+      like = suggestion(unknown[0], names, otherwise=f"a class is called like {names[0]}, or by its number")
+      raise BiasjaxError(f"--groups={by}: {unknown[0]} is no class of {dataset}: {like}")
   else:
     ways = (CLASSES, CATEGORIES, *COLUMNS, ALIGNED)
     raise BiasjaxError(f"--groups={by} is unknown: {suggestion(by, ways)}; or a CSV with class,group")

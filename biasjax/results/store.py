@@ -252,10 +252,18 @@ class Store:
     self.manifest = self._read_manifest() or self.manifest  # other processes register theirs
     known = self.manifest["datasets"].get(source.name)
     if known and known["fingerprint"] != source.fingerprint:
+      before, now = (
+        f"{n:,} in {where}"
+        for n, where in ((known["length"], known["location"]), (source.length, source.location))
+      )
+      if before == now:
+        before, now = (
+          "as many, there",
+          "one of the two in the order of a sample (--margin), or of other names",
+        )
       raise BiasjaxError(
         f"{self.workdir} holds results for a dataset named {source.name!r} that were made on other images "
-        f"({known['length']} in {known['location']}; now {source.length} in {source.location}): "
-        f"name this one (--dataset=NAME=...), or name another --workdir"
+        f"({before}; now {now}): name this one (--dataset=NAME=...), or name another --workdir"
       )
     self.manifest["datasets"][source.name] = {
       "chunk_size": self.chunk_size(source.name, chunk_size or source.length),

@@ -179,6 +179,13 @@ def test_other_images_under_the_same_name_are_refused(tmp_path, source):
     run([model], ["accuracy"], sources.folder(tmp_path / "images", "made"), tmp_path / "out")
 
 
+def test_the_same_images_in_the_order_of_a_sample_are_said_to_be_that(tmp_path, source):
+  run([made_model("a", 0)], ["accuracy"], source, tmp_path / "out")
+  sampled = source.in_random_order(0)
+  with pytest.raises(BiasjaxError, match=r"one of the two in the order of a sample \(--margin\)"):
+    run([made_model("a", 0)], ["accuracy"], sampled, tmp_path / "out")
+
+
 def test_one_program_serves_all_conditions_and_all_networks_of_an_architecture(tmp_path, source):
   traced = []
 

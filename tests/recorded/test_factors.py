@@ -1,6 +1,7 @@
 """ImageNet-X's factors joined with stored decisions: by hand, by simulation, and wrong files."""
 
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,12 @@ def test_prototypes_are_left_out_as_their_authors_do(tmp_path):
   path = written(tmp_path, [annotation("a.JPEG", 0), annotation("b.JPEG", 0)])
   (tmp_path / "prototypical_paths.csv").write_text("file_name\nb.JPEG\n")
   assert list(factors.read(path).index) == ["a.JPEG"]
+
+
+def test_a_byte_order_mark_is_no_part_of_annotations(tmp_path):
+  path = pathlib.Path(written(tmp_path, [annotation("a.JPEG", 0)]))
+  path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+  assert list(factors.read(str(path)).index) == ["a.JPEG"]
 
 
 @pytest.mark.parametrize(("error", "share", "times"), [(0.25, 0.3, 1.0), (0.2, 0.02, 2.0), (0.1, 0.5, 0.7)])

@@ -61,6 +61,12 @@ def test_a_class_of_two_groups_and_annotations_that_nothing_asks_for_are_refused
   (tmp_path / "of.csv").write_text("class,group\n1,a\n1,b\n")
   with pytest.raises(BiasjaxError, match="class 1 is of a and of b: keep one"):
     groups.chosen(str(tmp_path / "of.csv"), "classes", EXAMPLES, "val", None)
+  (tmp_path / "of.csv").write_text("class,group\ntenhc,a\n1,b\n")
+  with pytest.raises(BiasjaxError, match=r"of.csv: tenhc is no class of val: did you mean tench\?"):
+    groups.chosen(str(tmp_path / "of.csv"), "imagenet", EXAMPLES, "val", None)
+  (tmp_path / "of.csv").write_text("class,group\n1000,a\n1,b\n")
+  with pytest.raises(BiasjaxError, match="1000 is no class of val: a class is called like tench"):
+    groups.chosen(str(tmp_path / "of.csv"), "imagenet", EXAMPLES, "val", None)
   known = annotated(tmp_path, "example_id,group\na.png,x\n")
   with pytest.raises(BiasjaxError, match="is not used with --groups=class"):
     groups.chosen("class", "classes", EXAMPLES, "val", known)
@@ -160,5 +166,5 @@ def test_one_group_and_nothing_measured_are_refused(tmp_path):
   with pytest.raises(BiasjaxError, match="--groups, drawn: all images are of one group, all"):
     grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
   (tmp_path / "of.csv").write_text("class,group\n5,all\n")
-  with pytest.raises(BiasjaxError, match="--groups, drawn: all images are of one group, none"):
+  with pytest.raises(BiasjaxError, match="--groups, drawn: no image is of a group"):
     grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
