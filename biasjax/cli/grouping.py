@@ -10,12 +10,12 @@ from biasjax import probes
 from biasjax.data import annotations
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
-from biasjax.results import groups, pareto
+from biasjax.results import conditions, groups, pareto
 from biasjax.results.store import Store, write_file
 from biasjax.results.summary import summarise, write_tables
 from biasjax.terminal import aligned, cell
 
-ACCURACY = "accuracy"
+ACCURACY, CLEAN = "accuracy", "clean"
 
 
 def run(asked: Mapping[str, Any]) -> int:
@@ -90,7 +90,8 @@ def _fronts(store: Store, grouped: Mapping[str, pd.Series]) -> tuple[pd.DataFram
     if len(units) < 2:
       continue
     frames = {unit.model: store.read(unit)[0][["example_id", "rank"]] for unit in units}
-    if any(frame["example_id"].duplicated().any() for frame in frames.values()):
+    several = any(unit.key.get("labels") in conditions.IN_IDS for unit in units)
+    if several or any(frame["example_id"].duplicated().any() for frame in frames.values()):
       notes.append(f"{dataset} asks about an image several times: no front is made of it")
       continue
     right, group = groups.together(frames, of)
@@ -113,7 +114,8 @@ def text(compared: pd.DataFrame, fronts: pd.DataFrame) -> str:
   header = ["model", "dataset", "groups", "worst group", "gap, points", "by chance", "p", "rank disparity"]
   lines = [header]
   for row in compared.itertuples():
-    where = row.dataset if row.probe == ACCURACY else f"{row.dataset}, {row.probe} {row.condition}"
+    plain = (row.probe, row.condition) == (ACCURACY, CLEAN)
+    where = row.dataset if plain else f"{row.dataset}, {row.probe} {row.condition}"
     lines.append(
       [
         *(str(row.model), where, str(row.groups), str(row.worst), cell(row.gap, row.low, row.high)),

@@ -169,9 +169,10 @@ def _points(
   if on not in divided:
     raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, list(divided))}")
   of_groups = groups.tables(store, {on: divided[on]}, [grouping.ACCURACY])[0]
-  by = of_groups.assign(right=of_groups["accuracy"] * of_groups["n"]).groupby("model")
-  error = 100 - by["right"].sum() / by["n"].sum()
-  gap = by["accuracy"].max() - by["accuracy"].min()
+  right = of_groups.assign(right=of_groups["accuracy"] * of_groups["n"])
+  by = right.groupby(["model", "group"])[["right", "n"]].sum()  # of all conditions, where there are several
+  whole, accuracy = by.groupby("model").sum(), (by["right"] / by["n"]).groupby("model")
+  error, gap = 100 - whole["right"] / whole["n"], accuracy.max() - accuracy.min()
   return np.array([[error[list(names)].mean(), gap[list(names)].mean()] for names in named.values()])
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.special
 
+from biasjax.results import conditions
 from biasjax.results.summary import Summarised
-from biasjax.study.stored import Observations, image_of
+from biasjax.study.stored import Observations
 
 GROUPS = 20
 CONFIDENCE = 0.95
@@ -53,7 +54,7 @@ def differences(
   # An image under many conditions is one draw, whose answers move together: it is left out of all.
   image = pd.Series(ids[0], index=ids[0], dtype=object)
   if any(observed.conditions_in_ids(model, dataset, probe) for model in models):
-    image = image_of(image)
+    image = conditions.split(image)[1]
   of_image, images = pd.factorize(image)
   if ids[0] != ids[1] or len(images) < 2 * GROUPS:
     return {}

@@ -16,7 +16,7 @@ from etils import epath
 from biasjax.data import annotations
 from biasjax.data.classes import category_classes, class_names, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
-from biasjax.results import disparity
+from biasjax.results import conditions, disparity
 from biasjax.results.store import Store, write_file
 
 PROBE = "groups"  # of the rows of metrics.csv
@@ -135,7 +135,12 @@ def of_condition(observed: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
 
 
 def rows(groups: pd.Series, observed: pd.DataFrame) -> list[tuple[str, Mapping]]:
-  """`disparity.metrics` of one network's observations; none where they are of one group or none."""
+  """`disparity.metrics` of one network's observations; none where they are of one group or none.
+
+  Nor where images are there many times, under conditions that `tables` tells apart.
+  """
+  if observed.attrs.get("labels") in conditions.IN_IDS:
+    return []
   of = of_condition(observed, groups)
   return disparity.metrics(of) if len(of) > 1 else []
 
@@ -176,6 +181,9 @@ def tables(
       notes.append(f"{unit.model}, {unit.probe} on {unit.dataset} is not measured to the end: left out")
       continue
     observed = store.read(unit)[0]
+    if unit.key.get("labels") in conditions.IN_IDS:
+      observed = observed.assign(condition=conditions.split(observed["example_id"])[0])
+      notes.append(f"{unit.dataset} shows an image under many conditions: groups are compared under each")
     for condition, mine in observed.groupby("condition", sort=False):
       of, named = of_condition(mine, asked[unit.dataset]), place | {"condition": condition}
       try:

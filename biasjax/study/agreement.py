@@ -14,7 +14,7 @@ import pandas as pd
 
 from biasjax.study import sampling
 from biasjax.study.definitions import Sizes
-from biasjax.study.stored import Observations, right
+from biasjax.study.stored import Observations
 from biasjax.study.table import Table
 
 AGREES = 3.0  # sampling errors
@@ -153,7 +153,7 @@ def _few(rows: pd.DataFrame) -> str:
 def paired_errors(
   ours: Observations, theirs: Observations, columns: Sequence[str]
 ) -> dict[tuple[str, str], float]:
-  """{(model, column): standard error} of differences in clean top-1 accuracy, example by example.
+  """{(model, column): standard error} of differences in clean top-1 accuracy, image by image.
 
   Only for columns top1_acc/<dataset> that the accuracy probe of both runs has decided over the same examples.
 
@@ -165,11 +165,10 @@ def paired_errors(
     column = f"top1_acc/{dataset}"
     if probe != "accuracy" or column not in columns:
       continue
-    tables = [run.read(model, dataset, "accuracy") for run in (ours, theirs)]
-    if any(t is None for t in tables):
+    sides = [run.accuracy(model, dataset, "accuracy", column) for run in (ours, theirs)]
+    if any(side is None for side in sides):
       continue
-    a, b = (right(t).iloc[:, 0] for t in tables)
-    a, b = a.align(b, join="inner")
+    a, b = sides[0].align(sides[1], join="inner")
     if len(a):
       differences = a.to_numpy(float) - b.to_numpy(float)
       found[model, column] = (

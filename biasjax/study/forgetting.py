@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.results.conditions import split
 from biasjax.statistics import difference_of_ratios, ratio_of_totals, wilson
-from biasjax.study.stored import Observations, image_of
+from biasjax.study.stored import Observations
 
 
 def runs(pattern: str, models: Sequence[str]) -> dict[str, dict[int, str]]:
@@ -136,7 +137,7 @@ def tables(observed: Observations, found: dict[str, dict[int, str]]) -> tuple[pd
       names = list(dict.fromkeys(conditions))
       ids = shared.get_level_values("example_id").to_series()
       if any(observed.conditions_in_ids(model, dataset, probe) for model in models.values()):
-        ids = image_of(ids)
+        ids = split(ids)[1]
       image = pd.factorize(ids)[0]
       for name in (["all"] if len(names) > 1 else []) + names:
         mine = np.ones(len(conditions), bool) if name == "all" else conditions == name

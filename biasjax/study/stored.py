@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.results import conditions
 from biasjax.results.store import SAMPLE, Store, Unit
-
-# Kinds of labels whose conditions are the first two parts of the ids: one image has an id in each.
-CONDITION_IN_ID = ("imagenet_c", "imagenet_cbar", "laion_c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Observations:
 
   def conditions_in_ids(self, model: str, dataset: str, probe: str) -> bool:
     """Whether ids are "<corruption>/<severity>/<image>", so that one image has many."""
-    return self.units[model, dataset, probe].key.get("labels") in CONDITION_IN_ID
+    return self.units[model, dataset, probe].key.get("labels") in conditions.IN_IDS
 
   def accuracy(self, model: str, dataset: str, probe: str, column: str) -> pd.Series | None:
     """The share of decisions that are right for each image, of the conditions that a column is about.
@@ -64,8 +62,7 @@ class Observations:
       return None
     image, condition = table["example_id"], table["condition"]
     if self.conditions_in_ids(model, dataset, probe):
-      parts = image.str.split("/", n=2)
-      image, condition = parts.str[2], parts.str[0] + "_" + parts.str[1]
+      condition, image = conditions.split(image)
     named = [name for name in condition.unique() if column.endswith(name)]
     mine = condition.eq(max(named, key=len)).to_numpy() if named else np.ones(len(table), bool)
     right = (table["rank"].to_numpy() == 0)[mine].astype(float)
@@ -98,14 +95,3 @@ def of(store: Store) -> Observations:
     path = store.workdir / "run.json"
     raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or move it away") from error
   return Observations(store, units)
-
-
-def image_of(ids: pd.Series) -> pd.Series:
-  """Which image ids "<corruption>/<severity>/<image>" are of."""
-  return ids.str.split("/", n=2).str[-1]
-
-
-def right(observed: pd.DataFrame) -> pd.DataFrame:
-  """bool [examples, conditions]: whether each decision is right (top-1), of examples that all have."""
-  table = observed.assign(right=observed["rank"] == 0)
-  return table.pivot(index="example_id", columns="condition", values="right").dropna().astype(bool)

@@ -160,6 +160,21 @@ def test_by_default_the_decisions_of_accuracy_are_compared(tmp_path):
   assert set(pd.read_csv(tmp_path / "disparity.csv")["condition"]) == {"low", "high"}
 
 
+def test_versions_of_an_image_are_compared_under_each_condition(tmp_path, capsys):
+  ids = [f"fog/{severity}/{i:02d}.png" for severity in (1, 5) for i in range(40)]
+  label, answers = np.tile(LABEL, 2), np.tile(LABEL, 2)
+  answers[:4], answers[60:70] = 1, 0  # at severity 1 four of class 0, at 5 ten of class 1
+  said = {name: {"clean": stored_runs.decisions(label, answers)} for name in ("net", "other")}
+  stored_runs.write(tmp_path, said, "imagenet-c", ids=ids, labels="imagenet_c", chunk=80)
+  assert grouping.run(asked(tmp_path)) == 0
+  compared = pd.read_csv(tmp_path / "disparity.csv").set_index(["model", "condition"])
+  assert compared["n"].to_list() == [40] * 4
+  assert compared.loc["net", "gap"].to_dict() == pytest.approx({"fog_1": 20, "fog_5": 50})
+  assert not (tmp_path / "pareto.csv").exists()
+  assert not pd.read_csv(tmp_path / "results.csv").columns.str.startswith("disparity").any()
+  assert "shows an image under many conditions" in capsys.readouterr().err
+
+
 def test_one_group_and_nothing_measured_are_refused(tmp_path):
   run_of(tmp_path, {"net": (0, 10)})
   (tmp_path / "of.csv").write_text("class,group\n0,all\n1,all\n")

@@ -100,6 +100,21 @@ def test_paired_decisions_give_the_error_of_their_differences(tmp_path):
   assert expected < 100 * math.sqrt(2 * 0.7 * 0.3 / 200)
 
 
+def test_versions_of_an_image_are_one_in_a_paired_error(tmp_path):
+  rng, folders = np.random.default_rng(1), [f"fog/{severity}" for severity in range(1, 6)]
+  label, ids = np.ones(200, int), [f"{folder}/{i}.png" for folder in folders for i in range(40)]
+  for name in ("ours", "theirs"):
+    (tmp_path / name).mkdir()
+    said = np.tile(rng.random(40) < 0.6, len(folders)).astype(int)  # alike at every severity
+    decided = {"net": {"clean": stored_runs.decisions(label, said)}}
+    stored_runs.write(tmp_path / name, decided, "imagenet-c", ids=ids, labels="imagenet_c", chunk=200)
+  runs = [stored.beside(str(tmp_path / name / "results.csv")) for name in ("ours", "theirs")]
+  right = [run.read("net", "imagenet-c", "accuracy")["prediction"].to_numpy()[:40] for run in runs]
+  expected = 100 * (right[0] - right[1].astype(float)).std(ddof=1) / math.sqrt(40)
+  column = "top1_acc/imagenet-c"
+  assert agreement.paired_errors(*runs, [column]) == {("net", column): pytest.approx(expected)}
+
+
 @pytest.mark.reference
 def test_the_published_table_agrees_with_itself(reference):
   theirs = pd.read_csv(reference / "data" / "paper" / "benchmark.csv", index_col="model")
