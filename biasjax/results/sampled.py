@@ -140,7 +140,7 @@ class Followed:
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # pandas compares attrs when tables are joined
 class Sample:
   """What a table of a sample's observations is to be read with (`DataFrame.attrs`).
 

@@ -23,7 +23,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
 from biasjax.results.store import Store
-from biasjax.results.summary import summarise
+from biasjax.results.summary import observed, summarise
 from deadline import DEADLINE_S
 from killed import killed_after
 
@@ -155,6 +155,12 @@ def test_each_number_of_a_sample_is_within_its_margin_of_that_of_all_images(samp
   width = (found["high"] - found["low"])[accuracies]
   assert (width >= (full["high"] - full["low"])[accuracies] * 0.999).all()
   assert (found.loc[accuracies, "estimator"] == "regression").any()
+
+
+def test_tables_of_samples_can_be_joined(sampled):
+  units = {model: [unit for unit in sampled.units() if unit.model == model] for model in "ab"}
+  tables = [observed(sampled, of, probes.get)["spectral"] for of in units.values()]
+  assert len(pd.concat(tables)) == sum(map(len, tables))
 
 
 def test_ratios_of_a_sample_have_margins_that_hold_the_ratio_of_all(sampled, whole):
