@@ -81,7 +81,11 @@ class Partition:
 
   @functools.lru_cache(maxsize=256)  # noqa: B019  (partitions live as long as the process: see `of_process`)
   def compile(self, function: Callable, *, shared: int = 0, batched_out: bool = True) -> Callable:
-    """`function` over all devices, compiled once for equal arguments of this call.
+    """`program`, one object for equal arguments, and so compiled once."""
+    return self.program(function, shared=shared, batched_out=batched_out)
+
+  def program(self, function: Callable, *, shared: int = 0, batched_out: bool = True) -> Callable:
+    """`function` over all devices, compiled when it is first called, and as long as this object lives.
 
     Args:
       function: (*shared, *batched) -> a tree of batched arrays; pure. Each device calls it with its own rows.

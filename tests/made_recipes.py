@@ -4,7 +4,6 @@ import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import jax
 from etils import epath
@@ -29,9 +28,6 @@ def program(recipe: step.Recipe, kind: str, devices: int) -> tuple[Partition, Ca
   return partition, partition.compile(step.make(recipe), shared=3, batched_out=False)
 
 
-_make = functools.cache(step.make)
-
-
 class Killed(Exception):
   """A training's end in the middle of it."""
 
@@ -45,25 +41,21 @@ def run_loop(
   partition: Partition | None = None,
   **more: Any,
 ) -> tuple[list, loop.Log]:
-  """(networks, log) of `loop.train`; raises Killed when the state after `stop_at` steps is on disk.
-
-  Trainings of one recipe and `partition` are compiled once.
-  """
+  """(networks, log) of `loop.train`; raises Killed when the state after `stop_at` steps is on disk."""
 
   def keep(at, variables):
     if at == stop_at:
       raise Killed
 
-  with mock.patch.object(step, "make", _make):
-    return loop.train(
-      recipe,
-      step.fresh(recipe.architecture, recipe.seed),
-      source,
-      loop.States(epath.Path(folder), {"who": "test"}),
-      partition or Partition("shard_map"),
-      batch_size=4,
-      save_every=2,
-      keep_every=1,
-      keep=keep,
-      **more,
-    )
+  return loop.train(
+    recipe,
+    step.fresh(recipe.architecture, recipe.seed),
+    source,
+    loop.States(epath.Path(folder), {"who": "test"}),
+    partition or Partition("shard_map"),
+    batch_size=4,
+    save_every=2,
+    keep_every=1,
+    keep=keep,
+    **more,
+  )

@@ -1,6 +1,7 @@
 """Training from a state on disk to a trained network; killed and started again, it ends with the same one."""
 
 import dataclasses
+import functools
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -139,7 +140,7 @@ def train(
   like = jax.tree.map(np.asarray, step.init(recipe, variables, others, source.length))
   found = states.latest(like)
   state, log = found or (like, [])
-  run = partition.compile(step.make(recipe), shared=3, batched_out=False)
+  run = _program(partition, dataclasses.replace(recipe, seed=0))  # the seed is an argument
   fixed = partition.share((numerics.seed_key(recipe.seed), dict(columns or {})))
   shared, start = partition.share(state), int(state["step"])
   progress = messages.progress(total=recipe.steps, initial=start, unit=" steps", desc="training")
@@ -166,6 +167,12 @@ def train(
         states.save(state, log)
         progress.set_postfix_str(f"loss {log[-1][0]:.3f}")
   return step.kept(recipe, state), log
+
+
+@functools.lru_cache(maxsize=1)
+def _program(partition: Partition, recipe: step.Recipe) -> Callable:
+  """The compiled step: a sweep trains networks that differ in seed or data alone one after another."""
+  return partition.program(step.make(recipe), shared=3, batched_out=False)
 
 
 def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:

@@ -224,6 +224,31 @@ def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, ended("cut")[0], whole)
 
 
+def test_networks_that_differ_in_their_seed_share_one_program(source, tmp_path, monkeypatch):
+  made, split = [], Partition("shard_map")
+  program = split.program
+  monkeypatch.setattr(split, "program", lambda *of, **how: made.append(of) or program(*of, **how))
+
+  def ended(seed, spec, name):
+    recipe = dataclasses.replace(
+      RECIPE,
+      architecture=dataclasses.replace(ARCHITECTURE, num_classes=1000),
+      interventions=interventions.parse(spec),
+      steps=2,
+      seed=seed,
+    )
+    return run_loop(recipe, source, tmp_path / name, partition=split)[0]
+
+  ended(0, "flip=0.5", "first")
+  after = ended(1, "flip=0.5", "after")
+  assert len(made) == 1
+  ended(1, "flip=0.25", "other")
+  assert len(made) == 2
+  alone = ended(1, "flip=0.5", "alone")  # the program before the last is not kept
+  assert len(made) == 3
+  jax.tree.map(np.testing.assert_array_equal, after, alone)
+
+
 def test_training_does_not_depend_on_settings_of_jax(source, tmp_path):
   random = "flip=0.5+patch_shuffle:grid=2=0.5+cutmix=1+band_noise=0.1"
   recipe = dataclasses.replace(

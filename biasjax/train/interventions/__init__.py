@@ -53,6 +53,7 @@ def parse(spec: str) -> tuple[Intervention, ...]:
   return found
 
 
+@functools.lru_cache(maxsize=64)  # equal specs are equal interventions, whose steps are compiled once
 def _one(part: str) -> Intervention:
   described, _, number = part.rpartition("=")
   name, *given = described.split(":")
