@@ -74,14 +74,17 @@ def severity_curves(study: Study) -> Drawing | None:
   names = list(dict.fromkeys(complete))
   if not names:
     return None
+  # Of benchmarks, else of corruptions that were made here; a mean over some of them would be another number.
+  names = [name for name in names if "/" not in name] or names
   by_severity = {
-    s: study.table.frame[[found[name, str(s)] for name in names]].mean(axis=1) for s in range(1, 6)
+    s: study.table.frame[[found[name, str(s)] for name in names]].mean(axis=1, skipna=False)
+    for s in range(1, 6)
   }
   table = pd.DataFrame(by_severity)
   drawn = figure(3.4)
   panel = drawn.subplots()
   draw_lines(study, panel, np.arange(1.0, 6.0), table)
-  guessing = chance.of_columns(study, list(found.values()))
+  guessing = chance.of_columns(study, [found[name, str(s)] for name in names for s in range(1, 6)])
   if guessing is not None:
     chance.line(panel, float(guessing.max(axis=1).median()))
   panel.set_xticks(range(1, 6))
@@ -92,8 +95,8 @@ def severity_curves(study: Study) -> Drawing | None:
   return Drawing(
     "severity_curves",
     "Accuracy under corruptions of rising severity",
-    f"Mean over {len(names)} corruptions. Thin lines: models; thick ones: the categories' medians; "
-    "dashed, where known: guessing.",
+    f"Mean over {len(names)} corruptions. Thin lines: models that have all; thick ones: the categories' "
+    "medians; dashed, where known: guessing.",
     drawn,
     data.reset_index(names="model"),
     "Measurements",

@@ -1,9 +1,13 @@
 """What figures of the measurements show, read off what is drawn."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
 import pytest
 
 import made_tables
+from biasjax.data.layouts import FIFTEEN
 from biasjax.report import curves
 from biasjax.study import analysis, definitions, table
 
@@ -55,6 +59,19 @@ def test_noise_maps_show_what_is_left_without_noise(study):
   (image,) = panel.get_images()
   assert (image.get_array()[0] == 55).all()
   assert "without noise" in drawing.caption
+
+
+def test_accuracy_under_corruptions_is_the_mean_over_the_same_ones_for_every_model(study):
+  frame, (lacking, whole) = study.table.frame.copy(), study.table.frame.index[:2]
+  frame.loc[lacking, [f"top1_acc/fog_{s}" for s in range(1, 6)]] = float("nan")
+  made_here = {f"top1_acc/corruptions/fog_{s}": 100.0 for s in range(1, 6)}
+  table_ = dataclasses.replace(study.table, frame=frame.assign(**made_here))
+  drawing = curves.severity_curves(dataclasses.replace(study, table=table_))
+  assert "Mean over 15 corruptions." in drawing.caption
+  found = drawing.data.set_index("model")["severity_3"]
+  assert np.isnan(found[lacking])
+  expected = study.table.frame.loc[whole, [f"top1_acc/{c}_3" for c in FIFTEEN]].sum() / 15
+  assert found[whole] == pytest.approx(expected)
 
 
 def test_accuracy_under_corruptions_has_a_line_at_chance(study):
