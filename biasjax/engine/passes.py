@@ -8,7 +8,7 @@ from biasjax.data.preprocess import INTERPOLATIONS
 from biasjax.data.sources import Source
 from biasjax.engine.evaluate import Network
 from biasjax.errors import BiasjaxError
-from biasjax.models.zoo import ZOO
+from biasjax.models.zoo import ZOO, Checkpoint
 
 RECIPES = ("paper", "native")
 LARGEST = 2**14  # pixels that a certificate may ask for
@@ -65,13 +65,19 @@ def _recipe(model: Network, source: Source, recipe: str) -> Mapping[str, Any]:
   size = model.size or source.crop
   if source.resize is None:
     return _of_size(source, size)
-  if recipe == "native" and model.name in ZOO:
-    resize, interpolation = ZOO[model.name].native
+  if recipe == "native" and (row := _row(model)):
+    resize, interpolation = row.native
     return _as_given(source) | {"resize": resize, "interpolation": interpolation}
   stated = model.certificate.get("preprocessing")
   if recipe == "native" and stated is not None:
     return _checked(stated, model)
   return _of_size(source, size)
+
+
+def _row(model: Network) -> Checkpoint | None:
+  """The row of the zoo that a network was converted as; its name does not tell, folders have any."""
+  converted_as = model.certificate.get("model")
+  return ZOO.get(str(converted_as.get("name"))) if isinstance(converted_as, Mapping) else None
 
 
 def _checked(stated: Any, model: Network) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ SOURCE = Source("imagenet", 1, lambda i: Example(b"", 0, "x"), "f", "/somewhere"
 
 def models(*names: str) -> list[Model]:
   architecture = Architecture("basic", (2, 2, 2, 2))
-  return [Model(name, architecture, {}, lambda v, x: x, name, {}) for name in names]
+  rows = {name: {"model": {"name": name}} if name in zoo.ZOO else {} for name in names}
+  return [Model(name, architecture, {}, lambda v, x: x, name, rows[name]) for name in names]
 
 
 def test_the_papers_preprocessing_is_one_pass():
@@ -40,6 +41,13 @@ def test_native_preprocessing_is_a_pass_for_each_recipe():
     (["resnet50.a1_in1k", "resnet50.a2_in1k"], 235, "bicubic"),
     (["tv2_resnet50"], 232, "bilinear"),
   ]
+
+
+def test_a_network_that_only_goes_by_a_name_of_the_zoo_is_none_of_it():
+  own = Model("tv2_resnet50", Architecture("basic", (2, 2, 2, 2)), {}, lambda v, x: x, "own", {"model": None})
+  assert passes.split([own], SOURCE, "native") == [([own], SOURCE)]
+  exported = traced("resnet18", 240, STATED)  # torchvision's, say, in a folder that is called so
+  assert seen(passes.split([exported], SOURCE, "native")) == [(["resnet18"], 251, 240, "bicubic", True)]
 
 
 def test_stimuli_stay_as_they_are():
