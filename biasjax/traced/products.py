@@ -56,7 +56,7 @@ def attention(
 ) -> Array:
   """softmax(scale q k^T + mask) v; scale is 1 / sqrt(features) unless given.
 
-  A query for which every key is masked gets 0, as in PyTorch.
+  A query for which every key is masked, by False or by -inf, gets 0, as in PyTorch.
   """
   require(dropout_p == 0, "attention with dropout has no place in an evaluation")
   require(min(query.ndim, key.ndim, value.ndim) >= 2, "attention needs matrices")
@@ -72,7 +72,10 @@ def attention(
   if attn_mask is not None and attn_mask.dtype == jnp.bool_:
     keep = attn_mask if keep is None else keep & attn_mask
   elif attn_mask is not None:
-    logits = logits + attn_mask.astype(logits.dtype)
+    added = attn_mask.astype(logits.dtype)
+    within = added > -jnp.inf
+    logits = logits + jnp.where(within, added, 0)
+    keep = within if keep is None else keep & within
   if keep is None:
     return jnp.matmul(jax.nn.softmax(logits, -1), value)
   some = jnp.any(keep, -1, keepdims=True)

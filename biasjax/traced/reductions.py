@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from biasjax.traced.pointwise import abs_
 from biasjax.traced.table import Array, DType, Ints, Number, axes, axis, dtype_of, operation, require
 
 
@@ -101,9 +102,9 @@ def vector_norm(
   if ord == 2:
     return _root(jnp.sum(values * values, over, keepdims=keepdim))
   if ord == 1:
-    return jnp.sum(jnp.abs(values), over, keepdims=keepdim)
+    return jnp.sum(abs_(values), over, keepdims=keepdim)
   require(ord == float("inf"), f"the norm of order {ord}")
-  return jnp.max(jnp.abs(values), over, keepdims=keepdim)
+  return jnp.max(abs_(values), over, keepdims=keepdim)
 
 
 @operation("aten.softmax.int", "aten._softmax.default")

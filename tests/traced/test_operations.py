@@ -120,7 +120,7 @@ REDUCED = {
   "var_mean.correction": [(X, [2, 3])],
   "std.correction": [(X, [1])],
   "linalg_vector_norm.default": [
-    (np.concatenate([X[0], 0 * X[0]]), 2, [1, 2]),
+    *((np.concatenate([X[0], 0 * X[0]]), order, [1, 2]) for order in (2, 1, INF)),
     (X, 1, [1], True),
     (X, INF, [1]),
   ],
@@ -153,6 +153,7 @@ PRODUCT = {
   "baddbmm.default": [(normal(2, 3, 2), normal(2, 3, 4), normal(2, 4, 2), 1, 0.5)],
   "scaled_dot_product_attention.default": [
     *((Q, K, V), (Q, K, V, normal(5, 6)), (Q, K, V, HIDDEN), (Q, K, V, None, 0.0, False, 0.3)),
+    (Q, K, V, np.where(HIDDEN, normal(5, 6), np.float32(-INF))),
     *((Q, Q, Q, None, 0.0, True), (normal(2, 6, 5, 4), K, V, None, 0.0, False, None, True)),
   ],
   "convolution.default": [
