@@ -74,8 +74,11 @@ def _decision(decide: Decision, classes: int) -> str:
 def of_network(apply: Callable, variables: Any, size: int, origin: str = "") -> str:
   """Hex sha256 that stands for a function of variables and images: what it computes, and every variable.
 
+  Its gradient with respect to images counts too, since what attacks find rests on it: a rule of somebody's
+  own (`jax.custom_vjp`) is not in the function's jaxpr.
+
   Args:
-    apply: (variables, images float32 [b, size, size, 3]) -> logits; its jaxpr counts, not its source.
+    apply: (variables, images float32 [b, size, size, 3]) -> logits; its jaxprs count, not its source.
     variables: a tree of arrays.
     size: pixels of a side.
     origin: what else it is to depend on.
@@ -86,8 +89,16 @@ def of_network(apply: Callable, variables: Any, size: int, origin: str = "") -> 
   def of_leaves(leaves, images):
     return apply(jax.tree.unflatten(structure, leaves), images)
 
+  def gradient(leaves, images):
+    return jax.grad(lambda x: jnp.sum(of_leaves(leaves, x)))(images)
+
   images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-  said = hashlib.sha256(f"{origin}\n{_of_jaxpr(jax.make_jaxpr(of_leaves)(shapes, images), apply)}".encode())
+  computed = [_of_jaxpr(jax.make_jaxpr(of_leaves)(shapes, images), apply)]
+  try:
+    computed.append(_of_jaxpr(jax.make_jaxpr(gradient)(shapes, images), apply))
+  except Exception:  # one without a gradient, a callback say, raises as JAX or its author pleases
+    computed.append("no gradient")
+  said = hashlib.sha256("\n".join([origin, *computed]).encode())
   for path, leaf in leaves:
     value = np.asarray(leaf)
     said.update(f"\n{jax.tree_util.keystr(path)} {value.dtype} {value.shape}\n".encode())
@@ -155,12 +166,17 @@ class _Walk:
       self.value(inspect.unwrap(value))
     elif isinstance(value, type):
       self._class(value)
+    elif not dataclasses.is_dataclass(value) and not hasattr(value, "__dict__"):  # compiled code's
+      self.said.append(f"{type(value).__module__}.{type(value).__qualname__} {_ADDRESS.sub('', repr(value))}")
     elif self._followed(type(value).__module__):
       fields = (
         [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else None
       )
       attributes = vars(value) if fields is None else {name: getattr(value, name) for name in fields}
       self._each("instance", (type(value), attributes))
+    elif callable(value) and dataclasses.is_dataclass(value):  # JAX's own around a callback of somebody's
+      name = f"{type(value).__module__}.{type(value).__qualname__}"
+      self._each(name, [getattr(value, field.name) for field in dataclasses.fields(value)])
     else:
       self.said.append(f"{type(value).__module__}.{type(value).__qualname__}")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -206,3 +207,38 @@ def test_an_edited_probe_is_computed_anew_in_the_same_workdir(tmp_path):
   assert after == nll(0.05, tmp_path / "fresh")
   assert before != after
   assert jnp.isfinite(jnp.array(after)).all()
+
+
+WEIGHTS = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["vjp", "jvp"])
+def test_a_networks_own_rule_for_its_gradient_is_part_of_what_it_is(kind):
+  def of_rule(factor: float) -> str:
+    def identity(x):
+      return x
+
+    if kind == "vjp":
+      ruled = jax.custom_vjp(identity)
+      ruled.defvjp(lambda x: (x, None), lambda _, cotangent: (factor * cotangent,))
+    else:
+      ruled = jax.custom_jvp(identity)
+      ruled.defjvp(lambda primals, tangents: (primals[0], factor * tangents[0]))
+    return digest.of_network(
+      lambda v, images: ruled(images).mean((1, 2)) * v[None], np.ones(3, np.float32), 8
+    )
+
+  assert of_rule(1.0) == of_rule(1.0)
+  assert of_rule(1.0) != of_rule(-1.0)
+
+
+def test_a_network_on_the_host_which_has_no_gradient_is_known_by_its_code():
+  def of_factor(factor: float) -> str:
+    def on_host(images):
+      shape = jax.ShapeDtypeStruct((len(images), 3), np.float32)
+      return jax.pure_callback(lambda x: np.asarray(x).mean((1, 2)) * np.float32(factor), shape, images)
+
+    return digest.of_network(lambda v, images: on_host(images) * v[None], WEIGHTS, 8)
+
+  assert of_factor(1.0) == of_factor(1.0)
+  assert of_factor(1.0) != of_factor(2.0)
