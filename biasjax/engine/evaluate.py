@@ -25,6 +25,7 @@ from biasjax.engine.answered import Answered
 from biasjax.engine.gathered import Gathered
 from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
+from biasjax.engine.suspicious import DEPENDENT, FirstLogits, say_probabilities
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import easing
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
@@ -212,7 +213,7 @@ def evaluate(
 
   Each image is decoded once and each condition's perturbation is computed once, for any number of models.
   Numbers do not depend on what else is computed in the same pass, nor on the order. A model whose logits are
-  not finite is left out from there on.
+  not finite, or depend on the other images of a batch, is left out from there on.
 
   Args:
     models: with distinct names.
@@ -317,7 +318,7 @@ class _Pass:
     self.rows = min(settings.batch_size, fullest) * devices  # padding costs as much as images do
     self.environment = environment.describe(self.partition)
     self.longest = 0.0  # seconds that a chunk took
-    self.looked: dict[int, Any] = {}  # model -> whether its first batch of logits are probabilities
+    self.first = FirstLogits(self.partition)
     # The conditions that are asked now, for each probe and, within it, each model.
     self.asked = [
       [() if SAMPLE in unit.key else tuple(probe.conditions) for unit in of_probe]
@@ -535,15 +536,15 @@ class _Pass:
     if model.classes is None:
       return found
     decide = probe.decide[self.source.labels]
-    return programs.judge(self.partition, decide, found, labels, self.look(m))
+    if look := self.first.look(m, None):
+      look(None, found)
+    return programs.judge(self.partition, decide, found, labels)
 
-  def look(self, m: int) -> Callable[[Any], None] | None:
-    """What the first logits of model `m` are shown to: probabilities would pass every later step."""
-
-    def keep(logits: Any) -> None:
-      self.looked[m] = self.partition.compile(programs.are_probabilities)(logits)
-
-    return None if m in self.looked else keep
+  def look(self, m: int) -> Callable[[Any, Any], None] | None:
+    """What the first images and logits of model `m` are shown to."""
+    network = programs.logits_step(self.models[m].apply, self.settings.precision)
+    compiled = self.partition.compile(network, shared=1)
+    return self.first.look(m, lambda images: compiled(self.variables[m], images))
 
   def victim(self, m: int, probe: Probe) -> Victim:
     """Model `m`, as `probe` asks it."""
@@ -551,18 +552,24 @@ class _Pass:
     ease = easing(self.models[m].architecture)
     return Victim(logits, probe.decide[self.source.labels], self.variables[m], self.partition, ease)
 
+  def stop(self, model: str, reason: str) -> None:
+    """Leaves a model out from here on."""
+    self.outcome.stopped[model] = reason
+    logger.error("model %s is left out from here on: %s", model, reason)
+
   def write(self, chunk: Chunk, missing: list[list[tuple[str, ...]]], observed: Gathered) -> None:
-    """Stores the chunk; a model whose logits are not finite is left out, now and later.
+    """Stores the chunk; a model whose logits are not finite, or not an image's own, is left out.
 
     Raises:
       BiasjaxError: its images are not those that stored observations were computed from, or storage failed.
     """
     contents.refuse_other(self.source, self.store, chunk, observed.example_ids, observed.contents)
-    for m, rows in self.looked.items():
-      if rows is not None and np.all(self.partition.get(rows)):
-        model = self.models[m]
-        _say_probabilities(model.name, model.fingerprint or model.apply)
-    self.looked = dict.fromkeys(self.looked)
+    for m, (probabilities, dependent) in self.first.findings().items():
+      model = self.models[m]
+      if probabilities:
+        say_probabilities(model.name, model.fingerprint or model.apply)
+      if dependent:
+        self.stop(model.name, DEPENDENT)
     for p, of_probe in enumerate(self.work):
       for m, unit in enumerate(of_probe):
         if not missing[p][m] or unit.model in self.outcome.stopped:
@@ -573,8 +580,7 @@ class _Pass:
           columns["texture"] = np.array([self.source.textures[name] for name in ids], np.int32)
         reason = gathered.nonfinite(columns)
         if reason:
-          self.outcome.stopped[unit.model] = reason
-          logger.error("model %s is left out from here on: %s", unit.model, reason)
+          self.stop(unit.model, reason)
           continue
         kept = observed.kept((p, m), self.settings.keep_adversarial - chunk[0])
         if kept:  # first, so that what the chunk's presence promises is there
@@ -588,13 +594,3 @@ class _Pass:
           again=observed.again(chunk[0]),
           environment=self.environment,
         )
-
-
-@functools.cache  # once for each network, however many passes there are
-def _say_probabilities(model: str, which: Any) -> None:
-  del which
-  logger.warning(
-    "model %s: its scores are probabilities (they add up to 1), not logits: another softmax is taken of "
-    "them, so confidence, nll, brier and calibration are wrong and attacks are weak; leave its own out",
-    model,
-  )

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from biasjax import numerics
 from biasjax.ops.pixels import unit_interval
@@ -73,13 +73,7 @@ def logits_step(apply: Callable, precision: str) -> Callable[[Any, Images], Logi
   return logits
 
 
-def are_probabilities(logits: Logits) -> Bool[Array, "b"]:
-  """Whether each row is within [0, 1] and adds up to 1, as after a softmax, to the precision of bfloat16."""
-  within = jnp.all((logits >= 0) & (logits <= 1), axis=1)
-  return within & (jnp.abs(jnp.sum(logits.astype(jnp.float32), axis=1) - 1) < 1e-2)
-
-
-def observe(victim: Victim, images: Any, labels: Any, look: Callable[[Any], None] | None = None) -> Any:
+def observe(victim: Victim, images: Any, labels: Any, look: Callable[[Any, Any], None] | None = None) -> Any:
   """`observation` of a batch, in the partition's form.
 
   Three programs. The network's is the large one, and serves every decision. Scores and observation are two:
@@ -89,22 +83,16 @@ def observe(victim: Victim, images: Any, labels: Any, look: Callable[[Any], None
   Args:
     victim: the network and the decision.
     images, labels: in the partition's form.
-    look: is shown the logits, in the partition's form.
+    look: is shown images and logits, in the partition's form.
   """
   logits = victim.partition.compile(victim.logits, shared=1)(victim.variables, images)
-  return judge(victim.partition, victim.decide, logits, labels, look)
-
-
-def judge(
-  partition: Partition,
-  decide: Decision,
-  logits: Any,
-  labels: Any,
-  look: Callable[[Any], None] | None = None,
-) -> Any:
-  """`observation` of logits, as in `observe`."""
   if look:
-    look(logits)
+    look(images, logits)
+  return judge(victim.partition, victim.decide, logits, labels)
+
+
+def judge(partition: Partition, decide: Decision, logits: Any, labels: Any) -> Any:
+  """`observation` of logits, as in `observe`."""
   return partition.compile(observation)(partition.compile(decide)(logits), labels)
 
 

@@ -293,3 +293,20 @@ def test_other_scores_are_not_taken_for_probabilities(source, tmp_path, caplog, 
   made = dataclasses.replace(made_model("other", 1), apply=apply, fingerprint=f"other {other}")
   run([made], ["accuracy"], source, tmp_path / "a")
   assert not said_of_probabilities(caplog)
+
+
+def test_a_network_that_normalises_over_the_batch_is_left_out(source, tmp_path):
+  def over_the_batch(variables, images):
+    logits = network().apply(variables, images)
+    return (logits - logits.mean(0, keepdims=True)) / logits.std(0, keepdims=True)
+
+  made = made_model("mixing", 1)
+  mixing = dataclasses.replace(made, apply=over_the_batch, fingerprint="mixing")
+  store = Store(tmp_path / "out", 4)
+  asked = [probes.get("accuracy")]
+  outcome = evaluate.evaluate(
+    [mixing, made_model("own", 2)], asked, source, store, evaluate.Settings(batch_size=4)
+  )
+  assert list(outcome.stopped) == ["mixing"]
+  assert "depend on the other images of the batch" in outcome.stopped["mixing"]
+  assert [unit.model for unit in store.units() if store.has(unit, (0, 4))] == ["own"]
