@@ -165,10 +165,10 @@ def paired_errors(
     column = f"top1_acc/{dataset}"
     if probe != "accuracy" or column not in columns:
       continue
-    sides = [run.accuracy(model, dataset, "accuracy", column) for run in (ours, theirs)]
-    if any(side is None for side in sides):
+    a, b = (run.accuracy(model, dataset, "accuracy", column) for run in (ours, theirs))
+    if a is None or b is None:
       continue
-    a, b = sides[0].align(sides[1], join="inner")
+    a, b = a.align(b, join="inner")
     if len(a):
       differences = a.to_numpy(float) - b.to_numpy(float)
       found[model, column] = (
