@@ -170,9 +170,10 @@ def _cues(
 ) -> Parts | None:
   if decided is None:
     return None
-  kind = observed.units[model, dataset, probe].key.get("labels", "cue_conflict")
-  decided.attrs["labels"] = kind
-  if kind not in ("cue_conflict", "synthetic_conflict"):
+  key = observed.units[model, dataset, probe].key
+  kind = key.get("labels", "cue_conflict")
+  decided.attrs |= {"labels": kind, "classes": key.get("classes")}
+  if kind not in ("cue_conflict", "synthetic_conflict", "class_conflict"):
     return None
   decisions = trials.from_observations(decided).assign(example_id=decided["example_id"].to_numpy())
   if ":" in probe:
@@ -182,7 +183,7 @@ def _cues(
   shape, texture = ((conflict["response"] == conflict[cue]).to_numpy(float) for cue in ("shape", "texture"))
   parts = pd.DataFrame({"got": shape, "of": shape + texture}, index=conflict["example_id"])
   names = conflict["image"].astype(str).str.extract(trials.IMAGES)
-  if kind != "cue_conflict" or names.isna().any(axis=None):
+  if kind == "synthetic_conflict" or names.isna().any(axis=None):  # as the probe `shape` takes them
     return parts, ()
   parts["shape"], parts["texture"] = names[0].to_numpy(), names[1].to_numpy()
   return parts, ("shape", "texture")

@@ -45,10 +45,9 @@ def answers(seed: int) -> dict[str, pd.DataFrame]:
 class Stored(Observations):
   """Those decisions."""
 
-  def __init__(self, tables: dict[str, pd.DataFrame]):
-    units = {
-      (m, "cue-conflict", "shape"): types.SimpleNamespace(key={"labels": "cue_conflict"}) for m in tables
-    }
+  def __init__(self, tables: dict[str, pd.DataFrame], labels: str):
+    key = {"labels": labels, "classes": 16}
+    units = {(m, "cue-conflict", "shape"): types.SimpleNamespace(key=key) for m in tables}
     for name, value in {"units": units, "tables": tables}.items():
       object.__setattr__(self, name, value)  # it is frozen
 
@@ -56,8 +55,11 @@ class Stored(Observations):
     return self.tables[model].copy()
 
 
-def test_the_difference_of_cue_accuracies_is_clustered_by_both_images():
+@pytest.mark.parametrize("labels", ["cue_conflict", "class_conflict"])
+def test_the_difference_of_cue_accuracies_is_clustered_by_both_images(labels):
   tables = answers(0)
+  if labels == "class_conflict":  # of which the textures are told beside
+    tables = {m: of.assign(texture=of["texture_picture"] % CLASSES) for m, of in tables.items()}
   rows = [
     (m, "cue-conflict", "shape", "cue-conflict/accuracy", float(of["decided"].mean()))
     for m, of in tables.items()
@@ -65,7 +67,7 @@ def test_the_difference_of_cue_accuracies_is_clustered_by_both_images():
   own = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", "value"])
   own["low"], own["high"], own["n"], own["chance"], own["flag"] = own["value"], own["value"], 1, np.nan, ""
   scores = Scores(list(MODELS), own.assign(detail=False, column=own["metric"]), own.iloc[:0])
-  found = paired.differences(scores, Stored(tables), lambda name, size: None).set_index("metric")
+  found = paired.differences(scores, Stored(tables, labels), lambda name, size: None).set_index("metric")
   apart = (tables["a"]["decided"] - tables["b"]["decided"]).to_numpy()
   clusters = tables["a"][["shape_picture", "texture_picture"]].to_numpy()
   fit = sm.OLS(apart, np.ones(len(apart))).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
