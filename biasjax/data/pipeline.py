@@ -57,18 +57,20 @@ class Batch:
 
 
 def noise_id(example_id: str, label: int) -> np.ndarray:
-  """uint32 [2], of the file name and, unless it is a name of ImageNet's own, of the class.
+  """uint32 [2], of the file name and, unless it is a name of ImageNet's own, of class and folders between.
 
-  Names like art_0.jpg are there once in each class. ImageNet's are there once, and the same image may have
-  another first label in ReaL. Folders play no part: an image meets the same noise in a folder, in TFDS, which
-  keeps them for some datasets only, and under each distortion of ImageNet-C.
+  Names like art_0.jpg are there once in each class, and slice_1.png maybe in each folder of a class.
+  ImageNet's are there once, and the same image may have another first label in ReaL. The folder of the class
+  plays no part: an image meets the same noise in a folder, in TFDS, which keeps it for some datasets only,
+  and ImageNet's under each distortion of ImageNet-C.
 
   Args:
     example_id: ends in the file name.
     label: the first class that is right.
   """
   name = pathlib.PurePosixPath(example_id).name
-  named = name if IMAGENET_NAME.match(name) else f"{label}/{name}"
+  below = example_id.partition("/")[2] or example_id  # the folder of the class
+  named = name if IMAGENET_NAME.match(name) else f"{label}/{below}"
   return np.frombuffer(hashlib.blake2b(named.encode(), digest_size=8).digest(), "<u4")
 
 

@@ -101,6 +101,14 @@ def test_images_of_one_name_in_two_classes_meet_different_noise_in_a_folder_as_i
   assert noise_of(sources.tfds(str(prepared_tfds(tmp_path / "images")))) == in_folder
 
 
+def test_images_of_one_name_in_two_folders_of_a_class_meet_different_noise(tmp_path):
+  for where in ("ill/patient_1", "ill/patient_2", "well/patient_3"):
+    (tmp_path / where).mkdir(parents=True)
+    for slice_of in range(2):
+      (tmp_path / where / f"{slice_of}.png").write_bytes(encoded(np.zeros((224, 224, 3), np.uint8), "PNG"))
+  assert len(set(noise_of(sources.own_classes(tmp_path)))) == 6
+
+
 def test_noise_of_imagenets_images_follows_the_name_whatever_the_label():
   """ReaL has other labels for them, ImageNet-C them in other folders."""
   name = "ILSVRC2012_val_00000293.JPEG"
