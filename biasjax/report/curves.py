@@ -392,11 +392,15 @@ def forgetting(study: Study) -> Drawing | None:
   table = study.tables.get("forgetting_epochs", pd.DataFrame())
   if not len(table):
     return None
+  # A line is of one set of decisions: runs may have been asked about several.
+  asked = ["dataset", "probe", "condition"]
+  first = table[asked].iloc[0]
+  table = table[(table[asked] == first).all(axis=1)]
   runs = list(dict.fromkeys(table["run"]))
   drawn = figure(3.0)
   panels = drawn.subplots(1, len(runs), sharey=True, squeeze=False)[0]
   for panel, run in zip(panels, runs, strict=True):
-    mine = table[(table["run"] == run) & (table["condition"] == table["condition"].iloc[0])]
+    mine = table[table["run"] == run]
     panel.plot(mine["epoch"], mine["accuracy"], "o-", color=INK, markersize=3, label="right")
     panel.plot(
       mine["epoch"],
@@ -414,7 +418,8 @@ def forgetting(study: Study) -> Drawing | None:
   return Drawing(
     "forgetting",
     "What training forgets",
-    "Examples that are right at an epoch, and those of them that are wrong at the last.",
+    f"Examples of {first['dataset']} ({first['probe']}, {first['condition']}) that are right at an epoch, and "
+    "those of them that are wrong at the last.",
     drawn,
     table,
     "Series",

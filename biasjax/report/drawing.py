@@ -64,6 +64,7 @@ STYLE: Any = {
   "xtick.major.width": 0.6,
   "ytick.major.width": 0.6,
   "legend.frameon": False,
+  "text.parse_math": False,  # names may hold a $
   "svg.fonttype": "none",
   "figure.constrained_layout.use": True,
 }

@@ -241,8 +241,9 @@ def influence(study: Study) -> Drawing | None:
   rows, labels = [], []
   for i, cell in enumerate(cells.itertuples()):
     of = without[(without["bias"] == cell.bias) & (without["axis"] == cell.axis)]
-    values = of["spearman_without"].to_numpy()
-    panel.plot([values.min(), values.max()], [-i, -i], color=BLUE, linewidth=5, solid_capstyle="butt")
+    # None where so few models have both numbers that without one there is no correlation.
+    lowest, highest = of["spearman_without"].agg(["min", "max"])
+    panel.plot([lowest, highest], [-i, -i], color=BLUE, linewidth=5, solid_capstyle="butt")
     moved = pd.DataFrame()
     if len(categories):
       moved = categories[
@@ -253,9 +254,7 @@ def influence(study: Study) -> Drawing | None:
         moved["spearman"], np.full(len(moved), -i), "|-", color=ORANGE, markersize=6, linewidth=1, zorder=1
       )
       far = moved.loc[(moved["spearman"] - cell.spearman).abs().idxmax()]
-      rows.append(
-        (cell.bias, cell.axis, cell.spearman, values.min(), values.max(), far["without"], far["spearman"])
-      )
+      rows.append((cell.bias, cell.axis, cell.spearman, lowest, highest, far["without"], far["spearman"]))
       side = 1 if far["spearman"] > cell.spearman else -1
       panel.annotate(
         words(far["without"]),
@@ -267,7 +266,7 @@ def influence(study: Study) -> Drawing | None:
         fontsize=6,
       )
     else:
-      rows.append((cell.bias, cell.axis, cell.spearman, values.min(), values.max(), "", math.nan))
+      rows.append((cell.bias, cell.axis, cell.spearman, lowest, highest, "", math.nan))
     panel.plot(cell.spearman, -i, "o", color=INK, markersize=4)
     labels.append(f"{study.labels[cell.bias]} \N{EN DASH} {study.labels[cell.axis]}")
   panel.axvline(0, color=INK, linewidth=0.8)

@@ -140,7 +140,8 @@ def _prediction(study: Study) -> Grid:
     rows.append([*row, of.scores(c, ("gain_low", "gain_high"))])
   columns = ["axis", "predictor", "from", "n", "R²", "95 % over families", "95 % over models"]
   columns += ["gain over accuracy", "over families", "over models"]
-  return Grid("Prediction of left-out categories", columns, rows, "tables/prediction.csv")
+  left_out = "categories" if (study.tables["prediction"]["families"] > 1).any() else "models"
+  return Grid(f"Prediction of left-out {left_out}", columns, rows, "tables/prediction.csv")
 
 
 def _sign_error(study: Study) -> Grid:

@@ -64,7 +64,8 @@ def maps(study: Study) -> Drawing | None:
     name: study.table.frame.loc[study.table.category.eq(name).to_numpy(), list(mine.values())].median()
     for name in names
   }
-  most, image = max(float(of.max()) for of in medians.values()), None
+  # A category without a map, of published rows say, has no part in the scale.
+  most, image = float(np.nanmax([of.max() for of in medians.values()])), None
   for panel, name in zip(panels, names, strict=True):
     image = square(panel, medians[name].to_numpy(), np.array(list(mine)), most)
     panel.set_title(words(name))

@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 
 import made_tables
 from biasjax.data.layouts import FIFTEEN
-from biasjax.report import curves
+from biasjax.report import curves, drawing, figures
 from biasjax.study import analysis, definitions, table
 
 
@@ -78,3 +79,39 @@ def test_accuracy_under_corruptions_has_a_line_at_chance(study):
   panel = curves.severity_curves(study).figure.axes[0]
   dashed = [line for line in panel.get_lines() if line.get_linestyle() == "--"]
   assert [line.get_ydata()[0] for line in dashed] == [0.1]
+
+
+def test_what_a_model_does_to_a_correlation_is_drawn_where_five_models_have_one_of_the_biases(tmp_path):
+  frame = made_tables.table(8, 0)
+  frame.loc[5:, [name for name in frame if "/LFC/" in name]] = float("nan")
+  frame.to_csv(tmp_path / "results.csv", index=False)
+  asked = definitions.parse(made_tables.few(made_tables.definitions(), "LPP", "HPP"))
+  read = table.read(str(tmp_path / "results.csv"), None, asked.used_columns())
+  found = figures.influence(analysis.analyse(read, asked, seed=0)).data.set_index(["bias", "axis"])
+  ends = found[["lowest_without_one_model", "highest_without_one_model"]]
+  assert ends.loc["LPP"].isna().all(axis=None)  # of four models nothing is said
+  hpp, id_ = (frame[made_tables.BIAS_COLUMNS["HPP"][0]], frame[made_tables.AXIS_COLUMNS["ID"][0]])
+  without = [hpp.drop(i).corr(id_.drop(i), method="spearman") for i in range(8)]
+  assert ends.loc[("HPP", "ID")].tolist() == pytest.approx([min(without), max(without)])
+
+
+def test_what_is_forgotten_is_drawn_of_one_dataset_under_one_condition(study):
+  columns = ["run", "dataset", "probe", "condition", "epoch", "accuracy", "forgotten"]
+  rows = [("a", "one", "accuracy", "clean", epoch, 10.0 * epoch, 1.0) for epoch in (1, 2, 3)]
+  rows += [("a", "two", "accuracy", "clean", epoch, 5.0 * epoch, 2.0) for epoch in (1, 2, 3)]
+  tables = {**study.tables, "forgetting_epochs": pd.DataFrame(rows, columns=columns)}
+  drawn = curves.forgetting(dataclasses.replace(study, tables=tables))
+  right, forgotten = drawn.figure.axes[0].get_lines()
+  assert right.get_xdata().tolist() == forgotten.get_xdata().tolist() == [1, 2, 3]
+  assert right.get_ydata().tolist() == [10, 20, 30]
+  assert "of one (accuracy, clean)" in drawn.caption
+
+
+def test_names_are_shown_as_they_are_written(study, tmp_path):
+  name = r"net$^$<b>_$\frac$"
+  frame = study.table.frame.rename(index={study.table.frame.index[-1]: name})
+  category = study.table.category.rename(index={study.table.category.index[-1]: name})
+  named = dataclasses.replace(study, table=dataclasses.replace(study.table, frame=frame, category=category))
+  with mpl.rc_context(drawing.STYLE):
+    drawn = curves.channels(at(named, 64))
+    assert "net$^$&lt;b&gt;_$\\frac$" in drawing.keep(drawn, tmp_path).svg

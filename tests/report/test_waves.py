@@ -41,6 +41,15 @@ def test_a_map_shows_a_wave_at_its_frequency_and_the_opposite_one(tmp_path):
   assert "(sensitivity:map=3)" in drawing.caption
 
 
+def test_categories_without_a_map_do_not_change_the_scale_of_the_others(tmp_path):
+  found = {f"sensitivity:map=3/error/i={i}/j={j}": [np.nan, np.nan, 20.0, 20.0] for i, j in ((0, 0), (0, 1))}
+  found |= {f"sensitivity:map=3/error/i=1/j={j}": [np.nan, np.nan, 50.0, 70.0] for j in (-1, 0, 1)}
+  drawing = waves.maps(study(tmp_path, found))
+  *panels, _ = drawing.figure.axes
+  images = [image for panel in panels for image in panel.get_images()]
+  assert [image.get_clim() for image in images] == [(0, 60), (0, 60)]  # of the second category, 60 is the most
+
+
 def test_nothing_is_drawn_of_nothing(tmp_path):
   plain = study(tmp_path, {})
   assert waves.profiles(plain) is None
