@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from biasjax.cli import commands, grouping
+from biasjax.cli import commands, exits, grouping
 from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
@@ -117,6 +117,7 @@ def run(asked: Mapping[str, Any]) -> int:
   source = opening.open_asked(wanted["dataset"], asked)
   workdir = epath.Path(asked["workdir"])
   rows: list[pd.DataFrame] = []
+  excluded = 0  # or that images were, which does not change when it is started again
   for rung in range(grid["rungs"]):
     shorter = grid["eta"] ** (grid["rungs"] - 1 - rung)
     named = {recipe: [f"{recipe}_rung{rung}_seed{seed}" for seed in wanted["seeds"]] for recipe in left}
@@ -128,8 +129,9 @@ def run(asked: Mapping[str, Any]) -> int:
         folders.append(trained(asked, source, seed, changed))
     for part in wanted["measure"]:
       status = commands.measure({**asked, "report": False, "models": folders, **part})
-      if status:
+      if status not in (0, exits.UNDECODABLE):
         return status
+      excluded = excluded or status
     points, last = _points(asked, grid, named), rung + 1 == grid["rungs"]
     kept = better(points, len(left) if last else math.ceil(len(left) / grid["eta"]))
     rows.append(_rows(rung, list(left), points, kept))
@@ -138,7 +140,7 @@ def run(asked: Mapping[str, Any]) -> int:
   write_file(workdir / "halving.csv", table.to_csv(index=False).encode())
   grouping.run({**asked, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
   print(text(table))
-  return 0
+  return excluded
 
 
 def trained(asked: Mapping[str, Any], source: Source, seed: int, changed: Mapping[str, Any]) -> str:

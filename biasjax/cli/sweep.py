@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
-from biasjax.cli import commands
+from biasjax.cli import commands, exits
+from biasjax.configuration import load
 from biasjax.data import opening
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report import command as report
@@ -18,6 +20,7 @@ BASELINE = "baseline"  # strength 0, which all families share
 SWEPT = ("interventions", "dataset", "annotations")
 SETTINGS = ("dataset", "seeds", "families", "measure")
 PLACE = "{strength}"
+DIGITS = 15  # of a strength at most: all that a float has, and 1281167 images are not 1.28117e+06
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +71,9 @@ def members(asked: Mapping[str, Any]) -> list[Member]:
       )
     for strength in family["strengths"]:
       for seed in asked["seeds"]:
-        of = {key: text and text.replace(PLACE, f"{strength:g}") for key, text in texts.items()}
-        one = Member(
-          name=f"{family['name']}_x{strength:g}_seed{seed}", family=family["name"], seed=seed, **of
-        )
+        said = f"{strength:.{DIGITS}g}"
+        of = {key: text and text.replace(PLACE, said) for key, text in texts.items()}
+        one = Member(name=f"{family['name']}_x{said}_seed{seed}", family=family["name"], seed=seed, **of)
         if not strength:
           plain = {"family": BASELINE, "interventions": family.get("baseline", "none"), "annotations": None}
           one = dataclasses.replace(one, name=f"{BASELINE}_seed{seed}", **plain)
@@ -85,7 +87,7 @@ def series(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
   return [
     {
       "name": family["name"],
-      "pattern": rf"{family['name']}_x(?P<x>[\d.e-]+)_seed\d+",
+      "pattern": rf"{re.escape(family['name'])}_x(?P<x>[\d.e+-]+)_seed\d+",
       "factor": family.get("factor", f"strength of {family['name']}"),
       "extra": [[f"{BASELINE}_seed{seed}", 0.0] for seed in asked["seeds"] if 0 in family["strengths"]],
     }
@@ -114,15 +116,18 @@ def run(asked: Mapping[str, Any]) -> int:
     to_train = {**asked, "seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
     to_train["annotations"] = member.annotations or asked.get("annotations")
     folders.append(str(training.train(settings, opened(member.dataset), to_train)[0]))
+  excluded = 0  # or that images were, which does not change when it is started again
   for part in asked["sweep"]["measure"]:
     status = commands.measure({**asked, "models": folders, **part})
-    if status:
+    if status not in (0, exits.UNDECODABLE):
       return status
+    excluded = excluded or status
   categories: dict[str, list[str]] = {}
   for member in planned:
     categories.setdefault(member.family, []).append(member.name)
   path = workdir / "categories.json"
   path.write_text(json.dumps(categories, indent=1) + "\n")
-  study = {**asked["study"], "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
+  defined = asked["study"] or load("study").get_config().to_dict()["study"]
+  study = {**defined, "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
   table = {"table": str(workdir / "results.csv"), "categories": str(path), "compare": None}
-  return report.run({**asked, **table, "output": str(workdir / "study"), "study": study})
+  return report.run({**asked, **table, "output": str(workdir / "study"), "study": study}) or excluded

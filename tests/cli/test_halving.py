@@ -79,6 +79,13 @@ def test_the_better_half_is_trained_for_twice_as_long(trained, tmp_path, capsys)
   assert "1 of 4 recipes are left" in capsys.readouterr().out
 
 
+def test_images_that_cannot_be_decoded_do_not_end_a_search(trained, tmp_path, monkeypatch):
+  measure = halving.commands.measure
+  monkeypatch.setattr(halving.commands, "measure", lambda asked: measure(asked) or 3)
+  assert halving.run(asked(tmp_path)) == 3
+  assert pd.read_csv(tmp_path / "halving.csv")["rung"].max() == 2
+
+
 def test_a_second_start_asks_for_the_same_and_says_the_same(trained, tmp_path):
   halving.run(asked(tmp_path))
   first, table = list(trained), (tmp_path / "halving.csv").read_bytes()

@@ -64,6 +64,35 @@ def test_the_series_find_their_networks():
     assert one["extra"] == [["baseline_seed0", 0.0], ["baseline_seed1", 0.0]]
 
 
+def test_large_and_fine_strengths_stay_what_they_are():
+  strengths = [1281167, 1e6, 2.5e16, 0.1234567, 0.1234568]
+  family = {"name": "n.of+images", "interventions": "first={strength}", "strengths": strengths}
+  asked = ASKED | {"families": [family]}
+  found = {member.name: member for member in sweep.members(asked)}
+  assert len(found) == 2 * len(strengths)
+  assert found["n.of+images_x1281167_seed0"].interventions == "first=1281167"
+  (one,) = sweep.series(asked)
+  matches = [re.fullmatch(one["pattern"], name) for name in found]
+  assert sorted(float(match["x"]) for match in matches if match) == sorted(2 * strengths)
+
+
+@pytest.mark.parametrize(("status", "studied"), [(0, True), (3, True), (4, False), (75, False)])
+def test_images_that_cannot_be_decoded_do_not_keep_a_sweep_from_its_study(
+  monkeypatch, tmp_path, status, studied
+):
+  asked = {"workdir": str(tmp_path), "sweep": ASKED, "train": {}, "study": None, "batch_size": "64"}
+  found = []
+  monkeypatch.setattr(sweep.opening, "open_asked", lambda *_: None)
+  monkeypatch.setattr(sweep.training, "train", lambda settings, *_: (tmp_path / settings.name, []))
+  monkeypatch.setattr(sweep.commands, "measure", lambda _: status)
+  monkeypatch.setattr(sweep.report, "run", lambda asked: found.append(asked["study"]) or 0)
+  assert sweep.run(asked) == status
+  assert bool(found) == studied
+  for study in found:  # the published one, where a config has none
+    assert study["axes"][0]["name"] == "ID"
+    assert [one["name"] for one in study["series"]] == ["stylised", "noise"]
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
