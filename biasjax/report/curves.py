@@ -418,8 +418,8 @@ def forgetting(study: Study) -> Drawing | None:
   return Drawing(
     "forgetting",
     "What training forgets",
-    f"Examples of {first['dataset']} ({first['probe']}, {first['condition']}) that are right at an epoch, and "
-    "those of them that are wrong at the last.",
+    f"Examples of {first['dataset']} ({first['probe']}, {first['condition']}) that are right at an epoch, "
+    "and those of them that are wrong at the last.",
     drawn,
     table,
     "Series",

@@ -47,7 +47,10 @@ def test_categories_without_a_map_do_not_change_the_scale_of_the_others(tmp_path
   drawing = waves.maps(study(tmp_path, found))
   *panels, _ = drawing.figure.axes
   images = [image for panel in panels for image in panel.get_images()]
-  assert [image.get_clim() for image in images] == [(0, 60), (0, 60)]  # of the second category, 60 is the most
+  assert [image.get_clim() for image in images] == [
+    (0, 60),
+    (0, 60),
+  ]  # the second category's 60 is the most
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):
