@@ -137,6 +137,8 @@ def images(
     raise BiasjaxError("images: preprocess='native' is what a network's authors did: say which, model=...")
   if size is not None and (model is not None or size < 1):
     raise BiasjaxError(f"images: size={size}: a number of pixels, and not beside model, which has its own")
+  if limit is not None and limit < 1:
+    raise BiasjaxError(f"images: limit={limit}: expected a number of images, at least 1")
   source = opening.open_dataset(
     *(spec, data_dir, manual_dir), limit=limit, allow_incomplete=allow_incomplete, classes=classes
   )

@@ -26,5 +26,6 @@ def parse(make: Callable, given: Sequence[str], where: str, name: str) -> dict[s
         f"its options are {', '.join(f'{n}=...' for n in known)}" if known else "it has no options"
       )
       hint = options_are if option in known else suggestion(option, known, otherwise=options_are)
-      raise BiasjaxError(f"{where}: {name} does not take {option!r}: {hint}")
+      said = f"{option}= needs a value" if option in known else f"{name} does not take {option!r}"
+      raise BiasjaxError(f"{where}: {said}: {hint}")
   return options

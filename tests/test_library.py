@@ -210,6 +210,7 @@ def test_class_folders_that_are_not_the_networks_classes_are_refused(tmp_path):
     ({"preprocess": "mine"}, "preprocess='mine': expected one of paper, native"),
     ({"preprocess": "native"}, "'native' is what a network's authors did: say which, model="),
     ({"size": 0}, "size=0: a number of pixels"),
+    ({"limit": 0}, "limit=0: expected a number of images, at least 1"),
     ({"spec": "folder:/nowhere"}, "/nowhere is not a folder"),
   ],
 )

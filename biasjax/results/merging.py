@@ -62,9 +62,12 @@ def _datasets(stores: Sequence[Store]) -> dict[str, Any]:
       other, where = found.setdefault(name, (known, store))
       for part, words in OF_DATASET.items():
         if other[part] != known[part]:
+          told = f"{other[part]} and {known[part]}"
+          if part == "fingerprint":
+            told = "other names, sizes or labels, or the order of a sample, --margin, in one of them"
           raise BiasjaxError(
-            f"{where.workdir} and {store.workdir} hold {words} under the name {name} ({other[part]} and "
-            f"{known[part]}): they cannot be merged"
+            f"{where.workdir} and {store.workdir} hold {words} under the name {name} ({told}): "
+            "they cannot be merged"
           )
   return {name: known for name, (known, _) in found.items()}
 

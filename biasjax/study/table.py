@@ -86,7 +86,7 @@ def read_categories(path: str) -> dict[str, list[str]]:
     BiasjaxError: it cannot be read, is no such thing, or a model is in two categories.
   """
   try:
-    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
   except OSError as error:
     raise BiasjaxError(f"--categories: cannot read {path}: {error.strerror}") from error
   except ValueError as error:

@@ -242,7 +242,7 @@ def test_a_dataset_that_fits_no_probe_is_refused():
     ("shaep", "did you mean shape"),
     ("shape:mask=radial", "shape does not take 'mask': its options are categories=..."),
     ("accuracy:mask=radial", "it has no options"),
-    ("shape:categories", "does not take 'categories'"),
+    ("shape:categories", "categories= needs a value: its options are categories=..."),
   ],
 )
 def test_a_misspelt_probe_is_refused(name, message):

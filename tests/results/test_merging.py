@@ -94,7 +94,7 @@ def test_chunks_of_one_network_in_two_directories_are_put_together(tmp_path):
   ("other", "message"),
   [
     ({"model": "one", "key": {"model": "others"}}, "one, accuracy on photos, and not the same: networks of"),
-    ({"fingerprint": "g"}, "hold different images under the name photos"),
+    ({"fingerprint": "g"}, "under the name photos (other names, sizes or labels, or the order of a sample"),
     ({"length": 6}, "hold different images under the name photos (7 and 6)"),
     ({"chunk": 3}, "hold chunks of different sizes under the name photos (4 and 3)"),
     ({"key": {"seed": 1}}, "more than one seed, 0 (one, accuracy on photos) and 1 (two"),

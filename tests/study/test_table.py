@@ -90,6 +90,11 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, mess
   assert "\n" not in str(caught.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_categories(tmp_path):
+  (tmp_path / "of.json").write_bytes(b'\xef\xbb\xbf{"one": ["a"]}')
+  assert table.read_categories(str(tmp_path / "of.json")) == {"one": ["a"]}
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
   with pytest.raises(BiasjaxError, match=r"--table: cannot read .*absent\.csv"):
     table.read(str(tmp_path / "absent.csv"), None, [])
