@@ -88,7 +88,8 @@ def _marker(flagged: bool, colour: str) -> str:
 def accuracies(scores: Scores) -> Drawing | None:
   """Every accuracy beside the others, attacks included."""
   main = scores.main
-  main = main[main["metric"].str.startswith("top1_acc/") & (main["probe"] != "benchmarks")]
+  known = main["metric"].str.startswith("top1_acc/") & (main["probe"] != "benchmarks") & main["value"].notna()
+  main = main[known]
   keys = list(dict.fromkeys(zip(main["dataset"], main["probe"], main["metric"], strict=True)))
   if len(keys) < 2:
     return None
@@ -319,7 +320,8 @@ def critical_band(scores: Scores, probe: str, dataset: str, side: int | None) ->
       break
   if not fits:
     return None
-  probed = scores.own["metric"].str.extract(r"threshold/f=(\d+)_norm$|top1_acc/criticalband.*/f=(\d+)")
+  asked = scores.own[(scores.own["dataset"] == dataset) & (scores.own["probe"] == probe)]
+  probed = asked["metric"].str.extract(r"threshold/f=(\d+)_norm$|top1_acc/criticalband.*/f=(\d+)")
   bands = int(probed.stack().dropna().astype(int).max()) + 1
   lowest = side / 2.0**bands
   x = np.linspace(-1, bands, 200)

@@ -66,3 +66,35 @@ def test_a_map_is_drawn_of_a_network_that_was_asked_for_one():
   (image,) = drawing.figure.axes[0].get_images()
   np.testing.assert_array_equal(image.get_array(), [[5, 4, 3], [2, 1, 2], [3, 4, 5]])
   assert drawing.figure.axes[0].get_title() == "mine"
+
+
+def bands(dataset, octaves, centre):
+  """Rows of a critical band that was probed with noise of so many octaves."""
+  fit = {"bw_norm": 1.0, "cf_norm": centre, "pns_norm": 1.0}
+  rows = [
+    ("critical_band", f"criticalband/continuous/{name}", v, 0.9 * v, 1.1 * v) for name, v in fit.items()
+  ]
+  rows += [
+    ("critical_band", f"criticalband/continuous/threshold/f={f}_norm", 1, 1, 1) for f in range(octaves)
+  ]
+  return scores(rows).own.assign(dataset=dataset)
+
+
+def test_a_band_is_drawn_over_the_octaves_that_its_own_images_have():
+  own = pd.concat([bands("large", 7, 40.0), bands("small", 5, 8.0)], ignore_index=True)
+  found = Scores(["mine"], own, own.iloc[:0])
+  pixels = {"large": 224, "small": 64}
+  panels = [of.figure.axes[0] for of in portraits.drawings(found, {}, pixels, None, NONE)]
+  large, small = ([tick.get_text() for tick in panel.get_xticklabels()] for panel in panels)
+  assert large == ["1.75", "3.5", "7", "14", "28", "56", "112"]
+  assert small == ["2", "4", "8", "16", "32"]
+  x, y = panels[1].get_lines()[0].get_xydata().T
+  assert abs(x[y.argmax()] - small.index("8")) < 0.05
+
+
+def test_an_accuracy_that_is_not_known_is_left_out():
+  rows = [("accuracy", f"top1_acc/{name}", value, value, value) for name, value in (("a", 60.0), ("b", 50.0))]
+  found = scores([*rows, ("accuracy", "top1_acc/c", math.nan, math.nan, math.nan)])
+  (drawing,) = portraits.drawings(found, {}, {}, None, NONE)
+  assert sum(map(len, drawing.points.values())) == 2
+  assert [tick.get_text() for tick in drawing.figure.axes[0].get_yticklabels()] == ["a", "b"]
