@@ -215,6 +215,9 @@ def refuse(command: str, asked: dict, given: Sequence[str]) -> None:
       others = [where for where, used in USED.items() if name in used and where != f"with --{name}"]
       only = f", only {' or '.join(others)}" if 0 < len(others) <= 4 else ""
       raise BiasjaxError(f"--{name} is not used {command}{only}: leave it out")
+  for name in ("workdir", "output"):  # of a variable that was not set, and otherwise this folder
+    if not asked[name]:
+      raise BiasjaxError(f"--{name}= is empty: name a folder (--{name}=. is this one)")
   meeting = [name for name in _WORKER[2:] if asked[name] is not None]
   if asked["shard"] and (asked["distributed"] or meeting):
     other = meeting[0] if meeting else "distributed"

@@ -111,6 +111,8 @@ def asked(**given) -> dict:
     ({"shard": "1/2"}, "sweep", "--shard is not used in a sweep"),
     ({"models": ["x"]}, "study", "--models is not used with --table"),
     ({"prepare": "imagenet", "dataset": ["x"]}, None, "--dataset is not used with --prepare"),
+    ({"workdir": ""}, None, "--workdir= is empty: name a folder"),
+    ({"table": "x.csv", "output": ""}, None, "--output= is empty"),
     ({"list": "models", "probes": ["shape"]}, None, "--probes is not used with --list"),
     ({"dry_run": True, "benchmark": True}, None, "--dry_run is not used with --benchmark: leave it out"),
     ({"shard": "1/2", "distributed": True}, None, "--shard and --distributed both say"),
