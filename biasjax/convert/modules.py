@@ -24,6 +24,7 @@ from biasjax.version import __version__
 # Largest differences from PyTorch in float64, of logits over the largest and of gradients in the 2-norm,
 # unless PyTorch's own float32 differs by a tenth of that.
 LOGITS, GRADIENTS = 1e-3, 1e-2
+MOVED = 1e-4  # of the largest logit: what another image beside it may change of an image's logits
 
 
 def convert(wanted: Wanted) -> Conversion:
@@ -44,6 +45,7 @@ def convert(wanted: Wanted) -> Conversion:
       raise BiasjaxError(f"{name}: {tried.names[path]!r} holds values that are not finite")
     insert(variables, path, value)
   _refuse_other(name, program, variables)
+  _refuse_mixing(name, program, variables)
   found = {
     "format": certificate.FORMAT,
     "model": None,
@@ -76,6 +78,19 @@ def _refuse_other(name: str, program: Program, variables: Variables) -> None:
     of = [(each[path].shape, each[path].dtype) if path in each else None for each in (wanted, there)]
     if of[0] != of[1]:
       raise BiasjaxError(f"{name}: {'/'.join(path)} is {of[1]}, and {of[0]} in the program")
+
+
+@numerics.settled()
+def _refuse_mixing(name: str, program: Program, variables: Variables) -> None:
+  """Raises BiasjaxError where an image's logits depend on the other images of its batch."""
+  images, apply = certificate.probe(program.size), interpreter.apply_function(program)
+  other = np.stack([images[0], 1 - images[1]])
+  change = certificate.difference(*(apply(variables, jnp.asarray(both))[0] for both in (other, images)))
+  if change > MOVED:
+    raise BiasjaxError(
+      f"{name}: an image's logits depend on the other images of its batch (by {change:.2g} of the largest), "
+      "so that they are not the image's own: a BatchNorm without running statistics, say"
+    )
 
 
 @numerics.settled()

@@ -1,5 +1,8 @@
 """Traced networks against PyTorch in float64: every variable drawn at random, logits and image gradients."""
 
+import sys
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +11,7 @@ import torch
 from torch import nn
 
 import torch_networks
-from biasjax.convert import tracing
+from biasjax.convert import building, modules, tracing
 from biasjax.errors import BiasjaxError
 from biasjax.traced import interpreter
 
@@ -162,3 +165,19 @@ def test_equal_graphs_with_other_weights_are_one_program():
   )
   assert first.program == second.program
   assert interpreter.apply_function(first.program) is interpreter.apply_function(second.program)
+
+
+@pytest.mark.parametrize("layer", [nn.InstanceNorm2d, nn.BatchNorm2d])
+def test_a_network_that_normalises_over_the_batch_is_refused_and_one_over_an_image_is_not(monkeypatch, layer):
+  def make() -> nn.Module:
+    parts = [nn.Conv2d(3, 4, 3), layer(4, track_running_stats=False), nn.ReLU(), nn.Flatten()]
+    return torch_networks.randomise(nn.Sequential(*parts, nn.Linear(4 * 14 * 14, 3)))
+
+  monkeypatch.setattr(modules.apart, "tried", building.tried)
+  monkeypatch.setitem(sys.modules, "made_here", types.SimpleNamespace(make=make))
+  wanted = building.Wanted("module", "made_here:make", size=16)
+  if layer is nn.InstanceNorm2d:
+    assert modules.convert(wanted).certificate["parity"]["logits"] < 1e-4
+  else:
+    with pytest.raises(BiasjaxError, match="depend on the other images of its batch"):
+      modules.convert(wanted)
