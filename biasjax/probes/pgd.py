@@ -49,16 +49,21 @@ def attack(
   curve: bool,
   only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Attacked]]:
-  """The batch under each budget, or `only` some; with `curve`, each starts from the smaller one's result."""
+  """The batch under each budget, or `only` some; with `curve`, each starts from the smaller one's result.
+
+  Restarts are at random there too, since all from one image would be the same attack.
+  """
   on = adversary.Adversary(victim, images, labels, norm)
   smaller = None
   for condition, eps in budgets.items():
     asked = only is None or condition in only
     if not asked and not curve:
       continue
-    first = cast(Pgd, stage.attack)
-    continued = dataclasses.replace(first, start_at="task") if smaller else first
-    stages = [dataclasses.replace(stage, attack=continued)]
+    stages = [stage]
+    if smaller:
+      continued = dataclasses.replace(cast(Pgd, stage.attack), start_at="task")
+      stages = [dataclasses.replace(stage, attack=continued, restarts=1)]
+      stages += [dataclasses.replace(stage, restarts=stage.restarts - 1)] * (stage.restarts > 1)
     outcome = on.attack(stages, eps, keys(condition), keep=keep, smaller=smaller)
     smaller = outcome if curve else None
     if asked:

@@ -108,6 +108,29 @@ def test_a_curve_of_budgets_never_rises_and_keeps_what_is_broken():
   assert right.sum(1)[-1] < right.sum(1)[1]
 
 
+def valleys(variables, images):
+  """Two classes, by how far the first pixel is from .5: below it there is no way out, far above it there is.
+
+  Near .5 it is steeper below, so that a small budget ends there and a larger one must start elsewhere.
+  """
+  moved = images[:, 0, 0, 0] - 0.5
+  margin = jnp.where(moved < 0, -5 * moved, moved + 39 * jnp.maximum(moved - 0.03, 0)) - 1
+  return jnp.stack([jnp.zeros_like(margin), margin * variables], axis=1)
+
+
+def test_restarts_of_a_curve_of_budgets_leave_the_smaller_ones_result():
+  images, right = np.full((32, 4, 4, 3), 0.5, np.float32), np.zeros(32, int)
+  found = {}
+  for restarts in (1, 9):
+    probe = probes.get(f"pgd:eps=5+25:curve=yes:restarts={restarts}:keep=best")
+    (_, small), (_, large) = attacked(probe, victim(np.float32(1), of=valleys), images, right).values()
+    assert (small["broken_by"] == "").all()
+    found[restarts] = (large["broken_by"] == "pgd").sum()
+  # Each start at random is above .5 with probability 1/2: of 32 images 1/8 stay, if there are 8 of these.
+  assert found[1] < 32
+  assert found[9] >= 31
+
+
 def test_no_budget_gives_the_clean_image():
   images = pictures(5)
   for name in ("pgd:eps=0:steps=2", "pgd:eps=0:norm=l2:steps=2", "fgsm:eps=0"):
