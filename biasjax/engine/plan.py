@@ -64,18 +64,22 @@ def rows(
       architecture: 1 / rates.forward(model, probes[0], source, settings).per_s
       for architecture, model in architectures.items()
     }
-    for probe, of_probe in zip(probes, work, strict=True):
-      missing = {
+    of_probes = [
+      {
         unit.model: sum(stop - start for start, stop in every if not store.has(unit, (start, stop)))
         for unit in of_probe
       }
+      for of_probe in work
+    ]
+    sharing = sum(any(missing.values()) for missing in of_probes)  # an image is decoded once for these
+    for probe, missing in zip(probes, of_probes, strict=True):
       images = source.length
       if margin := settings.margins.get((source.name, probe.name)):
         images = sampling.most(source.length, margin / 100)
         missing = {name: max(images - source.length + lacking, 0) for name, lacking in missing.items()}
       conditions = len(probe.conditions)
       perturb = 0.0 if probe.attack else 1 / rates.perturbation(probe, source.crop, settings).per_s
-      seconds = max(missing.values()) * (decode / len(probes) + conditions * perturb)
+      seconds = max(missing.values()) * (decode / max(sharing, 1) + conditions * perturb)
       looks = {m.name: missing[m.name] * conditions * probe.forwards for m in computed}
       seconds += sum(looks[m.name] * forward[m.architecture] for m in computed)
       observations, forwards = conditions * sum(missing.values()), round(sum(looks.values()))

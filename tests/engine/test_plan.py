@@ -58,6 +58,22 @@ def test_a_plan_counts_what_is_missing(asked, tmp_path):
   assert "on 4 such processes" in text
 
 
+def test_images_are_decoded_once_for_the_probes_that_lack_something(asked, tmp_path, monkeypatch):
+  source = sources.open_source(asked["dataset"][0])
+  models, settings = [made_model("a", 0)], evaluate.Settings(batch_size=4)
+  planned, store = probes.plan(asked["probes"], [source]), Store(tmp_path / "out", 4)
+  monkeypatch.setattr(plan.rates, "decoding", lambda *_: 10.0)
+  for name in ("forward", "perturbation"):  # in no time
+    monkeypatch.setattr(plan.rates, name, lambda *_: plan.rates.Rate(float("inf"), 0.0))
+
+  def seconds():
+    return [row.seconds for row in plan.rows(models, planned, [source], store, settings)]
+
+  assert seconds() == pytest.approx([0.55, 0.55])  # 11 images, ten a second
+  evaluate.evaluate(models, [probes.get("accuracy")], source, store, settings)
+  assert seconds() == pytest.approx([0, 1.1])
+
+
 def test_a_dry_run_says_what_is_there_and_writes_nothing(asked, tmp_path, capsys):
   more = {"dataset": [*asked["dataset"], "folder:/nowhere"], "models": [*asked["models"], "resnet50.a1_in1k"]}
   assert commands.dry_run(asked | more) == exits.INCOMPLETE
