@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import pathlib
 import re
@@ -52,17 +53,25 @@ def write(store: Store, metrics: pd.DataFrame, folder: epath.Path) -> list[epath
   """
   units = [unit for unit in store.units() if not store.missing(unit)]
   content = {f"raw-data/{path}": text for path, text in recorded(store, units)}
+  folders = _file_names(metrics["model"])
   for model, rows in metrics.groupby("model", sort=False):
-    content[f"cards/{_file_name(str(model))}/README.md"] = card(str(model), rows)
-  content |= {f"timm/results-{_file_name(name)}.csv": text for name, text in timm_tables(metrics, units)}
+    content[f"cards/{folders[str(model)]}/README.md"] = card(str(model), rows)
+  files_of = _file_names(metrics["dataset"])
+  content |= {f"timm/results-{files_of[name]}.csv": text for name, text in timm_tables(metrics, units)}
   for name, text in content.items():
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_file(folder / name, text.encode())
   return [folder / name for name in content]
 
 
-def _file_name(name: str) -> str:
-  return re.sub(r"[^\w.+-]", "-", name)
+def _file_names(names: Iterable[str], replaced: str = r"[^\w.+-]") -> dict[str, str]:
+  """What each is called as a file: no two alike, whatever stands for the characters that are `replaced`."""
+  found: dict[str, str] = {}
+  for name in dict.fromkeys(names):
+    plain, taken = re.sub(replaced, "-", name), set(found.values())
+    others = (f"{plain}-{number}" for number in itertools.count(2))
+    found[name] = next(of for of in itertools.chain([plain], others) if of not in taken)
+  return found
 
 
 # --- model-vs-human ----------------------------------------------------------------------------------------
@@ -70,7 +79,9 @@ def _file_name(name: str) -> str:
 
 def recorded(store: Store, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
   """("<experiment>/<experiment>_<model>_session-1.csv", its text) of every experiment that was probed."""
-  written = set()
+  units, written = list(units), set()
+  # Underscores part the fields of a file's name.
+  called = _file_names((unit.model for unit in units), r"[^\w.+-]|_")
   for unit in units:
     kind = unit.probe, unit.key.get("labels")
     if kind == ("shape", "cue_conflict"):
@@ -80,8 +91,7 @@ def recorded(store: Store, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
     else:
       continue
     for experiment, rows in found.items():
-      # Underscores part the fields of a file's name.
-      path = f"{experiment}/{experiment}_{_file_name(unit.model).replace('_', '-')}_session-1.csv"
+      path = f"{experiment}/{experiment}_{called[unit.model]}_session-1.csv"
       if path not in written:
         written.add(path)
         yield path, _trials(unit.model, rows)

@@ -62,8 +62,8 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def file_name(model: str) -> str:
-  """Of a model's page; names may hold anything."""
-  return urllib.parse.quote(model, safe="").replace("%", "~") + ".html"
+  """Of a model's page, another one for each; names may hold anything."""
+  return urllib.parse.quote(model, safe="").replace("~", "%7E").replace("%", "~") + ".html"
 
 
 class Known:

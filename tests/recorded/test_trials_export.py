@@ -76,6 +76,19 @@ def test_trials_are_read_as_model_vs_human_does_and_give_its_shape_bias(tmp_path
   assert (files.read(tmp_path / path)["response"] == answers).all()  # and by this project
 
 
+def test_networks_whose_names_differ_in_a_dash_have_files_of_their_own(tmp_path):
+  label = [categories().index(name.rstrip("0123456789")) for name in (s.split("-")[0] for s in SHAPES)]
+  ids = [f"{categories()[of]}/{name}" for of, name in zip(label, SHAPES, strict=True)]
+  said = {key: {"cue-conflict": stored_runs.decisions(label, label)} for key in ("net_a", "net-a")}
+  stored_runs.write(tmp_path / "run", said, "conflict", "shape", ids, "cue_conflict")
+  table = metrics().replace({"model": {"a": "net a", "b": "net-a"}})
+  written = export.write(Store(tmp_path / "run"), table, epath.Path(tmp_path / "out"))
+  recorded = [pd.read_csv(path) for path in written if path.parent.name == "cue-conflict"]
+  assert sorted(of["subj"].iloc[0] for of in recorded) == ["net-a", "net_a"]
+  cards = [path.read_text() for path in written if path.name == "README.md"]
+  assert [sum(f"# {name}\n" in card for card in cards) for name in ("net a", "net-a")] == [1, 1]
+
+
 def test_experiments_keep_their_conditions_categories_and_names(tmp_path):
   ids = [
     "colour/dnn/session-1/0001_cl_dnn_bw_boat_40_n02951358_5952.png",

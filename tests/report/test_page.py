@@ -309,3 +309,8 @@ def test_a_models_page_has_its_certificate_and_the_keys_of_its_numbers(tmp_path)
     assert said in text
   other = (tmp_path / "study" / "models" / "model3.html").read_text(encoding="utf-8")
   assert "No certificate of conversion was found" in other
+
+
+def test_models_of_different_names_have_pages_of_their_own():
+  names = ["a b", "a~20b", "a%20b", "a/b", "~", "%7E", "A b"]
+  assert len({file_name(name) for name in names}) == len(names)
