@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from biasjax.report.cells import Key, interval
+from biasjax.report.curves import PUBLISHED_PIXELS
 from biasjax.study.analysis import Study
 from biasjax.study.correlation import deciding
 from biasjax.study.significance import ALPHA
@@ -71,7 +72,9 @@ def terms(study: Study) -> list[tuple[str, str]]:
     about = (
       measure.about or f"mean of {', '.join(measure.mean[:3])}{', ...' if len(measure.mean) > 3 else ''}"
     )
-    people = f"; people: {measure.human:g}" if measure.human is not None else ""
+    # Cycles an image mean something else at another size, as in the figure of critical bands.
+    other = study.pixels not in (None, PUBLISHED_PIXELS) and any("criticalband" in c for c in measure.mean)
+    people = f"; people: {measure.human:g}" if measure.human is not None and not other else ""
     said.append((measure.label or measure.name, about + people))
   return said
 

@@ -54,7 +54,8 @@ GROUPS = (
     "Critical band",
     "Which spatial frequencies recognition needs, by the noise that disturbs it: the width of the band in "
     "octaves (bw), its centre in cycles an image (cf), and how little noise of the worst frequency suffices "
-    "(pns). Noise counts that halves the accuracy without noise. People have about one octave around 39.6.",
+    "(pns). Noise counts that halves the accuracy without noise. People have about one octave around 39.6, "
+    "in images of 224 pixels.",
     ("critical_band",),
   ),
   Group(

@@ -9,7 +9,7 @@ import pytest
 
 import made_tables
 from biasjax.data.layouts import FIFTEEN
-from biasjax.report import curves, drawing, figures
+from biasjax.report import curves, drawing, figures, matrix
 from biasjax.study import analysis, definitions, table
 
 
@@ -50,6 +50,12 @@ def test_of_other_images_no_band_is_beyond_what_they_hold_and_people_are_left_ou
   x, y = ticks(drawing.figure.axes[0])
   assert x == ["0.5", "1", "2", "4", "8", "16", "32"]  # 32 cycles are half of 64 pixels
   assert "people" not in [*y, drawing.caption, drawing.title]
+
+
+@pytest.mark.parametrize(("pixels", "said"), [(224, True), (None, True), (64, False)])
+def test_people_are_beside_a_band_s_meaning_where_they_saw_images_of_its_size(study, pixels, said):
+  meaning = dict(matrix.terms(at(study, pixels)))
+  assert meaning["Critical bandwidth"].endswith("; people: 1") == said
 
 
 def test_noise_maps_show_what_is_left_without_noise(study):
