@@ -150,7 +150,9 @@ def _tiles(found: Scores) -> list[dict[str, Any]]:
   wanted += [key for name in GLANCE for key in keys if key[2] == name]
   wanted += [key for key in keys if scores.module(key[1]) in ATTACKS][-1:]
   tiles = []
-  for key in list(dict.fromkeys(wanted))[:MOST_TILES]:
+  wanted = list(dict.fromkeys(wanted))[:MOST_TILES]
+  metrics = [metric for _, _, metric in wanted]
+  for key in wanted:
     rows = main[(main[["dataset", "probe", "metric"]] == list(key)).all(axis=1)]
     decimals = scores.digits(rows)
     values = []
@@ -161,6 +163,7 @@ def _tiles(found: Scores) -> list[dict[str, Any]]:
         {"model": row.model, "big": big, "interval": interval, "flag": row.flag, "metric": metric}
       )
     title = TILES.get(scores.module(key[1]), "{0}").format(scores.label(key[2]))
+    title += f" ({key[0]})" if metrics.count(key[2]) > 1 else ""
     tiles.append({"title": title, "values": values})
   return tiles
 

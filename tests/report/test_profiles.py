@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from biasjax.report import portraits
+from biasjax.report import network, portraits
 from biasjax.report.scores import KEY, Scores
 
 NONE = pd.DataFrame()
@@ -98,3 +98,14 @@ def test_an_accuracy_that_is_not_known_is_left_out():
   (drawing,) = portraits.drawings(found, {}, {}, None, NONE)
   assert sum(map(len, drawing.points.values())) == 2
   assert [tick.get_text() for tick in drawing.figure.axes[0].get_yticklabels()] == ["a", "b"]
+
+
+def test_tiles_of_one_number_say_of_which_images_it_is():
+  rows = [("spectral", "LPP", 0.5, 0.4, 0.6), ("spectral", "HPP", 0.1, 0.0, 0.2)]
+  own = pd.concat([scores(rows).own, scores(rows[:1]).own.assign(dataset="other")], ignore_index=True)
+  own["margin"] = math.nan
+  found = Scores(["mine"], own, own.iloc[:0])
+  page = network.html(found, network.Beside(), [], "here")
+  titles = [part.partition("</h3>")[0] for part in page.split('<div class="tile"><h3>')[1:]]
+  low, high = "Low frequencies only (LPP)", "High frequencies only (HPP)"
+  assert titles == [f"{low} (val)", f"{low} (other)", high]
