@@ -68,7 +68,8 @@ def get_config() -> ConfigDict:
       "architecture": "resnet10",
       "epochs": 10.0,
       "warmup_epochs": 0.5,
-      "learning_rate": 0.1,
+      "optimizer": "adam",  # no matter how small an objective makes the loss
+      "learning_rate": 0.002,
       "label_smoothing": 0.0,
       "average_decay": 0.0,
       "save_every": 500,
