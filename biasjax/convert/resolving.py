@@ -79,6 +79,12 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
 def _nothing_at(spec: str) -> str:
   if glob.has_magic(spec):
     return f"{spec}: no checkpoint matches this pattern: check the path"
+  name, named, path = spec.partition("=")
+  if named and epath.Path(path).expanduser().exists():
+    return (
+      f"{spec}: a checkpoint is called like its file or folder; {name}= goes before answers:FILE and "
+      "MODULE:FUNCTION alone: leave it out"
+    )
   return f"{spec}: there is no such checkpoint: check the path, or make it with python -m convert"
 
 

@@ -13,6 +13,7 @@ from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.engine import stimuli
 from biasjax.errors import BiasjaxError
+from biasjax.probes import chance
 from biasjax.probes.base import Probe
 from biasjax.recorded.answers import OBSERVED, Answers, Group
 
@@ -89,7 +90,13 @@ class Answered:
     if isinstance(group.answers, np.ndarray):
       return _spread(group.answers[at], rows, len(batch.labels))
     found = {name: values[at] for name, values in group.answers.items()}
-    is_right = (labels == found["prediction"][:, None]).any(1)
+    most, answer = chance.numbered(source.labels), found["prediction"]
+    if most is not None and (none := (answer < 0) | (answer >= most)).any():
+      raise BiasjaxError(
+        f"{path}: prediction of {example(none)} is {answer[none][0]}, which is none of the {most:,} classes, "
+        f"0 to {most - 1}"
+      )
+    is_right = (labels == answer[:, None]).any(1)
     if (contradiction := (found["rank"] == 0) != is_right).any():
       raise BiasjaxError(
         f"{path}: prediction and rank of {example(contradiction)} contradict each other (rank 0 is the right "

@@ -36,6 +36,11 @@ def competing(attrs: Mapping[str, Any]) -> int:
   return COMPETING[kind] if kind in COMPETING else attrs["classes"]
 
 
+def numbered(kind: str) -> int | None:
+  """How many classes answers about such labels are numbered by; None where the network says."""
+  return 1000 if kind in SUBSETS else COMPETING.get(kind)
+
+
 def of_answers(
   labels: np.ndarray,
   answers: np.ndarray,

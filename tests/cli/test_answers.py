@@ -152,6 +152,9 @@ def changed(table: pd.DataFrame, how: str) -> pd.DataFrame:
   if how == "contradiction":
     observed = dict.fromkeys(("confidence", "nll", "brier"), 0.5) | {"prediction": 7, "rank": 0}
     return table.drop(columns="logits").assign(**observed)
+  if how == "no class":
+    observed = dict.fromkeys(("confidence", "nll", "brier"), 0.5) | {"prediction": 1000, "rank": 5}
+    return table.drop(columns="logits").assign(**observed)
   if how == "columns":
     return table.drop(columns="logits")
   if how == "not finite":
@@ -170,6 +173,7 @@ def changed(table: pd.DataFrame, how: str) -> pd.DataFrame:
     ("name", {}, "n01440764/n01440764_9.JPEG is none of the images, one of 2 such"),
     ("label", {}, "the label of n01440764/n01440764_0.JPEG under clean (accuracy) is not images's"),
     ("contradiction", {}, "contradict each other (rank 0 is the right class)"),
+    ("no class", {}, "is 1000, which is none of the 1,000 classes, 0 to 999"),
     ("columns", {}, "has no column 'prediction': answers are logits"),
     ("not finite", {}, "row 1: its logits are not finite"),
     ("ragged", {}, "logits are not equally many in each row"),

@@ -296,6 +296,8 @@ def test_specs_stand_for_names_patterns_folders_and_files(published, tmp_path):
       convert.not_fetched([path])
   with pytest.raises(BiasjaxError, match="no checkpoint matches this pattern"):
     convert.resolve(["/nowhere/*.pth"])
+  with pytest.raises(BiasjaxError, match="mine= goes before answers:FILE and MODULE:FUNCTION alone"):
+    convert.not_fetched([f"mine={tmp_path / 'folder'}"])
   with pytest.raises(BiasjaxError, match="there is no such checkpoint"):
     convert.resolve([str(tmp_path / "absent.pth")])
 
