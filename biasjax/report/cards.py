@@ -112,7 +112,7 @@ def card(known: Known, model: str) -> dict[str, Any]:
 def _series(study: Study, model: str) -> list[str]:
   factors = {one.name: one.factor for one in study.definitions.series}
   return [
-    f"In the series {name}: {factors.get(name, 'x')} = {of[model]:g}."
+    f"In the series {name}: {factors.get(name, 'x')} = {of[model]:.15g}."
     for name, of in study.series.items()
     if model in of
   ]

@@ -368,7 +368,7 @@ def series(study: Study, name: str) -> Drawing:
     of = moved.loc[moved["second"] == measure].iloc[0]
     trend = f", {RHO} = {number(of['spearman'])}" if math.isfinite(of["spearman"]) else ""
     panel.set_title(f"{study.labels[measure]}{trend}", fontsize=7)
-    panel.set_xticks(range(len(places)), [f"{v:g}" for v in places], fontsize=5.8, rotation=45)
+    panel.set_xticks(range(len(places)), [f"{v:.15g}" for v in places], fontsize=5.8, rotation=45)
     panel.tick_params(axis="y", labelsize=6.5)
   for panel in panels[len(measures) :]:
     panel.set_visible(False)

@@ -9,7 +9,7 @@ import pytest
 
 import made_tables
 from biasjax.data.layouts import FIFTEEN
-from biasjax.report import curves, drawing, figures, matrix
+from biasjax.report import cards, cells, curves, drawing, figures, matrix
 from biasjax.study import analysis, definitions, table
 
 
@@ -121,3 +121,20 @@ def test_names_are_shown_as_they_are_written(study, tmp_path):
   with mpl.rc_context(drawing.STYLE):
     drawn = curves.channels(at(named, 64))
     assert "net$^$&lt;b&gt;_$\\frac$" in drawing.keep(drawn, tmp_path).svg
+
+
+def test_a_series_names_its_steps_with_all_digits(tmp_path):
+  steps = [5000, 640583, 1281167]
+  frame = made_tables.table(3, 0).assign(model=[f"images_x{step}_seed0" for step in steps])
+  frame.to_csv(tmp_path / "results.csv", index=False)
+  swept = [{"name": "images", "pattern": r"images_x(?P<x>\d+)_seed\d+", "factor": "images"}]
+  asked = definitions.parse(made_tables.few(made_tables.definitions(), "HPP") | {"series": swept})
+  read = table.read(str(tmp_path / "results.csv"), None, asked.used_columns())
+  found = analysis.analyse(read, asked, seed=0)
+  x, _ = ticks(curves.series(found, "images").figure.axes[0])
+  assert x == ["5000", "640583", "1281167"]
+  known = cards.Known(
+    found, cards.Provenance(), cells.digits(found.table.frame.join([found.biases, found.axes]))
+  )
+  card = cards.card(known, "images_x1281167_seed0")
+  assert card["sentences"] == ["In the series images: images = 1281167."]
