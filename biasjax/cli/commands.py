@@ -109,6 +109,8 @@ def _report(
   """The page of a run's networks, unless there are many, or it is not wanted; {model: its figures}."""
   names = [model.name for model in opened.models if model.name not in stopped]
   if asked.get("report") is False or len(names) > MOST_REPORTED:
+    if asked.get("beside"):
+      warn("--beside is of a page of one or two networks, and none was written: --report --models=NAME,NAME")
     return {}
   from biasjax.cli import reporting  # only here: matplotlib takes its time
 

@@ -12,11 +12,16 @@ from absl import flags
 from absl.testing import flagsaver
 
 from biasjax import messages, options, probes
+from biasjax.cli import commands as measuring
 from biasjax.cli import converting, listing, usage
 from biasjax.cli import main as run
 from biasjax.data import datasets
+from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import zoo
+from biasjax.models.load import Model
+from biasjax.models.resnet import RESNET18
+from biasjax.results.store import Store
 from deadline import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -211,3 +216,13 @@ def test_messages_name_the_command_as_it_was_called(monkeypatch, capsys):
   monkeypatch.setattr(sys, "argv", ["/usr/bin/biasjax-convert"])
   messages.warn("error: no", program="convert")
   assert capsys.readouterr().err == "biasjax-convert: error: no\n"
+
+
+@pytest.mark.parametrize(("names", "report"), [("abc", None), ("ab", False)])
+def test_reference_networks_that_no_page_shows_are_not_passed_over_in_silence(
+  names, report, capsys, tmp_path
+):
+  networks = [Model(name, RESNET18, {}, lambda variables, images: images, name, {}) for name in names]
+  opened = measuring.Asked(networks, [], {}, evaluate.Settings(), Store(tmp_path, create=True))
+  assert measuring._report(opened, {"beside": ["published.csv"], "report": report}, {}) == {}
+  assert "--beside is of a page of one or two networks, and none was written" in capsys.readouterr().err
