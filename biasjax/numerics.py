@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
+# Of the largest logit: what other images of a batch may change of an image's logits, which are its own.
+BESIDE_OTHERS = 1e-4
 GENERATOR = "threefry2x32"  # Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"
 
 _SETTINGS = (

@@ -24,7 +24,6 @@ from biasjax.version import __version__
 # Largest differences from PyTorch in float64, of logits over the largest and of gradients in the 2-norm,
 # unless PyTorch's own float32 differs by a tenth of that.
 LOGITS, GRADIENTS = 1e-3, 1e-2
-MOVED = 1e-4  # of the largest logit: what another image beside it may change of an image's logits
 
 
 def convert(wanted: Wanted) -> Conversion:
@@ -86,7 +85,7 @@ def _refuse_mixing(name: str, program: Program, variables: Variables) -> None:
   images, apply = certificate.probe(program.size), interpreter.apply_function(program)
   other = np.stack([images[0], 1 - images[1]])
   change = certificate.difference(*(apply(variables, jnp.asarray(both))[0] for both in (other, images)))
-  if change > MOVED:
+  if change > numerics.BESIDE_OTHERS:
     raise BiasjaxError(
       f"{name}: an image's logits depend on the other images of its batch (by {change:.2g} of the largest), "
       "so that they are not the image's own: a BatchNorm without running statistics, say"

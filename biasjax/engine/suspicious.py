@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from biasjax.numerics import BESIDE_OTHERS
 from biasjax.partition import Partition
 from biasjax.types import Images, Logits
 
 logger = logging.getLogger(__name__)
 
-MOVED = 1e-4  # of the largest logit
 DEPENDENT = (
   "its logits of an image depend on the other images of the batch, so that they are not the image's own: "
   "is it in training mode, or has it a normalisation over the batch without running statistics?"
@@ -39,7 +39,7 @@ def depend_on_others(logits: Logits, beside: Logits) -> Bool[Array, "b"]:
   By more than rounding, which is the same where one program computes both.
   """
   change = jnp.max(jnp.abs(logits - beside), axis=1)
-  return (change > MOVED * jnp.max(jnp.abs(logits), axis=1)) & (jnp.arange(len(logits)) % 2 == 0)
+  return (change > BESIDE_OTHERS * jnp.max(jnp.abs(logits), axis=1)) & (jnp.arange(len(logits)) % 2 == 0)
 
 
 class FirstLogits:
