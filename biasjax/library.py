@@ -355,8 +355,8 @@ def _checked_pixels(pixels: Any) -> tuple[np.ndarray, int]:
   shape = pixels.shape
   if pixels.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[0]:
     raise BiasjaxError(
-      f"measure: pixels is {pixels.dtype} {list(shape)}, not uint8 [n, size, size, 3] of one "
-      "image or more: resize and crop to a square, and write values of [0, 1] as np.rint(255 * "
+      f"measure: pixels is {pixels.dtype} {list(shape)}, not uint8 [n, size, size, 3]: give "
+      "one or more, resize and crop to a square, and write values of [0, 1] as np.rint(255 * "
       "values).astype(np.uint8)"
     )
   return pixels, shape[1]

@@ -283,4 +283,4 @@ def _is_array(value: Any) -> bool:
 
 
 def _has_values(value: Any) -> bool:
-  return hasattr(value, "dtype") and hasattr(value, "__array__")
+  return hasattr(value, "dtype") and hasattr(value, "__array__") and not isinstance(value, type)

@@ -5,13 +5,13 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 
 from biasjax.data.classes import categories
 from biasjax.report import paired
 from biasjax.report.scores import Scores
 from biasjax.study.stored import Observations
 
+sm = pytest.importorskip("statsmodels.api", reason="compares with statsmodels")
 MODELS = ("a", "b")
 PICTURES = 12  # of shape; as many of texture
 CLASSES = 6
