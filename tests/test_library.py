@@ -264,7 +264,7 @@ def test_what_is_kept_is_what_run_py_keeps_and_summarises(tmp_path):
   summary = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")
   for metric in ("LPP", "top1_acc/noise", "top1_acc/bandpass/LFC/0.5"):
     np.testing.assert_allclose(
-      summary.loc[metric, ["value", "low", "high"]],
+      summary.loc[metric, ["value", "low", "high"]].to_numpy(float),
       found.metrics.loc[metric, ["value", "low", "high"]].to_numpy(float),
     )
   done = run("--summarise", f"--workdir={tmp_path / 'out'}")
