@@ -306,16 +306,16 @@ def shape_bias(study: Study) -> Drawing | None:
       spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(len(values))
       y = -i - spread[np.argsort(np.argsort(values.to_numpy()))]
       panel.errorbar(
-        values,
+        values.to_numpy(),
         y,
-        xerr=[(values - low).fillna(0), (high - values).fillna(0)],
+        xerr=[end.fillna(0).to_numpy() for end in (values - low, high - values)],
         fmt="none",
         ecolor=colour,
         elinewidth=0.7,
         alpha=0.6,
       )
       gid = f"points-shape-{name}".replace(" ", "_")
-      panel.scatter(values, y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
+      panel.scatter(values.to_numpy(), y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
       points[gid] = [f"{m}: {v:.3f}" for m, v in values.items()]
       for m, at in zip(values.index, y, strict=True):
         if m in study.table.highlighted:
