@@ -115,6 +115,12 @@ def run(asked: Mapping[str, Any]) -> int:
   for settings in left.values():  # a mistake is not to be found after a night
     training.parse({**train, **settings})
   source = opening.open_asked(wanted["dataset"], asked)
+  measured = [opening.open_asked(spec, asked).name for part in wanted["measure"] for spec in part["dataset"]]
+  on = grid["on"] or measured[0]  # what others show must not choose
+  if on not in measured:
+    raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, measured)}")
+  # Annotations may be of what is trained on alone.
+  looking = asked if groups.of_annotations(grid["groups"]) else {**asked, "annotations": None}
   workdir = epath.Path(asked["workdir"])
   rows: list[pd.DataFrame] = []
   excluded = 0  # or that images were, which does not change when it is started again
@@ -132,13 +138,13 @@ def run(asked: Mapping[str, Any]) -> int:
       if status not in (0, exits.UNDECODABLE):
         return status
       excluded = excluded or status
-    points, last = _points(asked, grid, named), rung + 1 == grid["rungs"]
+    points, last = _points(looking, grid["groups"], on, named), rung + 1 == grid["rungs"]
     kept = better(points, len(left) if last else math.ceil(len(left) / grid["eta"]))
     rows.append(_rows(rung, list(left), points, kept))
     left = {recipe: of for at, (recipe, of) in enumerate(left.items()) if at in kept}
   table = pd.concat(rows, ignore_index=True)
   write_file(workdir / "halving.csv", table.to_csv(index=False).encode())
-  grouping.run({**asked, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
+  grouping.run({**looking, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
   print(text(table))
   return excluded
 
@@ -162,18 +168,18 @@ def _shortened(train: Mapping[str, Any], times: int) -> dict[str, Any]:
 
 
 def _points(
-  asked: Mapping[str, Any], grid: Mapping[str, Any], named: Mapping[str, Sequence[str]]
+  asked: Mapping[str, Any], by: str, on: str, named: Mapping[str, Sequence[str]]
 ) -> np.ndarray:
   """(error, gap between the groups) of each recipe, means over its networks, float [recipes, 2]."""
   store = Store(asked["workdir"])
-  divided = grouping.grouped(store, grid["groups"], grouping.annotated(asked))
-  on = grid["on"] or next(iter(divided))
+  divided = grouping.grouped(store, by, grouping.annotated(asked))
   if on not in divided:
-    raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, list(divided))}")
+    raise BiasjaxError(f"--config: sweep.grid.on: accuracy on {on} is not measured, or not by {by}")
   of_groups = groups.tables(store, {on: divided[on]}, [grouping.ACCURACY])[0]
   right = of_groups.assign(right=of_groups["accuracy"] * of_groups["n"])
-  by = right.groupby(["model", "group"])[["right", "n"]].sum()  # of all conditions, where there are several
-  whole, accuracy = by.groupby("model").sum(), (by["right"] / by["n"]).groupby("model")
+  by_group = right.groupby(["model", "group"])[["right", "n"]].sum()  # of all conditions, where there are several
+  whole = by_group.groupby("model").sum()
+  accuracy = (by_group["right"] / by_group["n"]).groupby("model")
   error, gap = 100 - whole["right"] / whole["n"], accuracy.max() - accuracy.min()
   return np.array([[error[list(names)].mean(), gap[list(names)].mean()] for names in named.values()])
 

@@ -25,6 +25,11 @@ CLASSES, CATEGORIES, ALIGNED = "class", "category", "aligned"
 COLUMNS = ("group", "bias", "domain")  # of annotations
 
 
+def of_annotations(by: str) -> bool:
+  """Whether groups are told by a column of the annotations."""
+  return by in (*COLUMNS, ALIGNED)
+
+
 def chosen(
   by: str, labels: str, examples: pd.DataFrame, dataset: str, annotated: annotations.Annotations | None
 ) -> pd.Series:
@@ -46,7 +51,7 @@ def chosen(
   called = np.array([names[at] if at < len(names) else str(at) for at in label])
   of_imagenet = names == class_names("imagenet")
   known_as = [called, label.astype(str), *([np.array(wordnet_ids())[label]] if of_imagenet else [])]
-  if by in (*COLUMNS, ALIGNED):
+  if of_annotations(by):
     if annotated is None:
       raise BiasjaxError(f"--groups={by} is a column of annotations: name their file with --annotations")
     column = "bias" if by == ALIGNED else by

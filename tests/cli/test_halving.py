@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import types
 
 import numpy as np
 import pandas as pd
@@ -44,19 +45,21 @@ def trained(monkeypatch):
     return changed["name"]
 
   def measure(asked):
-    said = {}
-    for name in asked["models"]:
-      answers = LABEL.copy()
-      first, second = WRONG[name.partition("_rung")[0]]
-      answers[:first], answers[50 : 50 + second] = 1, 0
-      said[name] = {"clean": stored_runs.decisions(LABEL, answers)}
-    ids = [f"{i:03d}.png" for i in range(100)]
-    stored_runs.write(pathlib.Path(asked["workdir"]), said, ids=ids, chunk=100, labels="synthetic")
+    for dataset in asked["dataset"]:
+      said = {}
+      for name in asked["models"]:
+        answers = LABEL.copy()
+        first, second = WRONG[name.partition("_rung")[0]] if dataset == "drawn" else (0, 0)
+        answers[:first], answers[50 : 50 + second] = 1, 0
+        said[name] = {"clean": stored_runs.decisions(LABEL, answers)}
+      ids = [f"{i:03d}.png" for i in range(100)]
+      of_run = {"ids": ids, "chunk": 100, "labels": "synthetic", "dataset": dataset}
+      stored_runs.write(pathlib.Path(asked["workdir"]), said, **of_run)
     return 0
 
   monkeypatch.setattr(halving, "trained", train)
   monkeypatch.setattr(halving.commands, "measure", measure)
-  monkeypatch.setattr(halving.opening, "open_asked", lambda *_: None)
+  monkeypatch.setattr(halving.opening, "open_asked", lambda spec, _: types.SimpleNamespace(name=spec))
   monkeypatch.setattr(halving.training, "parse", lambda given: given)
   return found
 
@@ -79,6 +82,18 @@ def test_the_better_half_is_trained_for_twice_as_long(trained, tmp_path, capsys)
   assert "1 of 4 recipes are left" in capsys.readouterr().out
 
 
+def test_what_is_measured_first_decides_whatever_it_is_called_and_whatever_annotates_training(
+  trained, tmp_path
+):
+  (tmp_path / "a.csv").write_text("example_id,bias\ntrain.png,0\n")
+  given = asked(tmp_path, rungs=2, eta=4) | {"annotations": str(tmp_path / "a.csv")}
+  given["sweep"]["measure"] += [{"probes": ["accuracy"], "dataset": ["a_test"]}]
+  assert halving.run(given) == 0
+  table = pd.read_csv(tmp_path / "halving.csv")
+  assert table.loc[table["rung"] == 1, "recipe"].to_list() == ["lr-0.2_width-4"]
+  assert table["error"].min() == 9
+
+
 def test_images_that_cannot_be_decoded_do_not_end_a_search(trained, tmp_path, monkeypatch):
   measure = halving.commands.measure
   monkeypatch.setattr(halving.commands, "measure", lambda asked: measure(asked) or 3)
@@ -87,10 +102,10 @@ def test_images_that_cannot_be_decoded_do_not_end_a_search(trained, tmp_path, mo
 
 
 def test_a_second_start_asks_for_the_same_and_says_the_same(trained, tmp_path):
-  halving.run(asked(tmp_path))
+  halving.run(asked(tmp_path, rungs=2))
   first, table = list(trained), (tmp_path / "halving.csv").read_bytes()
   trained.clear()
-  halving.run(asked(tmp_path))
+  halving.run(asked(tmp_path, rungs=2))
   assert trained == first
   assert (tmp_path / "halving.csv").read_bytes() == table
 
