@@ -84,7 +84,7 @@ def read(path: str) -> Annotations:
 
   Raises:
     BiasjaxError: it cannot be read, has no `example_id` or none of `COLUMNS`, names an example twice, or a
-      field is empty or no number from 0 where it is a weight.
+      row is longer than the header, or a field empty, or no number from 0 where it is a weight.
   """
   where = f"--annotations={path}"
   try:
@@ -103,6 +103,12 @@ def read(path: str) -> Annotations:
     raise BiasjaxError(f"{where} has the column {twice[0]!r} twice: keep one")
   if not rows:
     raise BiasjaxError(f"{where} has no rows")
+  longer = next((i for i, row in enumerate(rows) if None in row), None)
+  if longer is not None:  # such as a decimal comma, which would cut a number off
+    raise BiasjaxError(
+      f"{where}: row {longer + 1} ({rows[longer][ID]}) has more fields than the header: put quotes around a "
+      "field with a comma"
+    )
   texts = {name: [(row[name] or "").strip() for row in rows] for name in (ID, *COLUMNS) if name in named}
   for name, column in texts.items():
     if "" in column:

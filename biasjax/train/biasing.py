@@ -27,7 +27,9 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.train.interventions.reweighted import effective
 
-TOLERANCE = 1e-12  # of the gradient
+TOLERANCE = 1e-9  # of u: where domains hardly overlap the gradient is all but 0 wherever u is
+TOO_LITTLE = "the weights cannot be determined: the domains overlap too little"
+FLATTEST = 1e-10  # the least curvature in u in which rounding does not yet say where the minimum is
 
 
 def solve(
@@ -76,13 +78,18 @@ def solve(
 
   rest = np.zeros(k - 1)
   if k > 1:
+    further = rest
     rest = scipy.optimize.minimize(value, rest, jac=gradient, method="L-BFGS-B").x
     for _ in range(50):  # Newton's method ends what was begun: the value is convex
-      if np.abs(gradient(rest)).max() < TOLERANCE:
+      curvature = hessian(rest)
+      if not np.linalg.eigvalsh(curvature).min() > FLATTEST:
+        raise BiasjaxError(TOO_LITTLE)
+      further = np.linalg.solve(curvature, gradient(rest))
+      rest = rest - further
+      if np.abs(further).max() < TOLERANCE:
         break
-      rest = rest - np.linalg.solve(hessian(rest), gradient(rest))
-    if not np.abs(gradient(rest)).max() < 1e3 * TOLERANCE:
-      raise BiasjaxError("the weights cannot be determined: the domains overlap too little")
+    if not np.abs(further).max() < 1e3 * TOLERANCE:
+      raise BiasjaxError(TOO_LITTLE)
   weights = 1 / (scaled @ np.exp(whole(rest)))
   ratios = share * np.exp(-whole(rest)) * scale
   return weights / weights.mean(), ratios / ratios[0]
@@ -111,13 +118,19 @@ def omegas(read: annotations.Annotations, domain: np.ndarray, names: Sequence[st
     BiasjaxError: they have neither strata nor an omega for every domain, or one is no number.
   """
   wanted = [f"omega_{name}" for name in names]
-  if all(name in read.further for name in wanted):
+  lacking = [name for name in wanted if name not in read.further]
+  if 0 < len(lacking) < len(wanted):
+    raise BiasjaxError(f"--annotations={read.path} has no column {lacking[0]}, as it has of other domains")
+  if not lacking:
     try:
       return np.stack([read.further[name].astype(float) for name in wanted], axis=1)
     except ValueError as error:
       raise BiasjaxError(f"--annotations={read.path}: an omega is no number: {error}") from error
   if "stratum" not in read.further:
     raise BiasjaxError(f"--annotations={read.path} needs the column stratum, or {', '.join(wanted)}")
+  if "" in read.further["stratum"]:
+    empty = read.ids[read.further["stratum"].tolist().index("")]
+    raise BiasjaxError(f"--annotations={read.path}: stratum of {empty} is empty")
   stratum, strata = annotations.codes(read.further["stratum"])
   counts = np.zeros((len(names), len(strata)))
   np.add.at(counts, (domain, stratum), 1)

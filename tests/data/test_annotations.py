@@ -48,6 +48,7 @@ def test_an_example_without_a_row_is_named(tmp_path):
     ("example_id,cue\na,1\n", "any of bias, weight, domain, group"),
     ("image,bias\na,1\n", "needs the column example_id"),
     ("example_id,bias,bias\na,1,2\n", "'bias' twice"),
+    ("example_id,weight\na,0.5\nb,1,5\n", r"row 2 \(b\) has more fields than the header"),
     ("example_id,bias\n", "no rows"),
     ("", "needs the column example_id"),
     ('example_id,bias\n"a,1\n', "is no CSV"),

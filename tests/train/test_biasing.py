@@ -82,6 +82,34 @@ def test_data_sets_that_do_not_overlap_are_refused_by_name():
     biasing.solve(np.array([0, 1]), np.array([[1.0, 1.0], [1.0, 0.0]]), NAMES[:2])
 
 
+@pytest.mark.parametrize("overlap", [(1e-5, 1e-8), (1e-9, 1e-11), (1e-30, 1e-10)])
+def test_of_domains_that_hardly_overlap_the_weights_are_right_or_refused(overlap):
+  """One example of each domain could be the other's: W_2 / W_1 is the square root of how likely, over that."""
+  domain, omega = np.repeat([0, 1], 500), np.zeros((1000, 2))
+  omega[np.arange(1000), domain] = 1
+  omega[0, 1], omega[999, 0] = overlap
+  if overlap[0] > 1e-6:
+    _, ratios = biasing.solve(domain, omega, NAMES[:2])
+    assert ratios[1] == pytest.approx(np.sqrt(overlap[0] / overlap[1]), rel=1e-6)
+  else:
+    with pytest.raises(BiasjaxError, match="the domains overlap too little"):
+      biasing.solve(domain, omega, NAMES[:2])
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("example_id,domain,stratum\na,x,s\nb,y,\n", "stratum of b is empty"),
+    ("example_id,domain,omega_x,stratum\na,x,1,s\nb,y,1,s\n", "has no column omega_y, as it has of other"),
+    ("example_id,domain,omega_x,omega_y\na,x,1,b\nb,y,1,1\n", "an omega is no number"),
+  ],
+)
+def test_what_is_not_said_of_every_example_or_domain_is_refused(tmp_path, text, message):
+  (tmp_path / "in.csv").write_text(text)
+  with pytest.raises(BiasjaxError, match=message):
+    biasing.write(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+
+
 def test_strata_stand_for_omegas_and_the_file_can_be_trained_with(tmp_path):
   rows = [("example_id", "domain", "stratum")]
   rows += [(f"{i}.png", "web", "cat" if i < 15 else "dog") for i in range(20)]
