@@ -167,9 +167,7 @@ def _shortened(train: Mapping[str, Any], times: int) -> dict[str, Any]:
   return {"epochs": length["epochs"] / times, "warmup_epochs": length["warmup_epochs"] / times, **shorter}
 
 
-def _points(
-  asked: Mapping[str, Any], by: str, on: str, named: Mapping[str, Sequence[str]]
-) -> np.ndarray:
+def _points(asked: Mapping[str, Any], by: str, on: str, named: Mapping[str, Sequence[str]]) -> np.ndarray:
   """(error, gap between the groups) of each recipe, means over its networks, float [recipes, 2]."""
   store = Store(asked["workdir"])
   divided = grouping.grouped(store, by, grouping.annotated(asked))
@@ -177,7 +175,8 @@ def _points(
     raise BiasjaxError(f"--config: sweep.grid.on: accuracy on {on} is not measured, or not by {by}")
   of_groups = groups.tables(store, {on: divided[on]}, [grouping.ACCURACY])[0]
   right = of_groups.assign(right=of_groups["accuracy"] * of_groups["n"])
-  by_group = right.groupby(["model", "group"])[["right", "n"]].sum()  # of all conditions, where there are several
+  # Of all conditions, where there are several.
+  by_group = right.groupby(["model", "group"])[["right", "n"]].sum()
   whole = by_group.groupby("model").sum()
   accuracy = (by_group["right"] / by_group["n"]).groupby("model")
   error, gap = 100 - whole["right"] / whole["n"], accuracy.max() - accuracy.min()

@@ -5,14 +5,13 @@ class, or the name, of a cue that goes with the class), a `weight`, the `domain`
 belongs to. Further columns are read for who asks for them, and are no part of the fingerprint.
 """
 
-import csv
 import dataclasses
 import hashlib
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from biasjax.data import rows as csv_rows
 from biasjax.errors import BiasjaxError
 
 ID = "example_id"
@@ -83,33 +82,19 @@ def read(path: str) -> Annotations:
   """What a file says.
 
   Raises:
-    BiasjaxError: it cannot be read, has no `example_id` or none of `COLUMNS`, names an example twice, or a
-      row is longer than the header, or a field empty, or no number from 0 where it is a weight.
+    BiasjaxError: as in `rows.read`; or it has no `example_id` or none of `COLUMNS`, names an example twice,
+      or a field is empty or no number from 0 where it is a weight.
   """
   where = f"--annotations={path}"
-  try:
-    with pathlib.Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
-      reader = csv.DictReader(file, strict=True)
-      rows = list(reader)
-      named = list(reader.fieldnames or ())
-  except OSError as error:
-    raise BiasjaxError(f"{where} cannot be read: {error.strerror}") from error
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise BiasjaxError(f"{where} is no CSV: {error}") from error
+  named, rows = csv_rows.read(path, where)
   if ID not in named or not set(named) & set(COLUMNS):
-    raise BiasjaxError(f"{where} needs the column {ID} and any of {', '.join(COLUMNS)}; it has {named}")
+    raise BiasjaxError(f"{where} needs the column {ID} and any of {', '.join(COLUMNS)}; it has {list(named)}")
   twice = [name for name in (ID, *COLUMNS) if named.count(name) > 1]
   if twice:
     raise BiasjaxError(f"{where} has the column {twice[0]!r} twice: keep one")
   if not rows:
     raise BiasjaxError(f"{where} has no rows")
-  longer = next((i for i, row in enumerate(rows) if None in row), None)
-  if longer is not None:  # such as a decimal comma, which would cut a number off
-    raise BiasjaxError(
-      f"{where}: row {longer + 1} ({rows[longer][ID]}) has more fields than the header: put quotes around a "
-      "field with a comma"
-    )
-  texts = {name: [(row[name] or "").strip() for row in rows] for name in (ID, *COLUMNS) if name in named}
+  texts = {name: [row[name].strip() for row in rows] for name in (ID, *COLUMNS) if name in named}
   for name, column in texts.items():
     if "" in column:
       of_row = column.index("")
@@ -123,7 +108,7 @@ def read(path: str) -> Annotations:
   if "weight" in columns:
     columns["weight"] = _weights(where, ids, texts["weight"])
   others = [name for name in named if name not in (ID, *COLUMNS)]
-  further = {name: np.array([(row[name] or "").strip() for row in rows]) for name in others}
+  further = {name: np.array([row[name].strip() for row in rows]) for name in others}
   return Annotations(path, tuple(ids), columns, further)
 
 

@@ -1,7 +1,6 @@
 """Where images come from: each way in gives the same thing, a `Source` that can be read at any index."""
 
 import bisect
-import csv
 import dataclasses
 import hashlib
 import io
@@ -16,6 +15,7 @@ from PIL import Image
 
 from biasjax import sampling
 from biasjax.data import archives, layouts, prepared, shards, synthetic
+from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_index, class_index, competing, cues
 from biasjax.data.files import IMAGE_SUFFIXES, File, readable, walk
 from biasjax.data.layouts import Place
@@ -206,13 +206,10 @@ def own_classes(
 
 def _numbered(path: str | os.PathLike, folders: Sequence[str]) -> dict[str, int]:
   """Folder -> label, as a CSV says."""
+  _, rows = csv_rows.read(path, f"--classes={path}")
   try:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-      rows = list(csv.DictReader(file))
     found = {row["folder"].strip(): int(row["label"]) for row in rows}
-  except OSError as error:
-    raise BiasjaxError(f"--classes={path} cannot be read: {error.strerror}") from error
-  except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+  except (KeyError, ValueError) as error:
     raise BiasjaxError(
       f"--classes={path} is no CSV with the columns folder and label, a whole number: {error}"
     ) from error

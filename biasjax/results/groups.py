@@ -4,7 +4,6 @@ What is kept is <workdir>/groups/<dataset>.csv, example_id and group. As long as
 row for how far the groups are apart (`disparity.metrics`), always from the observations as they are.
 """
 
-import csv
 import io
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import pandas as pd
 from etils import epath
 
 from biasjax.data import annotations
+from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_classes, class_names, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results import conditions, disparity
@@ -88,14 +88,10 @@ def chosen(
 
 def _of_classes(path: str) -> dict[str, str]:
   """{class: group} of a CSV."""
-  try:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-      rows = list(csv.DictReader(file, strict=True))
-  except (OSError, csv.Error, UnicodeDecodeError) as error:
-    raise BiasjaxError(f"--groups={path} cannot be read: {error}") from error
+  _, rows = csv_rows.read(path, f"--groups={path}")
   found: dict[str, str] = {}
   for row in rows:
-    of, group = (str(row.get(name) or "").strip() for name in ("class", "group"))
+    of, group = (row.get(name, "").strip() for name in ("class", "group"))
     if not of or not group:
       raise BiasjaxError(f"--groups={path}: expected the columns class and group, none empty; it has {row}")
     if found.setdefault(of, group) != group:

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -155,14 +156,23 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
   """The cells as they are written."""
   try:
     with open(path, newline="", encoding="utf-8-sig") as file:
-      header = next(csv.reader(file), [])
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+      reader = csv.reader(file)
+      header = next(reader, [])
+      longer = next((reader.line_num for row in reader if any(row[len(header) :])), None)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore", pd.errors.ParserWarning)  # that rows are longer, by commas alone
+      text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
   except OSError as error:
     raise BiasjaxError(f"{flag}: cannot read {path}: {error.strerror}") from error
   except (ValueError, csv.Error) as error:  # pandas' parser errors and undecodable text
     empty = not pathlib.Path(path).read_bytes().strip()
     reason = "it is empty" if empty else " ".join(str(error).split())
     raise BiasjaxError(f"{flag}: {path} is no table of comma-separated values: {reason}") from error
+  if longer:  # what is cut off may be the decimals of a number
+    raise BiasjaxError(
+      f"{flag}: line {longer} of {path} is longer than the header: put quotes around a field with a comma, "
+      "and a point into a number"
+    )
   if "model" not in header:
     raise BiasjaxError(f"{flag}: {path} has no column named model; it begins {', '.join(header[:4])}")
   if {"metric", "value"} <= set(header):

@@ -67,6 +67,9 @@ def test_a_class_of_two_groups_and_annotations_that_nothing_asks_for_are_refused
   (tmp_path / "of.csv").write_text("class,group\n1000,a\n1,b\n")
   with pytest.raises(BiasjaxError, match="1000 is no class of val: a class is called like tench"):
     groups.chosen(str(tmp_path / "of.csv"), "imagenet", EXAMPLES, "val", None)
+  (tmp_path / "of.csv").write_text("class,group\ntench,ray-finned, a fish\n1,b\n")
+  with pytest.raises(BiasjaxError, match=r"row 1 \(tench\) has more fields than the header"):
+    groups.chosen(str(tmp_path / "of.csv"), "imagenet", EXAMPLES, "val", None)
   known = annotated(tmp_path, "example_id,group\na.png,x\n")
   with pytest.raises(BiasjaxError, match="is not used with --groups=class"):
     groups.chosen("class", "classes", EXAMPLES, "val", known)

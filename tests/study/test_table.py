@@ -73,6 +73,7 @@ def test_rows_that_differ_for_one_model_are_both_left_out(tmp_path):
   [
     ("name,a\nx,1\n", "has no column named model; it begins name, a"),
     ("model,a,a\nx,1,2\n", "has two columns named a"),
+    ("model,a,b\nx,1,5,2\ny,1,2\n", "line 2 of .* is longer than the header"),
     ("model,a\n,1\n", "line 2 of .* names no model"),
     ("model,a\n", "it has only a header"),
     ("", "is no table of comma-separated values: it is empty"),

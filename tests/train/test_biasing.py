@@ -84,7 +84,7 @@ def test_data_sets_that_do_not_overlap_are_refused_by_name():
 
 @pytest.mark.parametrize("overlap", [(1e-5, 1e-8), (1e-9, 1e-11), (1e-30, 1e-10)])
 def test_of_domains_that_hardly_overlap_the_weights_are_right_or_refused(overlap):
-  """One example of each domain could be the other's: W_2 / W_1 is the square root of how likely, over that."""
+  """One example of each domain could be the other's: W_2 / W_1 is the root of how likely, over that."""
   domain, omega = np.repeat([0, 1], 500), np.zeros((1000, 2))
   omega[np.arange(1000), domain] = 1
   omega[0, 1], omega[999, 0] = overlap

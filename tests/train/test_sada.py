@@ -86,12 +86,18 @@ def test_the_start_raises_the_mean_of_each_channel_at_random():
 
 
 @pytest.mark.parametrize(
-  "text",
-  ["radius,other\n1,1\n", "radius,sensitivity\n1,2\n", "radius,sensitivity\n", "radius,sensitivity\n1,x\n"],
+  ("text", "message"),
+  [
+    ("radius,other\n1,1\n", "expected the columns"),
+    ("radius,sensitivity\n1,2\n", "expected radii"),
+    ("radius,sensitivity\n", "expected radii"),
+    ("radius,sensitivity\n1,x\n", "expected the columns"),
+    ("radius,sensitivity\n1,0,5\n", "more fields than the header"),
+  ],
 )
-def test_a_map_of_something_else_is_refused(tmp_path, text):
+def test_a_map_of_something_else_is_refused(tmp_path, text, message):
   (tmp_path / "map.csv").write_text(text)
-  with pytest.raises(BiasjaxError, match="expected"):
+  with pytest.raises(BiasjaxError, match=message):
     interventions.parse(f"sada:map={tmp_path / 'map.csv'}=0.4")
   with pytest.raises(BiasjaxError, match="cannot be read"):
     interventions.parse(f"sada:map={tmp_path / 'none.csv'}=0.4")

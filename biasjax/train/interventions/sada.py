@@ -18,14 +18,12 @@ radius (cycles an image) and sensitivity (0 to 1), linear between; `start` (0), 
 to 1 + start at random.
 """
 
-import csv
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from biasjax.data import rows as csv_rows
 from biasjax.errors import BiasjaxError
 from biasjax.train.interventions.base import Intervention, number, whole
 from biasjax.types import Images
@@ -40,14 +38,12 @@ def read(path: str) -> Float[np.ndarray, "2 r"]:
     BiasjaxError: it cannot be read, or is no such table.
   """
   where = f"interventions: {NAME}:map={path}"
+  _, rows = csv_rows.read(path, where)
   try:
-    with pathlib.Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
-      rows = [(float(row["radius"]), float(row["sensitivity"])) for row in csv.DictReader(file)]
-  except OSError as error:
-    raise BiasjaxError(f"{where} cannot be read: {error.strerror}") from error
-  except (KeyError, TypeError, ValueError, csv.Error) as error:
+    numbers = sorted((float(row["radius"]), float(row["sensitivity"])) for row in rows)
+  except (KeyError, ValueError) as error:
     raise BiasjaxError(f"{where}: expected the columns radius and sensitivity, numbers: {error}") from error
-  table = np.array(sorted(rows)).reshape(-1, 2).T
+  table = np.array(numbers).reshape(-1, 2).T
   if not table.size or not (np.isfinite(table).all() and (table >= 0).all() and (table[1] <= 1).all()):
     raise BiasjaxError(f"{where}: expected radii from 0 and sensitivities from 0 to 1")
   return table
