@@ -23,6 +23,7 @@ from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
 FOLDER = "folder"  # what tables call a folder of images that nobody has named
+ABOUT = "about.json"  # beside the splits of a biased world: what it is made of
 UNLABELLED = -1  # what TFDS and the Hugging Face hub give images of a split without labels
 
 
@@ -329,7 +330,12 @@ def biased(path: str | os.PathLike, name: str | None = None, *, allow_incomplete
       size = image.height
   except (OSError, ValueError) as error:
     raise BiasjaxError(f"{source.location}: {source.places[0].example_id} is no image: {error}") from error
-  return dataclasses.replace(source, resize=None, crop=size, textures=cue)
+  known = pathlib.Path(source.location).parent / ABOUT
+  about = (
+    known.read_bytes() if known.is_file() else b""
+  )  # names and sizes of two worlds' pictures may be alike
+  digest = hashlib.sha256(source.fingerprint.encode() + about).hexdigest()
+  return dataclasses.replace(source, resize=None, crop=size, textures=cue, fingerprint=digest)
 
 
 def categories16(

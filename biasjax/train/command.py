@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,16 @@ ARCHITECTURES = {
   "resnet50": resnet.RESNET50,
   "resnet101": resnet.RESNET101,
   "resnet152": resnet.RESNET152,
+}
+
+RANGES = {  # of settings: the least, the most, in words
+  **dict.fromkeys(("width", "save_every"), (1, math.inf, "at least 1")),
+  **dict.fromkeys(
+    ("epochs", "steps", "warmup_epochs", "learning_rate", "weight_decay", "keep_epochs"),
+    (0, math.inf, "at least 0"),
+  ),
+  **dict.fromkeys(("label_smoothing", "average_decay"), (0, 1, "a share, 0 to 1")),
+  "momentum": (0, math.nextafter(1, 0), "from 0 to below 1"),
 }
 
 
@@ -75,7 +86,7 @@ def parse(given: Mapping[str, Any]) -> Training:
   """The settings that a config's section `train` gives.
 
   Raises:
-    BiasjaxError: an unknown setting, or a value of another type or out of range.
+    BiasjaxError: an unknown setting, a value of another type or out of range, or as in `interventions.parse`.
   """
   known = {field.name: field for field in dataclasses.fields(Training)}
   for name, value in given.items():
@@ -85,9 +96,9 @@ def parse(given: Mapping[str, Any]) -> Training:
     fine = isinstance(value, expected) or (expected is float and isinstance(value, int))
     if not fine or isinstance(value, bool):
       raise BiasjaxError(f"--config: train.{name} is {value!r}; expected {expected.__name__}")
-    least = {"width": 1, "save_every": 1, "learning_rate": 0, "epochs": 0, "steps": 0, "keep_epochs": 0}
-    if name in least and not value >= least[name]:
-      raise BiasjaxError(f"--config: train.{name} is {value!r}; expected at least {least[name]}")
+    least, most, words = RANGES.get(name, (-math.inf, math.inf, ""))
+    if words and not (least <= value <= most and math.isfinite(value)):
+      raise BiasjaxError(f"--config: train.{name} is {value!r}; expected {words}")
   typed: dict[str, Any] = {name: type(getattr(Training, name))(value) for name, value in given.items()}
   settings = Training(**typed)
   if settings.architecture not in ARCHITECTURES:
@@ -99,7 +110,17 @@ def parse(given: Mapping[str, Any]) -> Training:
       raise BiasjaxError(f"--config: train.{name} is {getattr(settings, name)!r}; expected {' or '.join(of)}")
   if not settings.name or set(settings.name) & set("/\\") or settings.name.startswith("."):
     raise BiasjaxError(f"--config: train.name is {settings.name!r}; expected the name of a folder")
+  interventions.parse(settings.interventions)
   return settings
+
+
+def ready(settings: Training, annotated: str | None) -> None:
+  """Refuses a training that needs other annotations than it has, before those before it are trained.
+
+  Raises:
+    BiasjaxError: as in `given.read`.
+  """
+  given.read(_objective(interventions.parse(settings.interventions)), annotated)
 
 
 def rows(batch_size: str | int) -> int:
@@ -165,11 +186,7 @@ def train(
   Raises:
     BiasjaxError: as in `run`.
   """
-  if source.labels not in CLASSES and not source.own_classes:
-    raise BiasjaxError(
-      f"{source.location} has labels {source.labels}; networks are trained on {' or '.join(CLASSES)}, or on "
-      "class folders (classes:PATH)"
-    )
+  classes = classes_of(source)
   acting = interventions.parse(settings.interventions)
   initial = None
   if asked["init"]:
@@ -185,7 +202,7 @@ def train(
       "set more, or train.steps"
     )
   recipe = step.Recipe(
-    architecture=_architecture(settings, initial, source.own_classes or CLASSES[source.labels]),
+    architecture=_architecture(settings, initial, classes),
     interventions=acting,
     steps=steps,
     warmup_steps=min(round(settings.warmup_epochs * per_epoch), steps),
@@ -207,6 +224,8 @@ def train(
     "batch_size": asked["batch_size"],
     "seed": asked["seed"],
   } | ({"annotations": annotated} if annotated else {})
+  read = {one.name: one.read for one in acting if one.read}
+  identity |= {"read": read} if read else {}
   workdir = epath.Path(asked["workdir"])
   place = workdir / settings.name
   keeping = settings.keep_epochs * per_epoch
@@ -237,6 +256,20 @@ def train(
   for member, variables in enumerate(trained[1:], 1):
     _export(workdir, f"{settings.name}_member{member}", recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def classes_of(source: sources.Source) -> int:
+  """How many classes a network has that is trained on a source.
+
+  Raises:
+    BiasjaxError: it has labels that networks are not trained on.
+  """
+  if source.labels not in CLASSES and not source.own_classes:
+    raise BiasjaxError(
+      f"{source.location} has labels {source.labels}; networks are trained on {' or '.join(CLASSES)}, or on "
+      "class folders (classes:PATH)"
+    )
+  return source.own_classes or CLASSES[source.labels]
 
 
 def _objective(acting: Sequence[interventions.Intervention]) -> interventions.Intervention | None:

@@ -30,28 +30,39 @@ def columns(
     part: whether the source may be a part of what is annotated.
 
   Raises:
-    BiasjaxError: there are no annotations and some are needed, they lack a column or an example, or are of
-      another dataset.
+    BiasjaxError: as in `read`, or annotations lack an example, or are of another dataset.
   """
   needs = acting.objective.needs if acting and acting.objective else ()
   if not acting or not needs:
     return {}, None
+  said = read(acting, path)  # what is wrong with it is said before all examples are read
   places = source.places or opening.scanned(source)
   found: dict[str, np.ndarray] = {}
   if LABEL in needs:
     found[LABEL] = np.array([place.label for place in places], np.int32)
-  wanted = annotated(acting)
-  if not wanted:
+  if said is None:
     return found, None
+  said = said.of([place.example_id for place in places], source.location, part=part)
+  for name in annotated(acting):
+    column = said.columns[name]
+    found[name] = column if name == WEIGHT else annotations.codes(column)[0]
+  return found, said.fingerprint
+
+
+def read(acting: Intervention | None, path: str | None) -> annotations.Annotations | None:
+  """The annotations that an intervention needs; None where it needs none.
+
+  Raises:
+    BiasjaxError: there are none and some are needed, they cannot be read, or lack a column.
+  """
+  wanted = annotated(acting)
+  if not acting or not wanted:
+    return None
   if path is None:
     raise BiasjaxError(
       f"interventions: {acting.name} needs the {' and '.join(wanted)} of each example: give them with "
       f"--annotations=FILE, a CSV with the columns {annotations.ID},{','.join(wanted)}"
     )
-  read = annotations.read(path)
-  read.need(wanted, f"the intervention {acting.name}")
-  read = read.of([place.example_id for place in places], source.location, part=part)
-  for name in wanted:
-    column = read.columns[name]
-    found[name] = column if name == WEIGHT else annotations.codes(column)[0]
-  return found, read.fingerprint
+  found = annotations.read(path)
+  found.need(wanted, f"the intervention {acting.name}")
+  return found

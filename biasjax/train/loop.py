@@ -81,11 +81,10 @@ class States:
         try:
           about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
           if about["identity"] != self.identity:
-            there = about["identity"]
-            changed = [k for k in sorted({*there, *self.identity}) if there.get(k) != self.identity.get(k)]
+            changed = ", ".join(_changed(about["identity"], self.identity))
             raise BiasjaxError(
-              f"{self.folder} holds a training with another {', '.join(changed)}: go on as it was started, "
-              "or name another --workdir or train.name"
+              f"{self.folder} holds a training with another {changed}: go on as it was started, or name "
+              "another --workdir or train.name"
             )
           wanted = ocp.args.Composite(state=ocp.args.StandardRestore(like))
           restored = checkpointer.restore(path, args=wanted)["state"]
@@ -97,6 +96,18 @@ class States:
           continue
       return restored, [tuple(row) for row in about["log"]]
     return None
+
+
+def _changed(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+  """The names of what differs; of what has parts itself, as train has settings, those of the parts."""
+  found = []
+  for name in sorted({*there, *here}):
+    one, other = there.get(name), here.get(name)
+    if isinstance(one, dict) and isinstance(other, dict):
+      found += [f"{name}.{part}" for part in _changed(one, other)]
+    elif one != other:
+      found.append(name)
+  return found
 
 
 @numerics.settled()

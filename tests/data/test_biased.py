@@ -47,6 +47,19 @@ def world(tmp_path_factory):
   )
 
 
+def test_another_world_under_the_same_names_is_another_dataset(tmp_path):
+  """Pictures are stored uncompressed, so that its files are as large."""
+  counts = {"train": 4, "aligned": 2, "conflicting": 2, "unbiased": 2}
+  found = set()
+  for grey in (10, 20):
+    picture = np.full((8, 8, 3), grey, np.uint8)
+    biased.build(
+      tmp_path / f"{grey}", ("aye", "nay"), counts, lambda *_, of=picture: of, {"grey": grey}, [0.75]
+    )
+    found.add(opening.open_dataset(f"biased:{tmp_path / str(grey)}/train_0.75").fingerprint)
+  assert len(found) == 2
+
+
 def test_a_world_is_read_with_its_cues(world):
   source = opening.open_dataset(f"biased:{world}/train_0.75")
   assert (source.name, source.length, source.labels, source.own_classes) == ("train_0.75", 24, "classes", 3)

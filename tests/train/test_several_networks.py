@@ -190,10 +190,12 @@ def photographs(tmp_path):
   return dataclasses.replace(sources.folder(root), crop=32, resize=32)
 
 
-def test_annotations_are_part_of_what_a_training_is(photographs, tmp_path):
+def test_annotations_and_maps_are_part_of_what_a_training_is(photographs, tmp_path):
   ids = [place.example_id for place in photographs.places]
+  (tmp_path / "map.csv").write_text("radius,sensitivity\n1,0.5\n")
+  spec = f"end=1+sada:map={tmp_path / 'map.csv'}=0"
   settings = command.parse(
-    {"architecture": "resnet18", "width": 1, "interventions": "end=1", "steps": 1, "warmup_epochs": 0}
+    {"architecture": "resnet18", "width": 1, "interventions": spec, "steps": 1, "warmup_epochs": 0}
   )
   asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path / "out"}
   asked |= {"partitioner": "shard_map", "annotations": annotated(tmp_path, ids, bias=[0, 1] * 4)}
@@ -201,10 +203,17 @@ def test_annotations_are_part_of_what_a_training_is(photographs, tmp_path):
   kept = json.loads((tmp_path / "out/network/settings.json").read_text())
   assert len(kept["annotations"]) == 64
   other = annotated(tmp_path, ids, "b.csv", bias=[0, 1] * 3 + [1, 1])
-  with pytest.raises(BiasjaxError, match="holds a training with another annotations"):
+  with pytest.raises(BiasjaxError, match="holds a training with another annotations: go on"):
     command.train(settings, photographs, asked | {"annotations": other})
   with pytest.raises(BiasjaxError, match="end needs the bias of each example: give them with --annotations"):
     command.train(settings, photographs, asked | {"annotations": None})
+  changed = dataclasses.replace(settings, weight_decay=0.5, momentum=0.5)
+  with pytest.raises(BiasjaxError, match=r"another seed, train\.momentum, train\.weight_decay: go on"):
+    command.train(changed, photographs, asked | {"seed": 1})
+  (tmp_path / "map.csv").write_text("radius,sensitivity\n1,0.6\n")
+  interventions._one.cache_clear()
+  with pytest.raises(BiasjaxError, match=r"holds a training with another read\.sada: go on"):
+    command.train(settings, photographs, asked)
 
 
 def test_what_is_given_is_in_the_order_of_the_examples(photographs, tmp_path):

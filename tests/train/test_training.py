@@ -313,6 +313,13 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
     ({"architecture": "vgg"}, "expected one of resnet10"),
     ({"dtype": "int8"}, "expected float32 or float16"),
     ({"learning_rate": float("nan")}, "expected at least 0"),
+    ({"epochs": float("inf")}, "expected at least 0"),
+    ({"warmup_epochs": -1.0}, "train.warmup_epochs is -1.0; expected at least 0"),
+    ({"weight_decay": -1e-4}, "expected at least 0"),
+    ({"momentum": 1.0}, "expected from 0 to below 1"),
+    ({"label_smoothing": 1.5}, "expected a share, 0 to 1"),
+    ({"average_decay": -0.5}, "expected a share, 0 to 1"),
+    ({"interventions": "flop=1"}, "'flop=1' is not NAME=STRENGTH of a known intervention"),
   ],
 )
 def test_a_mistake_in_the_settings_is_named(given, message):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from biasjax.data.sources import ABOUT
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 
@@ -73,7 +74,7 @@ def build(
   for split, of in ((CONFLICTING, classes - 1), (UNBIASED, classes)):
     if counts[split] % of:
       raise BiasjaxError(f"{counts[split]} pictures of a class are no multiple of {of} cues in {split}")
-  known = root / "about.json"
+  known = root / ABOUT
   if known.exists() and json.loads(known.read_text()) != dict(about):
     raise BiasjaxError(f"{root} holds another world ({known.read_text().strip()}): name another --output")
   root.mkdir(parents=True, exist_ok=True)

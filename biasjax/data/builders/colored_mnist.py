@@ -12,6 +12,7 @@ noise for each channel, clipped; the standard deviation is that of the severity.
 """
 
 import functools
+import hashlib
 import pathlib
 import sys
 
@@ -82,7 +83,9 @@ def make(output: str, rho, digits: str, severity: int = 4) -> pathlib.Path:
     raise BiasjaxError(f"--digits={digits} has {fewest} of a digit; expected at least {5 * len(NAMES)}")
   counts = {"train": train, biased.ALIGNED: test}
   counts |= {biased.CONFLICTING: test // 9 * 9, biased.UNBIASED: test // 10 * 10}
-  about = {"digits": {name: len(of) for name, of in found.items()}, "severity": severity, "seed": SEED}
+  pixels = hashlib.sha256(b"".join(found[name].tobytes() for name in NAMES)).hexdigest()
+  about = {"digits": {name: len(of) for name, of in found.items()}, "pixels": pixels}
+  about |= {"severity": severity, "seed": SEED}
   return biased.build(
     output, NAMES, counts, functools.partial(draw, digits=found, severity=severity), about, rho
   )

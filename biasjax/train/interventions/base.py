@@ -94,6 +94,7 @@ class Intervention:
     update_scale: (path, parameter) -> what the parameter's updates are multiplied by.
     objective: what is minimised instead of the mean cross-entropy; of one intervention at most.
     mixes: whether examples get the classes of others, which objectives cannot do with.
+    read: the fingerprint of a file that an option names, which is part of what a training is.
   """
 
   name: str
@@ -103,6 +104,7 @@ class Intervention:
   update_scale: Callable[[tuple[str, ...], Any], float] | None = None
   objective: Objective | None = None
   mixes: bool = False
+  read: str | None = None
 
 
 def require_share(name: str, strength: float) -> None:

@@ -18,6 +18,8 @@ radius (cycles an image) and sensitivity (0 to 1), linear between; `start` (0), 
 to 1 + start at random.
 """
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,4 +91,5 @@ def make(strength: float, *, steps: str = "5", map: str = "flat", start: str = "
 
     return image_of(jax.lax.fori_loop(0, count, step, amplitude), phase, images)
 
-  return Intervention(NAME, strength, attack=attack if strength else None)
+  fingerprint = None if table is None else hashlib.sha256(table.tobytes()).hexdigest()
+  return Intervention(NAME, strength, attack=attack if strength else None, read=fingerprint)
