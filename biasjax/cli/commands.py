@@ -233,12 +233,22 @@ def benchmark_machine(asked: Mapping[str, Any]) -> int:
   return 0
 
 
-def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
-  """Everything that a run needs, what is wrong found before anything is downloaded or computed."""
+def opened(asked: Mapping[str, Any]) -> tuple[list[Source], dict[str, list[Probe]]]:
+  """(the datasets, the probes that each is asked).
+
+  Raises:
+    BiasjaxError: one is not there, is named twice, or they do not fit.
+  """
   names = _probe_names(asked)
   found = [opening.open_asked(spec, asked) for spec in asked["dataset"]]
   _refuse_repeated("--dataset", [source.name for source in found])
-  sampling = margins.apply(asked.get("margin"), asked["seed"], probes.plan(names, found), found)
+  return found, probes.plan(names, found)
+
+
+def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
+  """Everything that a run needs, what is wrong found before anything is downloaded or computed."""
+  found, planned = opened(asked)
+  sampling = margins.apply(asked.get("margin"), asked["seed"], planned, found)
   found, planned = sampling.sources, sampling.planned
   models = _models(asked["models"], asked, found)
   if asked.get("report") and len(models) > MOST_REPORTED:

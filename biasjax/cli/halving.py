@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from biasjax.cli import commands, exits, grouping
+from biasjax.cli import commands, exits, grouping, sweeping
 from biasjax.data import opening
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
@@ -42,6 +42,9 @@ def recipes(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     BiasjaxError: there is no factor, or two combinations would have one name.
   """
   factors = asked.get("factors") or {}
+  sweeping.need(
+    "sweep.grid.factors", factors, isinstance(factors, Mapping), "{setting of train: [values, ...]}"
+  )
   for name, values in factors.items():
     if name in OWN or not isinstance(values, (list, tuple)) or not values:
       raise BiasjaxError(
@@ -79,19 +82,15 @@ def settings_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     BiasjaxError: something is unknown, missing, or no number that it can be.
   """
-  for known, given, where in ((SETTINGS, wanted, "sweep"), (DEFAULTS, wanted["grid"], "sweep.grid")):
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-      raise BiasjaxError(f"--config: {where}.{unknown[0]} is unknown: {suggestion(unknown[0], known)}")
-  missing = [name for name in SETTINGS if not wanted.get(name)]
-  if missing:
-    raise BiasjaxError(f"--config: sweep.{missing[0]} is needed")
+  sweeping.check(wanted, SETTINGS)
+  sweeping.need("sweep.grid", wanted["grid"], isinstance(wanted["grid"], Mapping), "settings")
+  sweeping.refuse_unknown("sweep.grid", wanted["grid"], list(DEFAULTS))
   grid = {**DEFAULTS, **wanted["grid"]}
   for name, least in (("rungs", 1), ("eta", 2)):
-    if not isinstance(grid[name], int) or grid[name] < least:
-      raise BiasjaxError(
-        f"--config: sweep.grid.{name} is {grid[name]!r}; expected a whole number from {least}"
-      )
+    fine = sweeping.whole(grid[name], least)
+    sweeping.need(f"sweep.grid.{name}", grid[name], fine, f"a whole number from {least}")
+  for name in ("groups", "on"):
+    sweeping.need(f"sweep.grid.{name}", grid[name], isinstance(grid[name], str), "a name")
   return grid
 
 
@@ -113,9 +112,10 @@ def run(asked: Mapping[str, Any]) -> int:
   grid = settings_of(wanted)
   left = recipes(grid)
   for settings in left.values():  # a mistake is not to be found after a night
-    training.parse({**train, **settings})
+    training.ready(training.parse({**train, **settings}), asked.get("annotations"))
+  training.rows(asked["batch_size"])
+  measured = sweeping.measured(asked)
   source = opening.open_asked(wanted["dataset"], asked)
-  measured = [opening.open_asked(spec, asked).name for part in wanted["measure"] for spec in part["dataset"]]
   on = grid["on"] or measured[0]  # what others show must not choose
   if on not in measured:
     raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, measured)}")

@@ -9,14 +9,16 @@ from typing import Any
 
 from etils import epath
 
-from biasjax.cli import commands, exits
+from biasjax.cli import commands, exits, sweeping
 from biasjax.configuration import load
 from biasjax.data import opening
-from biasjax.errors import BiasjaxError, suggestion
+from biasjax.errors import BiasjaxError
 from biasjax.report import command as report
+from biasjax.study import definitions
 from biasjax.train import command as training
 
 BASELINE = "baseline"  # strength 0, which all families share
+FAMILY = ("name", "interventions", "strengths", "baseline", "dataset", "annotations", "factor")
 SWEPT = ("interventions", "dataset", "annotations")
 SETTINGS = ("dataset", "seeds", "families", "measure")
 PLACE = "{strength}"
@@ -55,20 +57,29 @@ def members(asked: Mapping[str, Any]) -> list[Member]:
   Raises:
     BiasjaxError: something is missing or of another form.
   """
-  unknown = sorted(set(asked) - set(SETTINGS))
-  missing = [name for name in SETTINGS if not asked.get(name)]
-  if unknown:
-    raise BiasjaxError(f"--config: sweep.{unknown[0]} is unknown: {suggestion(unknown[0], SETTINGS)}")
-  if missing:
-    raise BiasjaxError(f"--config: sweep.{missing[0]} is needed")
+  sweeping.check(asked, SETTINGS)
+  families = asked["families"]
+  sweeping.need("sweep.families", families, sweeping.listed(families, Mapping), "families, a list of them")
   found: dict[str, Member] = {}
-  for family in asked["families"]:
-    lacking = [key for key in ("name", "interventions", "strengths") if not family.get(key)]
+  named: set[str] = set()
+  for family in families:
+    sweeping.refuse_unknown("sweep.families", family, FAMILY)
     texts = {key: family.get(key, asked.get(key)) for key in SWEPT}
+    for key, text in {**family, **texts}.items():
+      sweeping.need(
+        f"sweep.families: {key}", text, key == "strengths" or isinstance(text, str | None), "a text"
+      )
+    lacking = [key for key in ("name", "interventions", "strengths") if not family.get(key)]
     if lacking or not any(PLACE in text for text in texts.values() if text):
       raise BiasjaxError(
         f"--config: sweep.families: {family!r} needs name, strengths, and interventions with {PLACE} in it"
       )
+    if family["name"] in (*named, BASELINE):
+      raise BiasjaxError(f"--config: sweep.families: another one is called {family['name']!r}")
+    named.add(family["name"])
+    strengths = family["strengths"]
+    numbers = isinstance(strengths, (list, tuple)) and all(map(sweeping.number, strengths))
+    sweeping.need(f"sweep.families: strengths of {family['name']}", strengths, numbers, "numbers, a list")
     for strength in family["strengths"]:
       for seed in asked["seeds"]:
         said = f"{strength:.{DIGITS}g}"
@@ -108,14 +119,23 @@ def run(asked: Mapping[str, Any]) -> int:
   planned = members(asked["sweep"])
   opened = functools.cache(lambda spec: opening.open_asked(spec, asked))
   workdir = epath.Path(asked["workdir"])
-  shared = asked["train"] or {}
+  defined = asked["study"] or load("study").get_config().to_dict()["study"]
+  study = {**defined, "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
+  # What is wrong with the last of them is not to be found after the others are trained.
+  definitions.parse(study)
+  to_train = []
+  for member in planned:
+    own = {"name": member.name, "interventions": member.interventions}
+    settings = training.parse({**(asked["train"] or {}), **own})
+    annotated = member.annotations or asked.get("annotations")
+    training.ready(settings, annotated)
+    more = {"seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
+    to_train.append((settings, opened(member.dataset), {**asked, **more, "annotations": annotated}))
+  sweeping.measured(asked)
   folders = []
-  for at, member in enumerate(planned, 1):
+  for at, (member, training_of) in enumerate(zip(planned, to_train, strict=True), 1):
     print(f"{at}/{len(planned)}: {member.name}, {member.interventions}", flush=True)
-    settings = training.parse(shared | {"name": member.name, "interventions": member.interventions})
-    to_train = {**asked, "seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
-    to_train["annotations"] = member.annotations or asked.get("annotations")
-    folders.append(str(training.train(settings, opened(member.dataset), to_train)[0]))
+    folders.append(str(training.train(*training_of)[0]))
   excluded = 0  # or that images were, which does not change when it is started again
   for part in asked["sweep"]["measure"]:
     status = commands.measure({**asked, "models": folders, **part})
@@ -127,7 +147,5 @@ def run(asked: Mapping[str, Any]) -> int:
     categories.setdefault(member.family, []).append(member.name)
   path = workdir / "categories.json"
   path.write_text(json.dumps(categories, indent=1) + "\n")
-  defined = asked["study"] or load("study").get_config().to_dict()["study"]
-  study = {**defined, "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
   table = {"table": str(workdir / "results.csv"), "categories": str(path), "compare": None}
   return report.run({**asked, **table, "output": str(workdir / "study"), "study": study}) or excluded

@@ -32,7 +32,7 @@ def asked(folder, **grid):
     "measure": [{"probes": ["accuracy"], "dataset": ["drawn"]}],
   }
   train = {"epochs": 8.0, "warmup_epochs": 2.0}
-  return {"workdir": str(folder), "train": train, "sweep": sweep, "annotations": None}
+  return {"workdir": str(folder), "train": train, "sweep": sweep, "annotations": None, "batch_size": "8"}
 
 
 @pytest.fixture
@@ -57,10 +57,15 @@ def trained(monkeypatch):
       stored_runs.write(pathlib.Path(asked["workdir"]), said, **of_run)
     return 0
 
+  def named(asked):
+    return [types.SimpleNamespace(name=name) for name in asked["dataset"]], {}
+
   monkeypatch.setattr(halving, "trained", train)
   monkeypatch.setattr(halving.commands, "measure", measure)
-  monkeypatch.setattr(halving.opening, "open_asked", lambda spec, _: types.SimpleNamespace(name=spec))
+  monkeypatch.setattr(halving.commands, "opened", named)
+  monkeypatch.setattr(halving.opening, "open_asked", lambda *_: None)
   monkeypatch.setattr(halving.training, "parse", lambda given: given)
+  monkeypatch.setattr(halving.training, "ready", lambda *_: None)
   return found
 
 
@@ -133,6 +138,9 @@ def test_a_training_of_steps_is_shortened_too():
     ({"factors": {"width": 8}}, "sweep.grid.factors.width is 8; expected values of a recipe, a list"),
     ({"eta": 1}, "sweep.grid.eta is 1; expected a whole number from 2"),
     ({"rung": 2}, "sweep.grid.rung is unknown: did you mean rungs?"),
+    ({"factors": ["width"]}, "sweep.grid.factors is ['width']; expected {setting of train"),
+    ({"rungs": True}, "sweep.grid.rungs is True; expected a whole number from 1"),
+    ({"groups": 3}, "sweep.grid.groups is 3; expected a name"),
     ({"on": "draw"}, "sweep.grid.on is 'draw': did you mean drawn?"),
   ],
 )

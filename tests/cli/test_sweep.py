@@ -84,6 +84,7 @@ def test_images_that_cannot_be_decoded_do_not_keep_a_sweep_from_its_study(
   found = []
   monkeypatch.setattr(sweep.opening, "open_asked", lambda *_: None)
   monkeypatch.setattr(sweep.training, "train", lambda settings, *_: (tmp_path / settings.name, []))
+  monkeypatch.setattr(sweep.commands, "opened", lambda _: ([], {}))
   monkeypatch.setattr(sweep.commands, "measure", lambda _: status)
   monkeypatch.setattr(sweep.report, "run", lambda asked: found.append(asked["study"]) or 0)
   assert sweep.run(asked) == status
@@ -93,14 +94,64 @@ def test_images_that_cannot_be_decoded_do_not_keep_a_sweep_from_its_study(
     assert [one["name"] for one in study["series"]] == ["stylised", "noise"]
 
 
+FAMILY = ASKED["families"][0]
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
     ({"seeds": []}, "sweep.seeds is needed"),
+    ({"seeds": 3}, "sweep.seeds is 3; expected different whole numbers from 0"),
+    ({"seeds": [0, -1]}, "expected different whole numbers from 0"),
+    ({"seeds": [0, 0.5]}, "expected different whole numbers from 0"),
+    ({"seeds": [1, 1]}, "expected different whole numbers from 0"),
     ({"seed": [1]}, "sweep.seed is unknown: did you mean seeds?"),
+    ({"dataset": ["x"]}, "sweep.dataset is .'x'.; expected one dataset"),
+    ({"families": FAMILY}, "expected families, a list"),
+    ({"families": [FAMILY, FAMILY | {"strengths": [2]}]}, "another one is called 'stylised'"),
     ({"families": [{"name": "x", "interventions": "flip=1", "strengths": [1]}]}, "needs name, strengths"),
+    (
+      {"families": [FAMILY | {"strength": [1]}]},
+      "sweep.families.strength is unknown: did you mean strengths?",
+    ),
+    ({"families": [FAMILY | {"strengths": 0.5}]}, "strengths of stylised is 0.5; expected numbers, a list"),
+    ({"families": [FAMILY | {"strengths": ["0.5"]}]}, "expected numbers, a list"),
+    ({"families": [FAMILY | {"interventions": 5}]}, "sweep.families: interventions is 5; expected a text"),
+    ({"measure": {"probes": ["accuracy"]}}, "sweep.measure is .*expected {'probes': "),
+    (
+      {"measure": [{"probe": ["accuracy"], "dataset": ["x"]}]},
+      "sweep.measure: probes is None; expected names",
+    ),
   ],
 )
 def test_a_mistake_is_named(change, message):
   with pytest.raises(BiasjaxError, match=message):
     sweep.members(ASKED | change)
+
+
+@pytest.mark.parametrize(
+  ("family", "more", "message"),
+  [
+    ({"interventions": "flop={strength}"}, {}, "'flop=1' is not NAME=STRENGTH"),
+    ({"interventions": "end={strength}"}, {}, "end needs the bias of each example"),
+    ({"name": "a/b"}, {}, "expected the name of a folder"),
+    ({}, {"study": {"axes": []}}, "the study's config defines no biases"),
+    ({}, {"sweep": {"measure": [{"probes": ["acuracy"], "dataset": ["x"]}]}}, "unknown probe 'acuracy'"),
+    (
+      {},
+      {"sweep": {"measure": [{"probes": ["accuracy"], "dataset": ["x"], "limt": 5}]}},
+      "did you mean limit",
+    ),
+  ],
+)
+def test_a_mistake_in_the_last_family_is_found_before_the_first_is_trained(
+  monkeypatch, tmp_path, family, more, message
+):
+  last = {"name": "last", "interventions": "flip={strength}", "strengths": [1]} | family
+  swept = ASKED | {"families": [FAMILY, last]} | more.get("sweep", {})
+  asked = {"workdir": str(tmp_path), "train": {}, "study": None, "batch_size": "64", "limit": None}
+  asked |= {"keep_adversarial": 0} | more | {"sweep": swept}
+  monkeypatch.setattr(sweep.opening, "open_asked", lambda *_: None)
+  monkeypatch.setattr(sweep.training, "train", lambda *_: pytest.fail("it was trained"))
+  with pytest.raises(BiasjaxError, match=message):
+    sweep.run(asked)
