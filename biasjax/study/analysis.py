@@ -82,8 +82,10 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     observed: the decisions that the run beside the table has stored.
 
   Raises:
-    BiasjaxError: no bias, or no axis, can be computed.
+    BiasjaxError: no bias, or no axis, can be computed, or a derived column has the name of another one.
   """
+  if twice := [name for name in asked.columns if name in table.frame]:
+    raise BiasjaxError(f"study.columns: {twice[0]} is a column of the table already: call it something else")
   derived, no_column = definitions.compute(asked.columns, table.frame)
   frame = pd.concat([table.frame, derived], axis=1)
   biases, no_bias = definitions.compute(asked.biases, frame)
@@ -124,6 +126,10 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
   tables["given_accuracy"] = _given(asked.reference_axis, biases, axes, groups, resampling)
   varied = {v.name: fragility.under(v, asked, frame, table.category, resampling) for v in asked.variations}
   tables["definitions"] = _joined(varied, "definition")
+  for v in asked.variations:
+    named = [*v.biases, *v.axes]
+    if named and not {*named} & {*asked.biases, *asked.axes}:
+      notes.append(f"{v.name!r} varies nothing: the study has no {named[0]}.")
   labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
   measures = pd.concat([biases, axes], axis=1)
   at_chance = chance.flagged({**asked.biases, **asked.axes}, measures, table, asked.columns)

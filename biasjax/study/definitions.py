@@ -5,7 +5,8 @@ what they define.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -165,14 +166,25 @@ def parse(config: Mapping[str, Any]) -> Definitions:
   for name in ("biases", "axes"):
     if not config.get(name):
       raise BiasjaxError(f"the study's config defines no {name}: see configs/study.py")
+  for name in ("benchmarks", "checkpoints", "certificates"):
+    fine, expected = FORMS[name]
+    if config.get(name) is not None and not fine(config[name]):
+      raise BiasjaxError(f"study.{name} is {config[name]!r}: {expected} is needed")
+  varied = config.get("variations") or ()
+  _rows("study.variations", varied)
   variations = [
     {**v, **{k: _named(Measure, f"study.variations.{k}", v[k]) for k in ("biases", "axes") if k in v}}
-    for v in config.get("variations") or ()
+    for v in varied
   ]
+  biases, axes = (_named(Measure, f"study.{kind}", config[kind]) for kind in ("biases", "axes"))
+  if both := sorted(set(biases) & set(axes)):
+    raise BiasjaxError(
+      f"the study's config has {both[0]!r} as a bias and as an axis: call one something else"
+    )
   return Definitions(
     columns=_named(Measure, "study.columns", config.get("columns") or ()),
-    biases=_named(Measure, "study.biases", config["biases"]),
-    axes=_named(Measure, "study.axes", config["axes"]),
+    biases=biases,
+    axes=axes,
     groups=tuple(_named(Group, "study.groups", config.get("groups") or [{"name": "Total"}]).values()),
     benchmarks=tuple(config.get("benchmarks") or ()),
     variations=tuple(_named(Variation, "study.variations", variations).values()),
@@ -186,13 +198,19 @@ def parse(config: Mapping[str, Any]) -> Definitions:
 
 def _named(kind: type, where: str, rows: Any) -> dict[str, Any]:
   """{name: kind} of a list of {"name": ..., ...}."""
-  if isinstance(rows, (str, Mapping)) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
-    raise BiasjaxError(f"{where} should be a list of {{'name': ..., ...}}")
+  _rows(where, rows)
   names = [row["name"] for row in rows]
   repeated = sorted({name for name in names if names.count(name) > 1})
   if repeated:
     raise BiasjaxError(f"{where} names {repeated[0]!r} twice")
   return {row["name"]: _build(kind, f"{where}.{row['name']}", row) for row in rows}
+
+
+def _rows(where: str, rows: Any) -> None:
+  """Refuses what is no list of {"name": ..., ...}."""
+  listed = isinstance(rows, (list, tuple)) and all(isinstance(row, Mapping) for row in rows)
+  if not listed or not all(isinstance(row.get("name"), str) for row in rows):
+    raise BiasjaxError(f"{where} should be a list of {{'name': ..., ...}}, names being text")
 
 
 def _with_counts(rows: Any) -> Any:
@@ -204,7 +222,7 @@ def _with_counts(rows: Any) -> Any:
     if isinstance(row, Mapping) and "columns" in row:
       pairs = row["columns"]
       listed = isinstance(pairs, (list, tuple)) and all(isinstance(p, (list, tuple)) for p in pairs)
-      if not listed or not all(len(p) == 2 and isinstance(p[1], int) for p in pairs):
+      if not listed or not all(len(p) == 2 and isinstance(p[1], int) and p[1] > 0 for p in pairs):
         raise BiasjaxError(f"study.sizes.{row.get('name')}.columns should be a list of [column, images]")
       row = {**row, "columns": {str(column): images for column, images in pairs}}
     found.append(row)
@@ -214,10 +232,12 @@ def _with_counts(rows: Any) -> Any:
 def _build(kind: type, where: str, row: Mapping[str, Any]) -> Any:
   _check_keys(where, row, kind)
   values = dict(row)
-  for key in set(row) & {"mean", "only", "without", "extra", "move", "models"}:
-    if not isinstance(row[key], (list, tuple)):
-      raise BiasjaxError(f"{where}.{key} is {row[key]!r}: a list is needed")
-    values[key] = tuple(tuple(v) if isinstance(v, (list, tuple)) else v for v in row[key])
+  for key, value in row.items():
+    fine, expected = FORMS.get(key, (lambda _: True, ""))
+    if value is not None and not fine(value):
+      raise BiasjaxError(f"{where}.{key} is {value!r}: {expected} is needed")
+    if isinstance(value, (list, tuple)):
+      values[key] = tuple(tuple(v) if isinstance(v, (list, tuple)) else v for v in value)
   needed = [
     f.name
     for f in dataclasses.fields(kind)
@@ -226,7 +246,45 @@ def _build(kind: type, where: str, row: Mapping[str, Any]) -> Any:
   for key in needed:
     if not values.get(key):
       raise BiasjaxError(f"{where} has no {key}")
+  if values.get("chance") is not None and not values.get("times"):
+    raise BiasjaxError(f"{where}.chance needs times, the column of clean accuracy")
   return kind(**values)
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _list_of(*fine: Callable[[Any], bool]) -> Callable[[Any], bool]:
+  """Whether a value is a list of what is `fine`; of several, of lists of as many, each fine in its place."""
+
+  def one(value: Any) -> bool:
+    if len(fine) == 1:
+      return fine[0](value)
+    parts = isinstance(value, (list, tuple)) and len(value) == len(fine)
+    return parts and all(is_fine(part) for is_fine, part in zip(fine, value, strict=True))
+
+  return lambda value: isinstance(value, (list, tuple)) and all(map(one, value))
+
+
+# What the parts of definitions must be, in whichever of them they are.
+FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+  **dict.fromkeys(
+    ("name", "times", "label", "about", "pattern", "factor", "checkpoints", "certificates"),
+    (_is_text, "a text"),
+  ),
+  **dict.fromkeys(("chance", "human"), (_is_number, "a number")),
+  "standardized": (lambda value: isinstance(value, bool), "True or False"),
+  **dict.fromkeys(
+    ("mean", "only", "without", "models", "benchmarks"), (_list_of(_is_text), "a list of names")
+  ),
+  "move": (_list_of(_is_text, _is_text), "a list of [model, category]"),
+  "extra": (_list_of(_is_text, _is_number), "a list of [model, number]"),
+}
 
 
 def _check_keys(where: str, row: Mapping[str, Any], kind: type) -> None:

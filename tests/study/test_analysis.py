@@ -129,13 +129,14 @@ def test_any_columns_can_be_studied(tmp_path):
     biases=[{"name": "curved", "mean": ["curvature"]}],
     axes=[{"name": "clean", "mean": ["top1"]}],
     groups=None,
-    variations=[],
+    variations=[{"name": "mistaken", "biases": [{"name": "curvd", "mean": ["curvature"]}]}],
     series=[],
     benchmarks=[],
   )
   assert found.tables["correlations"][["bias", "axis", "group", "n"]].to_numpy().tolist() == [
     ["curved", "clean", "Total", 12]
   ]
+  assert "'mistaken' varies nothing: the study has no curvd." in found.notes
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,23 @@ def test_any_columns_can_be_studied(tmp_path):
   [
     ({"biases": [{"name": "b", "meen": ["a"]}]}, "study.biases.b.meen is unknown: did you mean mean?"),
     ({"biases": [{"name": "b"}]}, "study.biases.b has no mean"),
-    ({"biases": [{"name": "b", "mean": "a"}]}, "study.biases.b.mean is 'a': a list is needed"),
+    ({"biases": [{"name": "b", "mean": "a"}]}, "study.biases.b.mean is 'a': a list of names is needed"),
+    ({"biases": [{"name": "b", "mean": ["a"], "chance": 0.1}]}, "study.biases.b.chance needs times"),
+    ({"biases": [{"name": "b", "mean": ["a"], "label": 3}]}, "study.biases.b.label is 3: a text is needed"),
+    ({"axes": [{"name": "LPP", "mean": ["a"]}]}, "has 'LPP' as a bias and as an axis"),
+    ({"columns": [{"name": "shape-bias", "mean": ["a"]}]}, "shape-bias is a column of the table already"),
+    ({"benchmarks": "a"}, "study.benchmarks is 'a': a list of names is needed"),
+    ({"checkpoints": 3}, "study.checkpoints is 3: a text is needed"),
+    ({"variations": ["v"]}, "study.variations should be a list"),
+    ({"variations": [{"name": "v", "move": [["m"]]}]}, "a list of .model, category. is needed"),
+    (
+      {"series": [{"name": "s", "pattern": "m", "extra": [["a", "b"]]}]},
+      "a list of .model, number. is needed",
+    ),
+    (
+      {"sizes": [{"name": "p", "models": ["m"], "columns": [["a", 0]]}]},
+      "should be a list of .column, images",
+    ),
     ({"biases": {"b": ["a"]}}, "study.biases should be a list"),
     ({"axes": []}, "defines no axes"),
     ({"axes": [{"name": "b", "mean": ["a"]}, {"name": "b", "mean": ["a"]}]}, "study.axes names 'b' twice"),
