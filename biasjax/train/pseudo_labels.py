@@ -32,6 +32,7 @@ from biasjax.messages import warn
 from biasjax.models import load
 from biasjax.models.resnet import Architecture, ResNet
 from biasjax.ops.pixels import unit_interval
+from biasjax.train import command
 
 BY = ("prediction", "clusters", "error")
 STARTS, ITERATIONS, ROWS = 5, 100, 256
@@ -136,8 +137,22 @@ def write(model: load.Model, source: Source, output: str, by: str, clusters: int
     seed: of the clusters' beginnings.
 
   Raises:
-    BiasjaxError: as in `answers`, or the file cannot be written.
+    BiasjaxError: as in `answers`; or by "error" and the labels are of other classes than the network's; or
+      `clusters` or `seed` is out of its range; or the file cannot be written.
   """
+  if not 0 <= clusters <= source.length:
+    raise BiasjaxError(f"--clusters={clusters}: expected a number of clusters, to {source.length} examples")
+  if seed < 0:
+    raise BiasjaxError(f"--seed={seed}: expected a whole number from 0")
+  if not pathlib.Path(output).expanduser().absolute().parent.is_dir():  # before hours of asking
+    raise BiasjaxError(f"--output={output} cannot be written: its folder is not there")
+  if by == "error" and isinstance(model.architecture, Architecture):
+    classes, asked = model.architecture.num_classes, command.classes_of(source)
+    if classes != asked:
+      raise BiasjaxError(
+        f"--by=error: {model.name} answers with {classes} classes, and {source.location} has {asked}: other "
+        "ones, so that none of its answers is right or wrong"
+      )
   ids, labels, probabilities, features = answers(model, source)
   bias, confidence = labelled(by, labels, probabilities, features, clusters or probabilities.shape[1], seed)
   try:
@@ -172,7 +187,9 @@ def main() -> int:
   parser.add_argument("--seed", type=int, default=0, help="of the clusters' beginnings")
   given = parser.parse_args()
   try:
-    (folder, *_) = convert.resolve([given.model])
+    (folder, *more) = convert.resolve([given.model])
+    if more:
+      raise BiasjaxError(f"--model={given.model} names {1 + len(more)} networks; one is needed")
     source = opening.open_dataset(given.dataset, given.data_dir)
     print(write(load.load(folder), source, given.output, given.by, given.clusters, given.seed))
   except BiasjaxError as error:

@@ -43,6 +43,7 @@ def source(cues=CUES) -> Source:
     read=lambda i: Example(encoded(int(CUES[i])), int(LABELS[i]), ids[i]),
     resize=None,
     crop=32,
+    own_classes=3,
     textures=None if cues is None else dict(zip(ids, cues.tolist(), strict=True)),
   )
 
@@ -109,3 +110,21 @@ def test_a_network_of_too_few_classes_is_refused(biased):
     pseudo_labels.answers(
       biased, dataclasses.replace(source(), read=lambda i: Example(encoded(0), 7, f"{i}.png"))
     )
+
+
+@pytest.mark.parametrize(
+  ("asked", "message"),
+  [
+    ({"by": "clusters", "clusters": -1}, "--clusters=-1: expected a number of clusters, to 8 examples"),
+    ({"by": "clusters", "clusters": 9}, "--clusters=9"),
+    ({"by": "clusters", "seed": -1}, "--seed=-1: expected a whole number from 0"),
+    ({"by": "error", "of": 2}, "made answers with 3 classes, and here has 2: other ones"),
+    ({"by": "prediction", "output": "none/p.csv"}, "cannot be written: its folder is not there"),
+  ],
+)
+def test_what_cannot_be_labelled_is_refused_before_the_network_is_asked(biased, tmp_path, asked, message):
+  asked = dict(asked)
+  of, output = asked.pop("of", 3), str(tmp_path / asked.pop("output", "p.csv"))
+  unread = dataclasses.replace(source(), own_classes=of, read=lambda _: pytest.fail("it was asked"))
+  with pytest.raises(BiasjaxError, match=message):
+    pseudo_labels.write(biased, unread, output, **asked)
