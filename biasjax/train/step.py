@@ -188,6 +188,11 @@ def products_on_cpu():
   return nn.intercept_methods(_pointwise) if jax.default_backend() == "cpu" else contextlib.nullcontext()
 
 
+def key_of(key: RandomKey, index: Integer[Array, ""], intervention: Intervention) -> RandomKey:
+  """The key of what an intervention does to an example, whatever batch and device it is in."""
+  return jax.random.fold_in(jax.random.fold_in(key, index), zlib.crc32(intervention.name.encode()))
+
+
 def augment(
   key: RandomKey,
   interventions: Sequence[Intervention],
@@ -200,10 +205,9 @@ def augment(
   """What the interventions make of each example; its key is folded from its index and their names."""
 
   def one(index, image, target, other, other_target):
-    of_example = jax.random.fold_in(key, index)
     for intervention in interventions:
       if intervention.augment is not None:
-        of_this = jax.random.fold_in(of_example, zlib.crc32(intervention.name.encode()))
+        of_this = key_of(key, index, intervention)
         image, target = intervention.augment(of_this, image, target, other, other_target)
     return image, target
 
@@ -270,8 +274,8 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
 
     for intervention in recipe.interventions:
       if intervention.attack is not None:
-        of_batch = jax.random.fold_in(jax.random.fold_in(key, jax.lax.axis_index(AXIS)), 1)
-        images = jax.lax.stop_gradient(intervention.attack(of_batch, Victim(losses, right), images))
+        keys = jax.vmap(lambda index, of=intervention: key_of(key, index, of))(indices)
+        images = jax.lax.stop_gradient(intervention.attack(keys, Victim(losses, right), images))
 
     first = {name: state[name] for name in ("average", "optimizer")}
     members = [_learnt(state["variables"]) | first, *state.get("others", ())]

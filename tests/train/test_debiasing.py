@@ -270,6 +270,8 @@ def test_weights_are_cut_and_the_effective_sample_size_is_said(capsys):
   assert float(value) == pytest.approx(np.mean(whole * entropy(logits())), rel=1e-5)
   with pytest.raises(BiasjaxError, match="all weights are 0"):
     objective("reweighted:by=weight=1").prepare({"weight": np.zeros(3)}, 2)
+  with pytest.raises(BiasjaxError, match="beyond what a number holds"):
+    objective("reweighted:by=weight=1000").prepare(given, 2)
 
 
 def test_a_biased_bayes_posterior_becomes_the_unbiased_one():

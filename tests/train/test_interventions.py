@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biasjax.errors import BiasjaxError
-from biasjax.train import interventions
+from biasjax.train import interventions, step
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
 from biasjax.train.interventions.base import Victim
 
@@ -220,13 +220,30 @@ def test_an_attack_stays_in_its_ball_and_raises_the_loss(spec, norm):
     return jnp.sum(images * weights[None], axis=(1, 2, 3))
 
   images = jnp.asarray(np.stack([image(0), image(1)]))
-  attacked = intervention.attack(jax.random.key(0), Victim(losses, None), images)
+  keys = jax.random.split(jax.random.key(0), 2)
+  attacked = intervention.attack(keys, Victim(losses, None), images)
   change = np.asarray(attacked - images, np.float64)
   sizes = np.abs(change).max((1, 2, 3)) if norm == np.inf else np.sqrt((change**2).sum((1, 2, 3)))
   np.testing.assert_allclose(sizes, eps, rtol=1e-3)
   # The loss is linear: the best there is, by hand.
   best = eps * (np.abs(weights).sum() if norm == np.inf else np.linalg.norm(weights))
   np.testing.assert_allclose(losses(attacked) - losses(images), best, rtol=0.02)
+
+
+@pytest.mark.parametrize("spec", ["linf_adversarial:steps=1=8", "sada:start=1:steps=1=0.1"])
+def test_the_noise_of_an_attack_belongs_to_the_example_not_to_its_row_or_device(spec):
+  (intervention,) = interventions.parse(spec)
+  flat = Victim(lambda images: jnp.zeros(len(images)), lambda images: jnp.ones(len(images), bool))
+  images = np.stack([image(seed) for seed in range(4)])
+
+  def attacked(indices):
+    indices = np.array(indices)
+    keys = jax.vmap(lambda index: step.key_of(jax.random.key(5), index, intervention))(jnp.asarray(indices))
+    return np.asarray(intervention.attack(keys, flat, jnp.asarray(images[indices])))
+
+  whole = attacked(range(4))
+  np.testing.assert_allclose(attacked([2, 0]), whole[[2, 0]], atol=1e-6)
+  assert np.abs((whole[0] - images[0]) - (whole[1] - images[1])).max() > 1e-3
 
 
 def test_frozen_filters_scale_the_updates_of_spatial_kernels_only():

@@ -29,7 +29,9 @@ def linear(right: bool = True) -> Victim:
 def attacked(spec: str, shown=None, victim=None) -> np.ndarray:
   (intervention,) = interventions.parse(spec)
   shown = jnp.asarray(images() if shown is None else shown)
-  return np.asarray(intervention.attack(jax.random.key(0), victim or linear(), shown))
+  return np.asarray(
+    intervention.attack(jax.random.split(jax.random.key(0), len(shown)), victim or linear(), shown)
+  )
 
 
 def test_one_step_on_a_linear_loss_is_its_closed_form():

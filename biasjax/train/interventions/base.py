@@ -23,13 +23,17 @@ Augment = Callable[[RandomKey, Image, Target, Image, Target], tuple[Image, Targe
 
 
 class Victim(NamedTuple):
-  """The network as it is now, as attacks see it: each image's loss [b], and whether it is right [b]."""
+  """The network as it is now, as attacks see it: each image's loss [b], and whether it is right [b].
+
+  BatchNorm normalises by the batch, as in the step that follows.
+  """
 
   losses: Callable[[Images], Float[Array, "b"]]
   right: Callable[[Images], Bool[Array, "b"]]
 
 
-Attack = Callable[[RandomKey, Victim, Images], Images]
+# (keys of the examples, network, images) -> images.
+Attack = Callable[[threat.Keys, Victim, Images], Images]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +93,8 @@ class Intervention:
     name: of its module.
     strength: how much of it; what the number means stands in its module.
     augment: changes an example by itself, on the device; the pass vmaps it. The key is folded from the seed,
-      the step and the example.
-    attack: changes the batch by looking at the network; runs after all augmentations.
+      the step, the example and the name.
+    attack: changes the batch by looking at the network; runs after all augmentations. Likewise its keys.
     update_scale: (path, parameter) -> what the parameter's updates are multiplied by.
     objective: what is minimised instead of the mean cross-entropy; of one intervention at most.
     mixes: whether examples get the classes of others, which objectives cannot do with.

@@ -17,8 +17,8 @@ def make(strength: float, *, steps: str = "3") -> Intervention:
   """
   count = whole(NAME, "steps", steps, 1)
 
-  def attack(key, victim, images):
-    del key  # it starts at the image
+  def attack(keys, victim, images):
+    del keys  # it starts at the image
     return ascent("l2", victim.losses, images, images, strength, count)
 
   return Intervention(NAME, strength, attack=attack if strength else None)

@@ -4,8 +4,9 @@ Strength: eps in 1/255. Option `steps` (3): of projected gradient ascent from a 
 2.5 * eps / steps.
 """
 
-import jax
+import jax.numpy as jnp
 
+from biasjax.ops.attacks import threat
 from biasjax.train.interventions.base import Intervention, ascent, whole
 
 NAME = "linf_adversarial"
@@ -19,8 +20,8 @@ def make(strength: float, *, steps: str = "3") -> Intervention:
   """
   count, eps = whole(NAME, "steps", steps, 1), strength / 255
 
-  def attack(key, victim, images):
-    start = images + eps * jax.random.uniform(key, images.shape, minval=-1.0, maxval=1.0)
+  def attack(keys, victim, images):
+    start = threat.within("linf", keys, images, jnp.float32(eps))
     return ascent("linf", victim.losses, images, start, eps, count)
 
   return Intervention(NAME, strength, attack=attack if strength else None)

@@ -55,7 +55,13 @@ def make(strength: float, *, by: str = "bias", largest: str = "10") -> Intervent
     weights = given["weight"] if by == "weight" else inverse(given["label"], given["bias"])
     if not weights.sum() > 0:
       raise BiasjaxError(f"interventions: {NAME}: all weights are 0")
-    weights = clipped(weights**strength, most)
+    with np.errstate(over="ignore"):
+      weights = weights**strength
+    if not 0 < weights.sum() < np.inf:
+      raise BiasjaxError(
+        f"interventions: {NAME}={strength:g}: weights to this power are beyond what a number holds: lower it"
+      )
+    weights = clipped(weights, most)
     print(
       f"{NAME}: weights {weights.min():.3g} to {weights.max():.3g} of mean 1; effective sample size "
       f"{effective(weights):,.0f} of {len(weights):,}",

@@ -9,8 +9,9 @@ Departures, most of them from faults of the released code: the map is a function
 fits the spectrum and is symmetric (theirs is 31 x 31 for spectra of 32 x 32, and centred where these are
 not); images are made by the inverse of the real transform and clipped (theirs by the absolute value of the
 complex one, which folds negative pixels back, divided by the maximum over the batch); the random start acts
-on all channels' mean alone and is off by default (theirs multiplies it by 1 to 5); no brightness is drawn
-afterwards, and there is no consistency of predictions under AugMix.
+on each channel's mean alone and is off by default (theirs multiplies it by 1 to 5); BatchNorm normalises by
+the batch, as in the step that follows (theirs is in evaluation mode); no brightness is drawn afterwards, and
+there is no consistency of predictions under AugMix.
 
 Strength: the shares by which the steps change an amplitude, added up, before the map; 0.4 as published, which
 compounds to 47 % more or 34 % less at most. Options: `steps` (5); `map`, "flat" or a CSV with the columns
@@ -73,10 +74,10 @@ def make(strength: float, *, steps: str = "5", map: str = "flat", start: str = "
   count, lift = whole(NAME, "steps", steps, 1), number(NAME, "start", start, 0)
   table = None if map == "flat" else read(map)
 
-  def attack(key, victim, images):
+  def attack(keys, victim, images):
     spectrum = jnp.fft.rfft2(images, axes=(1, 2))
     amplitude, phase = jnp.abs(spectrum), jnp.angle(spectrum)
-    factor = 1 + lift * jax.random.uniform(key, (len(images), images.shape[3]))
+    factor = 1 + lift * jax.vmap(lambda key: jax.random.uniform(key, (images.shape[3],)))(keys)
     amplitude = amplitude.at[:, 0, 0, :].multiply(factor)
     weight = np.ones(amplitude.shape[1:3], np.float32)
     if table is not None:
