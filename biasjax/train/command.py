@@ -234,12 +234,13 @@ def train(
     name = f"{settings.name}_epoch{round(at / per_epoch):04d}"
     _export(workdir, name, recipe, trained, settings.dtype)
 
+  partition = partitions.of_process(asked["partitioner"])
   trained, log = loop.train(
     recipe,
     initial_variables(recipe, initial),
     source,
-    loop.States(place / "states", identity),
-    partitions.of_process(asked["partitioner"]),
+    loop.States(place / "states", identity, len(partition.devices)),
+    partition,
     batch_size=asked["batch_size"],
     save_every=settings.save_every,
     keep_every=keeping,

@@ -31,10 +31,12 @@ class States:
   Attributes:
     folder: local or gs://.
     identity: what must be equal for a state to be gone on from, as JSON.
+    devices: over which steps are split; on others a training may go on, which is said: it ends otherwise.
   """
 
   folder: epath.Path
   identity: dict[str, Any]
+  devices: int = 1
 
   def save(self, state: step.State, log: Log) -> None:
     """Writes a state (NumPy arrays) and forgets older ones.
@@ -43,7 +45,7 @@ class States:
       BiasjaxError: storage failed.
     """
     at = int(state["step"])
-    about = {"identity": self.identity, "log": log}
+    about = {"identity": self.identity, "log": log, "devices": self.devices}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
       if (
@@ -66,11 +68,12 @@ class States:
       return []
     return sorted(path.name for path in self.folder.iterdir() if path.name.isdecimal())
 
-  def latest(self, like: step.State) -> tuple[step.State, Log] | None:
+  def latest(self, like: step.State, steps: int | None = None) -> tuple[step.State, Log] | None:
     """The last state, with its log; None if there is none.
 
     Args:
       like: a state of the same structure and shapes.
+      steps: of the whole training, where that is known.
 
     Raises:
       BiasjaxError: it belongs to another training.
@@ -94,6 +97,12 @@ class States:
         except Exception as error:
           logging.warning("%s is damaged (%s): the state before it is used", path, error)
           continue
+      before = about.get("devices", self.devices)
+      if before != self.devices and int(name) != steps:
+        messages.warn(
+          f"note: {self.folder} was trained on {before} device(s) and goes on on {self.devices}: BatchNorm "
+          "normalises each one's rows, so that it does not end as it would have"
+        )
       return restored, [tuple(row) for row in about["log"]]
     return None
 
@@ -149,7 +158,7 @@ def train(
   if batch_size % len(partition.devices):
     raise BiasjaxError(f"--batch_size={batch_size} does not divide over {len(partition.devices)} devices")
   like = jax.tree.map(np.asarray, step.init(recipe, variables, others, source.length))
-  found = states.latest(like)
+  found = states.latest(like, recipe.steps)
   state, log = found or (like, [])
   run = _program(partition, dataclasses.replace(recipe, seed=0))  # the seed is an argument
   fixed = partition.share((numerics.seed_key(recipe.seed), dict(columns or {})))

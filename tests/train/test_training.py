@@ -260,12 +260,18 @@ def test_training_does_not_depend_on_settings_of_jax(source, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, found, usual)
 
 
-def test_a_state_of_another_training_is_refused(source, tmp_path):
+def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(source, tmp_path, capsys):
   states = loop.States(load.epath.Path(tmp_path / "states"), {"seed": 0, "train": 1})
   state = jax.tree.map(np.asarray, step.init(RECIPE, step.fresh(ARCHITECTURE, 0)))
   states.save(state, [(1.0, 0.5)])
   restored, log = states.latest(state)
   assert log == [(1.0, 0.5)]
+  assert not capsys.readouterr().err
+  on_two = dataclasses.replace(states, devices=2)
+  assert on_two.latest(state, steps=0)  # it is whole
+  assert not capsys.readouterr().err
+  assert on_two.latest(state, steps=8)
+  assert "was trained on 1 device(s) and goes on on 2: BatchNorm" in capsys.readouterr().err
   jax.tree.map(np.testing.assert_array_equal, restored, state)
   with pytest.raises(BiasjaxError, match="holds a training with another seed: go on as it was started"):
     dataclasses.replace(states, identity={"seed": 1, "train": 1}).latest(state)
