@@ -63,11 +63,12 @@ def main(argv: list[str]) -> None:
     read = table.read(path, kinds, asked.used_columns())
     done("read")
     with Drawers(PROCESSES.value) as drawers:
-      found = analysis.analyse(read, asked, seed=0)
+      figures = folder / "figures"
+      found = analysis.analyse(read, asked, 0, measured=lambda early: drawers.measured(early, figures))
       done("statistics")
       output.write(found, folder, 0, source)
       done("tables")
-      drawn = drawers.begin(found, folder / "figures")
+      drawn = drawers.begin(found, figures)
       page.write(found, drawn, folder, source, 0, cards.Provenance())
       done("figures, pages")
   total = {"total": round(sum(seconds.values()), 1), "cpu": round(time.process_time(), 1)}

@@ -25,6 +25,10 @@ def test_wilson_gives_newcombes_table(successes, n, low, high):
   np.testing.assert_allclose(statistics.wilson(successes, n), (low, high), atol=5e-5)
 
 
+def test_z_is_the_normal_distributions_quantile():
+  assert statistics.Z == scipy.special.ndtri(0.975)
+
+
 def test_wilson_of_nothing_is_undetermined():
   assert all(map(math.isnan, statistics.wilson(0, 0)))
 

@@ -73,7 +73,9 @@ class Known:
     study, provenance: as given.
     places: {measure or column: decimals}.
     measures: float [models, biases and axes].
-    flagged: bool, likewise: what rests on an accuracy that cannot be told from chance.
+    values: {measure: its numbers that are not missing}.
+    medians: float [categories, biases and axes].
+    flagged: bool, as measures: what rests on an accuracy that cannot be told from chance.
     low, high, n: {model: {column: number}}.
     flags: {model: {column: flag}}.
   """
@@ -81,6 +83,8 @@ class Known:
   def __init__(self, study: Study, provenance: Provenance, places: Mapping[str, int]):
     self.study, self.provenance, self.places = study, provenance, places
     self.measures = models(study).drop(columns="category")
+    self.values = {name: values.dropna().to_numpy() for name, values in self.measures.items()}
+    self.medians = self.measures.groupby(study.table.category).median()
     self.flagged = chance.flagged(study)
     intervals = study.column_intervals
     self.low, self.high, self.n = (t.to_dict("index") for t in (intervals.low, intervals.high, intervals.n))
@@ -119,12 +123,10 @@ def _series(study: Study, model: str) -> list[str]:
 
 
 def _standing(known: Known, model: str) -> Grid:
-  study = known.study
-  kin = (study.table.category == study.table.category[model]).to_numpy()
-  rows = []
-  for name, of_all in known.measures.items():
-    values, value = of_all.dropna().to_numpy(), float(of_all[model])
-    places = known.places[name]
+  study, rows = known.study, []
+  mine, medians = known.measures.loc[model], known.medians.loc[study.table.category[model]]
+  for name, values in known.values.items():
+    value, places = float(mine[name]), known.places[name]
     low, high = study.intervals.of(model, name)
     ends = (("intervals", model, name, end) for end in ("low", "high"))
     row = [text_cell(study.labels[name]), number_cell(value, places, ("models", model, name))]
@@ -135,7 +137,7 @@ def _standing(known: Known, model: str) -> Grid:
       row += [Cell("", strip=strip(values, {"": value}))]
     else:
       row += [text_cell("missing"), text_cell("")]
-    row.append(number_cell(float(of_all[kin].median()), places))
+    row.append(number_cell(float(medians[name]), places))
     rests = bool(known.flagged.at[model, name])
     rows.append([*row, Cell(chance.RESTS if rests else "", kind="long")])
   columns = ["measure", "value", "95 % interval", "place (largest first)", "among all", "category's median"]

@@ -49,12 +49,15 @@ def run(asked: Mapping[str, Any]) -> int:
   source |= {"beside": beside} if beside else {}
   with Drawers(asked.get("processes", 1)) as drawers:
     observed = stored.beside(asked["table"])
-    study = analysis.analyse(read, defined, asked["seed"], observed)
+    figures = folder / "figures"
+    study = analysis.analyse(
+      read, defined, asked["seed"], observed, lambda early: drawers.measured(early, figures)
+    )
     study = _forgotten(study, asked["table"], observed)
     if asked["compare"]:
       study = _compared(study, asked["table"], observed, asked["compare"])
     output.write(study, folder, asked["seed"], source)
-    drawn = drawers.begin(study, folder / "figures")
+    drawn = drawers.begin(study, figures)
     # Imported late: a mistake in what was asked should not wait for matplotlib.
     from biasjax.report import cards, page
 

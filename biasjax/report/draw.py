@@ -13,33 +13,49 @@ from biasjax.study.analysis import Study
 Maker = Callable[[], Drawing | None]
 
 
-def makers(study: Study) -> list[Maker]:
-  """What makes each figure, in their order; None where the study has no numbers for one."""
+def makers(study: Study) -> list[tuple[bool, Maker]]:
+  """What makes each figure, in their order; None where the study has no numbers for one.
+
+  With each goes whether it needs more of the study than `analysis.analyse` tells before what takes long.
+  """
   one = functools.partial
-  return [
+  related = [
     one(scatters.overview, study),
     one(figures.correlation_matrix, study),
     *(one(scatters.scatter, study, bias) for bias in study.biases),
     one(figures.bias_matrix, study),
     *(one(figures.forest, study, bias) for bias in study.biases),
-    one(figures.influence, study),
-    one(figures.prediction, study),
-    one(figures.sign_error, study),
-    *(one(curves.series, study, name) for name in study.series),
-    *(one(of, study) for of in (curves.forgetting, curves.shape_bias, curves.pass_curves)),
-    *(one(of, study) for of in (curves.severity_curves, curves.channels, curves.noise_maps)),
-    *(one(of, study) for of in (waves.profiles, waves.maps)),
+    *(one(of, study) for of in (figures.influence, figures.prediction, figures.sign_error)),
+  ]
+  measured = (curves.shape_bias, curves.pass_curves, curves.severity_curves, curves.channels)
+  measured += (curves.noise_maps, waves.profiles, waves.maps)
+  return [
+    *((True, make) for make in related),
+    *((False, one(curves.series, study, name)) for name in study.series),
+    (True, one(curves.forgetting, study)),
+    *((False, one(of, study)) for of in measured),
   ]
 
 
 def draw(study: Study, folder: pathlib.Path) -> list[Kept]:
   """Writes each figure as PNG, SVG and CSV into `folder`."""
-  return [kept for kept in share(study, folder, 0, 1) if kept]
+  return list(share(study, folder, 0, 1).values())
 
 
-def share(study: Study, folder: pathlib.Path, first: int, step: int) -> list[Kept | None]:
-  """`draw`, of every so many figures only; None for those that the study has no numbers for."""
+def share(
+  study: Study, folder: pathlib.Path, first: int, step: int, related: bool | None = None
+) -> dict[int, Kept]:
+  """`draw`, of every so many figures only, by their places.
+
+  Args:
+    study: that there are numbers of.
+    folder: where the files go.
+    first: of the figures.
+    step: to the next.
+    related: only those that need more than what was measured, or only those that do not.
+  """
   folder.mkdir(parents=True, exist_ok=True)
+  mine = [(at, make) for at, (more, make) in enumerate(makers(study)) if related in (None, more)]
   with mpl.rc_context(STYLE):
-    drawn = (make() for make in makers(study)[first::step])
-    return [drawing and keep(drawing, folder) for drawing in drawn]
+    drawn = ((at, make()) for at, make in mine[first::step])
+    return {at: keep(drawing, folder) for at, drawing in drawn if drawing}

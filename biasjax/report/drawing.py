@@ -65,6 +65,7 @@ STYLE: Any = {
   "ytick.major.width": 0.6,
   "legend.frameon": False,
   "text.parse_math": False,  # names may hold a $
+  "text.hinting": "none",  # at this resolution it shows in nothing but the time that it takes
   "svg.fonttype": "none",
   "figure.constrained_layout.use": True,
 }

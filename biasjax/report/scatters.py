@@ -223,12 +223,5 @@ def name_points(panel: Axes, table: pd.DataFrame) -> None:
   names = [labels.shortened(str(model)) for model in table.index]
   size = (box.width * inch, box.height * inch)
   for i, left, bottom in labels.place(places * inch, names, size, FONT, NAMED):
-    panel.annotate(
-      names[i],
-      (left / size[0], bottom / size[1]),
-      xycoords="axes fraction",
-      fontsize=FONT,
-      color=INK,
-      va="bottom",
-      parse_math=False,
-    )
+    style = {"fontsize": FONT, "color": INK, "va": "bottom", "parse_math": False}
+    panel.text(left / size[0], bottom / size[1], names[i], transform=panel.transAxes, **style)

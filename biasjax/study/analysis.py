@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,13 @@ class Study:
     return self.definitions.biases[bias].human
 
 
-def analyse(table: Table, asked: Definitions, seed: int, observed: Observations | None = None) -> Study:
+def analyse(
+  table: Table,
+  asked: Definitions,
+  seed: int,
+  observed: Observations | None = None,
+  measured: Callable[[Study], object] = lambda study: None,
+) -> Study:
   """Every statistic of a study.
 
   Args:
@@ -80,6 +87,8 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     asked: the definitions.
     seed: of all resampling.
     observed: the decisions that the run beside the table has stored.
+    measured: told of the study before what takes long: of its tables it has those of series alone, and no
+      sentences.
 
   Raises:
     BiasjaxError: no bias, or no axis, can be computed, or a derived column has the name of another one.
@@ -103,6 +112,26 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
   everyone = groups[asked.groups[0].name]
   category = table.category.to_numpy(object)
   resampling = Resampling(asked.draws, seed)
+
+  known, intervals, of_intervals = _intervals(asked, table, derived, biases, axes, observed)
+  factors = series.members(asked.series, biases.index)
+  along = _along(factors, biases, axes, intervals, resampling)
+  study = Study(
+    definitions=asked,
+    table=dataclasses.replace(table, frame=frame),
+    biases=biases,
+    axes=axes,
+    intervals=intervals,
+    column_intervals=known,
+    pixels=_pixels(observed),
+    groups=groups,
+    series=factors,
+    tables=along,
+    notes=tuple(notes),
+    answer=(),
+    sentences=(),
+  )
+  measured(study)
 
   tables = {"correlations": correlation.cells(biases, axes, groups, category, resampling)}
   first = {asked.groups[0].name: everyone}
@@ -148,19 +177,15 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
   tables["prediction"], tables["predicted"], more = prediction.predict_axes(
     biases, axes, category, asked.reference_axis, resampling
   )
-  notes += more
-
-  known, intervals, more = _intervals(asked, table, derived, biases, axes, observed)
-  notes += more
+  notes += [*more, *of_intervals]
   tables["intervals"] = _long(intervals, pd.concat([biases, axes], axis=1))
-  factors = series.members(asked.series, biases.index)
   found = sign_error.environments(category, factors, biases.index)
   measures = pd.concat([biases, axes[[a for a in axes if a == asked.reference_axis]]], axis=1)
   tables["sign_error"] = sign_error.table(measures, axes, intervals.errors, found)
   tables["sign_error_summary"] = sign_error.summary(tables["sign_error"])
   if not len(tables["sign_error"]):
     notes.append("The robust sign-error was not computed: no category or series has enough pairs of models.")
-  _along(tables, factors, biases, axes, intervals, resampling)
+  tables |= along
   if asked.series and not factors:
     notes.append("No series was found: fewer than three values of a swept factor in the models' names.")
   sentences = verdict.sentences(
@@ -181,20 +206,8 @@ def analyse(table: Table, asked: Definitions, seed: int, observed: Observations 
     asked.groups[0].name,
     asked.reference_axis,
   )
-  return Study(
-    definitions=asked,
-    table=dataclasses.replace(table, frame=frame),
-    biases=biases,
-    axes=axes,
-    intervals=intervals,
-    column_intervals=known,
-    pixels=_pixels(observed),
-    groups=groups,
-    series=factors,
-    tables=tables,
-    notes=tuple(notes),
-    answer=said,
-    sentences=tuple(sentences),
+  return dataclasses.replace(
+    study, tables=tables, notes=tuple(notes), answer=said, sentences=tuple(sentences)
   )
 
 
@@ -331,19 +344,17 @@ def _given(
 
 
 def _along(
-  tables: dict[str, pd.DataFrame],
   factors: dict[str, dict[str, float]],
   biases: pd.DataFrame,
   axes: pd.DataFrame,
   known: Intervals,
   resampling: Resampling,
-) -> None:
-  """Adds the tables "series" and "series_trends"."""
+) -> dict[str, pd.DataFrame]:
+  """The tables "series" and "series_trends"."""
   measures = pd.concat([biases, axes], axis=1)
   points = {name: series.points(of, measures, known) for name, of in factors.items()}
   trends = {name: series.trends(of, biases, axes, resampling) for name, of in factors.items()}
-  tables["series"] = _joined(points, "series")
-  tables["series_trends"] = _joined(trends, "series")
+  return {"series": _joined(points, "series"), "series_trends": _joined(trends, "series")}
 
 
 def models(study: Study) -> pd.DataFrame:

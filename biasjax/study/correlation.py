@@ -90,7 +90,8 @@ def spearman_draws(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndar
   for start in range(0, len(weights), step):
     w = weights[start : start + step].astype(float)
     roots = np.sqrt(w)
-    ux, uy = (np.stack([_unit(column, w, roots) for column in of.T]) for of in (x, y))
+    ux = np.stack([_unit(column, w, roots) for column in x.T])
+    uy = ux if y is x else np.stack([_unit(column, w, roots) for column in y.T])
     parts.append(np.einsum("vdn,wdn->dvw", ux, uy, optimize=True))
   return np.clip(np.concatenate(parts), -1, 1)
 
@@ -262,6 +263,7 @@ def _cells_of(
     return dict.fromkeys(pairs, empty)
   names_x, names_y = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
   x, y = biases[names_x].to_numpy(), axes[names_y].to_numpy()
+  y = x if np.array_equal(x, y) else y  # a measure against every other: ranked once
   sampled = spearman_draws(x, y, resampling.models(n))
   without = spearman_draws(x, y, 1 - np.eye(n, dtype=int))
   of_families = resampling.families(category)

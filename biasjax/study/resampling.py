@@ -153,9 +153,9 @@ def bca(
   if not 0 < below < 1 or spread < 1e-20 or np.ptp(draws) < 1e-12:
     return math.nan, math.nan
   acceleration = float((deviations**3).sum()) / (6 * spread**1.5)
-  bias = scipy.stats.norm.ppf(below)
-  z = scipy.stats.norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
-  levels = scipy.stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+  bias = scipy.special.ndtri(below)
+  z = scipy.special.ndtri([0.5 - confidence / 2, 0.5 + confidence / 2])
+  levels = scipy.special.ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
   low, high = np.quantile(draws, levels)
   return float(low), float(high)
 

@@ -54,7 +54,7 @@ def pair_weights(difference: np.ndarray, error: np.ndarray) -> np.ndarray:
     error: float [pairs], the standard error of the difference; NaN where it is not known: weight 1.
   """
   with np.errstate(divide="ignore", invalid="ignore"):
-    weights = 2 * scipy.stats.norm.cdf(np.abs(difference) / error) - 1
+    weights = 2 * scipy.special.ndtr(np.abs(difference) / error) - 1
   return np.where(np.isfinite(error) & (error > 0), weights, 1.0)
 
 

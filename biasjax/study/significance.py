@@ -117,7 +117,7 @@ def _edgeworth_below(n: int, total: int) -> float:
   inner = 0.0879 + 0.0151 * b - y * (0.0072 - 0.0831 * b + y * b * (0.0131 - 4.6e-4 * y))
   middle = -0.0758 + b * (0.1033 + 0.3932 * b) - y * b * inner
   u = x * b * (0.2274 + b * (0.2531 + 0.1745 * b) + y * middle)
-  return min(max(u / math.exp(y / 2) + float(scipy.stats.norm.sf(x)), 0.0), 1.0)
+  return min(max(u / math.exp(y / 2) + float(scipy.special.ndtr(-x)), 0.0), 1.0)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

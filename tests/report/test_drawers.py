@@ -10,11 +10,17 @@ from deadline import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def measured_and_study(tmp_path_factory):
   asked = made_tables.write(tmp_path_factory.mktemp("study"), made_tables.table(12, 0, plant=0.8))
   defined = definitions.parse(made_tables.few(asked["study"], "HPP"))
   read = table.read(asked["table"], asked["categories"], defined.used_columns())
-  return analysis.analyse(read, defined, seed=0)
+  early = []
+  return early, analysis.analyse(read, defined, seed=0, measured=early.append)
+
+
+@pytest.fixture(scope="module")
+def study(measured_and_study):
+  return measured_and_study[1]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +31,19 @@ def alone(study, tmp_path_factory):
 
 def test_two_processes_draw_what_one_draws(study, alone, tmp_path):
   with Drawers(2) as drawers:
+    drawn = drawers.begin(study, tmp_path)()
+  assert (drawn, {path.name: path.read_bytes() for path in tmp_path.iterdir()}) == alone
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_measured_is_drawn_before_relations_are_known(measured_and_study, alone, tmp_path, killed):
+  (early,), study = measured_and_study
+  assert "correlations" not in early.tables
+  with Drawers(2) as drawers:
+    drawers.measured(early, tmp_path)
+    if killed:
+      drawers._started[1].process.kill()
+      drawers._started[1].process.wait()
     drawn = drawers.begin(study, tmp_path)()
   assert (drawn, {path.name: path.read_bytes() for path in tmp_path.iterdir()}) == alone
 
