@@ -10,7 +10,9 @@ CONFIDENCE = 0.95
 DRAWN_AT_ONCE = 16  # resamples, whose means are one product of matrices
 
 
-Z = 1.959963984540054  # half a 95 % interval in standard errors; computed, all who read tables would load scipy
+Z = (
+  1.959963984540054  # half a 95 % interval in standard errors; computed, all who read tables would load scipy
+)
 
 
 def _normal(confidence: float) -> float:

@@ -5,15 +5,17 @@ import math
 import re
 import shutil
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+  import pandas  # tables of words alone need not wait for it
 
 FIELDS = ("model", "flag", "value", "low", "high")
 HEAD = 11  # characters of a column's head in a line
 WIDTH = 120  # where there is no terminal that tells
 
 
-def text_table(metrics: pd.DataFrame, width: int | None = None) -> str:
+def text_table(metrics: "pandas.DataFrame", width: int | None = None) -> str:
   """The main numbers in one table.
 
   Of few networks, a row for each number and a column for each network, with 95 % intervals. Of more than fit
@@ -46,7 +48,9 @@ def _letters(index: int) -> str:
   return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def _cells(main: pd.DataFrame, notes: Mapping[str, str], *, intervals: bool) -> dict[tuple[str, str], str]:
+def _cells(
+  main: "pandas.DataFrame", notes: Mapping[str, str], *, intervals: bool
+) -> dict[tuple[str, str], str]:
   """(number, model) -> its text; `notes` has a flag's letter."""
   cells = {}
   for column, rows in main.groupby("column", sort=False):
@@ -57,7 +61,7 @@ def _cells(main: pd.DataFrame, notes: Mapping[str, str], *, intervals: bool) -> 
   return cells
 
 
-def _numbers(main: pd.DataFrame, models: list[str], notes: Mapping[str, str]) -> list[str]:
+def _numbers(main: "pandas.DataFrame", models: list[str], notes: Mapping[str, str]) -> list[str]:
   """A line for each number, with how many images it is of."""
   cells = _cells(main, notes, intervals=True)
   rows = [["", "images", *models]]
@@ -68,7 +72,7 @@ def _numbers(main: pd.DataFrame, models: list[str], notes: Mapping[str, str]) ->
   return aligned(rows).splitlines()
 
 
-def _values(main: pd.DataFrame, models: list[str], notes: Mapping[str, str]) -> list[list[str]]:
+def _values(main: "pandas.DataFrame", models: list[str], notes: Mapping[str, str]) -> list[list[str]]:
   """The networks' names, then a column for each number, each with its head in lines of its parts."""
   cells = _cells(main, notes, intervals=False)
   names = list(dict.fromkeys(main["column"]))

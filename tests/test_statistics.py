@@ -26,7 +26,7 @@ def test_wilson_gives_newcombes_table(successes, n, low, high):
 
 
 def test_z_is_the_normal_distributions_quantile():
-  assert statistics.Z == scipy.special.ndtri(0.975)
+  assert scipy.special.ndtri(0.975) == statistics.Z
 
 
 def test_wilson_of_nothing_is_undetermined():

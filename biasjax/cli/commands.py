@@ -8,10 +8,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 
 from biasjax import compiling, convert, partition, probes
-from biasjax.cli import exits, networks, starting
+from biasjax.cli import exits, networks, starting, summarising
 from biasjax.data import opening
 from biasjax.data.preprocess import CROP
 from biasjax.data.sources import Source
@@ -24,8 +23,7 @@ from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results import sinks
 from biasjax.results.store import SAMPLE, Store, Unit
-from biasjax.results.summary import Summary, columns, summarise, unfinished, wide, write_tables
-from biasjax.terminal import text_table
+from biasjax.results.summary import unfinished, wide
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +94,7 @@ def measure(asked: Mapping[str, Any]) -> int:
     return exits.INCOMPLETE if stopped else 0  # the first process makes the tables
   if len(stopped) == len(opened.models):
     return exits.INCOMPLETE
-  summary, status = tables(opened.store, asked.get("export"))
+  summary, status = summarising.tables(opened.store, asked.get("export"))
   figures = _report(opened, asked, stopped)
   sinks.send_table(report_to, wide(summary.metrics), figures)
   damaged = _left_to_others(opened, stopped)  # found so when the tables were made, and set aside
@@ -117,49 +115,6 @@ def _report(
   sources = {source.name: source for _, source in opened.passes}
   rows = opened.settings.batch_size * len(partition.of_process(opened.settings.partitioner).devices)
   return reporting.after_run(opened.store, names, asked, sources, rows)
-
-
-def summarised(store: Store, report_to: Sequence[sinks.Sink] = (), export: str | None = None) -> int:
-  """`tables`, whose numbers `report_to` gets as well; returns the exit status."""
-  summary, status = tables(store, export)
-  sinks.send_table(report_to, wide(summary.metrics))
-  return status
-
-
-def tables(store: Store, export: str | None = None) -> tuple[Summary, int]:
-  """Makes the tables from stored observations, prints the main one; returns them and the exit status.
-
-  Args:
-    store: of the run.
-    export: a folder for the same in the formats of others.
-
-  Raises:
-    BiasjaxError: nothing is complete, observations are damaged, or `export` cannot be written.
-  """
-  summary = summarise(store, probes.get)
-  write_tables(store, summary)
-  print(text_table(summary.metrics.assign(column=columns(summary.metrics))))
-  print(f"{store.workdir}: results.csv, metrics.csv (with intervals), observations/")
-  if export:
-    from biasjax.recorded import export as exporting
-
-    try:
-      written = exporting.write(store, summary.metrics, epath.Path(export))
-    except OSError as error:
-      raise BiasjaxError(f"--export: cannot write {error.filename or export}: {error.strerror}") from error
-    print(f"{export}: {len(written)} files for model-vs-human, the Hugging Face hub and timm")
-  if (store.workdir / "adversarial").exists():
-    from biasjax.report import adversarial  # only here: matplotlib takes its time
-
-    for path in adversarial.draw_all(store):
-      print(path)
-  for sentence in (*summary.notes, *summary.incomplete):
-    warn(sentence)
-  for dataset, images in summary.excluded.items():
-    for image, reason in sorted(images.items()):
-      warn(f"{dataset}: {image} is excluded from all conditions: {reason}")
-    warn(f"{dataset}: {len(images)} image(s) excluded, see excluded.csv")
-  return summary, exits.UNDECODABLE if summary.excluded else 0
 
 
 def dry_run(asked: Mapping[str, Any]) -> int:

@@ -1,4 +1,7 @@
-"""What --list prints: the models, probes, datasets, conditions and interventions there are, a line each."""
+"""What --list prints: the models, probes, datasets, conditions and interventions there are, a line each.
+
+Each list imports what it is of: JAX takes seconds, and datasets need none.
+"""
 
 import fnmatch
 import importlib
@@ -6,16 +9,15 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from biasjax import probes as all_probes
-from biasjax.convert import describe
 from biasjax.data.datasets import DATASETS, Dataset
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.terminal import aligned
-from biasjax.train import interventions as all_interventions
 
 
 def models(pattern: str) -> str:
   """Name, category, state, size and source of each model; all that is known where there is one."""
+  from biasjax.convert import describe
+
   return describe.listing(pattern)
 
 
@@ -38,12 +40,16 @@ def _origin(row: Dataset) -> str:
 
 def probes(pattern: str) -> str:
   """Name, what it asks, and its options with their defaults."""
-  return _modules(all_probes, pattern, "probe")
+  from biasjax import probes as package
+
+  return _modules(package, pattern, "probe")
 
 
 def interventions(pattern: str) -> str:
   """Name, what it does, and its options with their defaults."""
-  return _modules(all_interventions, pattern, "intervention")
+  from biasjax.train import interventions as package
+
+  return _modules(package, pattern, "intervention")
 
 
 def _modules(package: Any, pattern: str, kind: str) -> str:
@@ -58,8 +64,10 @@ def _modules(package: Any, pattern: str, kind: str) -> str:
 
 def conditions(pattern: str) -> str:
   """Every condition of a probe (as in --probes, with options) or of the probes that a pattern names."""
+  from biasjax import probes as package
+
   name, colon, given = pattern.partition(":")
-  found = [all_probes.get(f"{each}{colon}{given}") for each in _matching(name, all_probes.names(), "probe")]
+  found = [package.get(f"{each}{colon}{given}") for each in _matching(name, package.names(), "probe")]
   return aligned([[probe.name, condition] for probe in found for condition in probe.conditions])
 
 

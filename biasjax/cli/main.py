@@ -152,7 +152,7 @@ USED = {
   "with --benchmark": ("benchmark", *_MEASURING),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
-WITHOUT_JAX = ("with --table", "with --trials", "with --factors", "with --prepare")
+WITHOUT_JAX = ("with --list", "with --table", "with --trials", "with --factors", "with --prepare")
 EVERYWHERE = ("offline", "tune_cpu", "compilation_cache")
 
 
@@ -268,11 +268,13 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
 
 def measure(asked: dict) -> int:
   """Measures models; or plans that, makes the tables again, or measures the machine."""
-  from biasjax.cli import commands
-  from biasjax.results import sinks
-
   if asked["summarise"]:
-    return commands.summarised(_summarised(asked), sinks.parse(asked["report_to"]), asked["export"])
+    from biasjax.cli import summarising
+    from biasjax.results import sinks
+
+    return summarising.summarised(_summarised(asked), sinks.parse(asked["report_to"]), asked["export"])
+  from biasjax.cli import commands
+
   command = commands.measure
   if asked["benchmark"]:
     command = commands.benchmark_machine
