@@ -10,9 +10,7 @@ CONFIDENCE = 0.95
 DRAWN_AT_ONCE = 16  # resamples, whose means are one product of matrices
 
 
-Z = (
-  1.959963984540054  # half a 95 % interval in standard errors; computed, all who read tables would load scipy
-)
+Z = 1.959963984540054  # half a 95 % interval in standard errors; computing it would load scipy everywhere
 
 
 def _normal(confidence: float) -> float:
