@@ -59,12 +59,17 @@ HELP = {
 }
 TRACED = ("timm", "torchvision", "module")
 ACTIONS = ("list", "inspect", "verify", "export", *TRACED, "model", "checkpoint")
-ALONE = {
+_WRITING = ("checkpoint", "output", "name", "reading", "mean", "std", "overwrite")
+# What may stand beside each, besides --offline.
+BESIDE = {
   "list": (),
   "inspect": ("tensors",),
   "verify": (),
   "export": ("output",),
-}  # and what may stand beside them
+  **dict.fromkeys(TRACED, (*_WRITING, "size")),
+  "model": (*_WRITING, "plain", "parity"),
+  "checkpoint": (*_WRITING, "model", "plain", "parity", "head", "family"),
+}
 
 
 def _flags() -> flags.FlagValues:
@@ -96,8 +101,9 @@ def run(asked: flags.FlagValues) -> None:
     given = ", not " + " and ".join(f"--{name}" for name in actions) if actions else ""
     wanted = ", ".join(f"--{name}" for name in ACTIONS)
     raise BiasjaxError(f"one of {wanted} is needed{given}: see python -m convert --help")
-  for name in asked if actions[0] in ALONE else ():
-    if asked[name].value and name not in (*actions, *ALONE[actions[0]], "offline"):
+  used = BESIDE[actions[-1] if actions[0] == "model" else actions[0]]
+  for name in asked:
+    if asked[name].value and name not in (*actions, *used, "offline"):
       raise BiasjaxError(f"--{name} is not used with --{actions[0]}: leave it out")
   if (asked.mean is None) != (asked.std is None):
     raise BiasjaxError("--mean and --std belong together")
@@ -174,9 +180,12 @@ def _convert_models(asked: flags.FlagValues) -> None:
 def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   """Traces a PyTorch network; it is compared with PyTorch before it is written."""
   from biasjax.convert import building, conversion, modules
+  from biasjax.models import zoo
 
   spec = str(asked[kind].value)
   name = re.sub(r"[^A-Za-z0-9_.+-]", "_", spec)
+  if name in zoo.ZOO and not (asked.output or asked.name):
+    raise BiasjaxError(f"{name} is a network of the zoo, and stays that: give --name or --output")
   output = _output(asked, default=name)
   size = asked["size"].value
   if kind == "module":
@@ -212,7 +221,10 @@ def _convert_file(asked: flags.FlagValues) -> None:
     raise BiasjaxError(f"--family={asked.family} is unknown: {hint}")
   row = None
   if asked.model:
-    row = zoo.ZOO[zoo.matching(asked.model, list(zoo.ZOO))[0]]
+    names = zoo.matching(asked.model, list(zoo.ZOO))
+    if len(names) > 1:
+      raise BiasjaxError(f"--model={asked.model} is {len(names)} networks, and --checkpoint one: name it")
+    row = zoo.ZOO[names[0]]
   output = _output(asked, default=row.name if row else None)
   converted = conversion.convert(
     asked.checkpoint,

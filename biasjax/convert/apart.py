@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ def tried(wanted: Wanted) -> Tried:
     )
     try:
       return _read(pathlib.Path(folder), str(wanted))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
       lines = done.stderr.strip().splitlines()
       reason = f": {lines[-1][:200]}" if lines else ""
       raise BiasjaxError(
@@ -83,7 +84,7 @@ def _read(folder: pathlib.Path, who: str) -> Tried:
     )
   names = dict(zip(weights, map(str, said["names"]), strict=True))
   return Tried(
-    *(said["text"], weights, names, _normalization(said["normalization"]), said["preprocessing"]),
+    *(str(said["text"]), weights, names, _normalization(said["normalization"]), said["preprocessing"]),
     *(said["file"], logits, gradients, said["versions"]),
   )
 

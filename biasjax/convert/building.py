@@ -9,14 +9,15 @@ import importlib
 import importlib.metadata
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from biasjax.convert import certificate, download, readers, tracing
-from biasjax.convert.certificate import Normalization
-from biasjax.convert.conversion import ASSUMED
+from biasjax.convert import certificate, download, families, readers, stated, tracing
+from biasjax.convert.conversion import FLOATS
+from biasjax.convert.normalization import ASSUMED, Normalization, check, of_values
 from biasjax.errors import BiasjaxError
 
 KINDS = ("timm", "torchvision", "module")
@@ -105,15 +106,15 @@ def tried(wanted: Wanted) -> Tried:
     BiasjaxError: torch or the library is absent, there is no such network, the weights do not fit, or it
       cannot be traced.
   """
+  file = None if wanted.checkpoint is None else readers.read(wanted.checkpoint)
+  said = _config(file) if file and wanted.kind == "timm" else {}
   build = {"timm": _timm, "torchvision": _torchvision, "module": _module}[wanted.kind]
-  built = build(wanted.name, wanted.size)
-  built = dataclasses.replace(built, normalization=wanted.normalization or built.normalization)
-  source = built.source
-  if wanted.checkpoint is None and not source and wanted.kind != "module":
+  built = _given(build(wanted.name, wanted.size or said.get("size")), wanted, file, said)
+  if file is None and not built.source and wanted.kind != "module":
     raise BiasjaxError(f"{wanted}: nobody says where its weights are: give --checkpoint=FILE")
-  file = None
-  if wanted.checkpoint is not None or source:
-    file = readers.read(wanted.checkpoint or _found(source, wanted.offline))
+  if file is None and built.source:
+    file = readers.read(_found(built.source, wanted.offline))
+  if file is not None:
     _load(built, file, wanted.reading)
   traced = tracing.trace(built.module, built.size)
   logits, gradients = _asked(built, traced.program.size, traced.program.classes)
@@ -154,6 +155,11 @@ def _asked(built: Built, size: int, classes: int) -> tuple[dict[str, np.ndarray]
     torch.set_num_threads(1)
   try:
     found = {"float32": theirs(torch.float32), "float64": theirs(torch.float64)}
+  except Exception as error:  # of layers of one's own, which may ask for one type of numbers
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    raise BiasjaxError(
+      f"{type(module).__name__}: PyTorch cannot compute it in float32 and float64, to compare with: {reason}"
+    ) from error
   finally:
     torch.set_num_threads(threads)
   module.float()
@@ -205,14 +211,16 @@ def _timm(name: str, size: int | None) -> Built:
       module = timm.create_model(name, pretrained=False)
   except Exception as error:
     raise BiasjaxError(f"--timm={name}: {' '.join(str(error).split())[:200]}") from error
-  stated = module.pretrained_cfg
-  built = _stated(module, stated, size, f"--timm={name}", "timm's pretrained_cfg")
+  if not getattr(module, "num_classes", 1):
+    raise BiasjaxError(f"--timm={name}: gives features, it has no classifier and so no logits")
+  said = module.pretrained_cfg
+  built = _stated(module, said, size, f"--timm={name}", "timm's pretrained_cfg")
   home = importlib.import_module(type(module).__module__)
   rename = getattr(home, "checkpoint_filter_fn", None)
 
   def adapt(state: dict[str, Any]) -> dict[str, Any]:
     state = state if rename is None else rename(state, module)
-    return _without_offset(state, stated.get("classifier"), stated.get("label_offset") or 0)
+    return _without_offset(state, said.get("classifier"), said.get("label_offset") or 0)
 
   return dataclasses.replace(built, adapt=adapt)
 
@@ -225,22 +233,25 @@ def _without_offset(state: dict[str, Any], classifiers: str | tuple[str, ...], o
   return state
 
 
-def _stated(module: Any, stated: Mapping[str, Any], size: int | None, flag: str, origin: str) -> Built:
+def _stated(module: Any, said: Mapping[str, Any], size: int | None, flag: str, origin: str) -> Built:
   """A module with what its `pretrained_cfg` says, in timm's terms."""
-  pixels = size or stated["input_size"][-1]
-  if stated.get("crop_mode", "center") not in ("center", "squash"):
-    raise BiasjaxError(f"{flag}: its crop_mode {stated['crop_mode']!r} is not supported")
+  pixels = size or said["input_size"][-1]
+  if said.get("crop_mode", "center") not in ("center", "squash"):
+    raise BiasjaxError(f"{flag}: its crop_mode {said['crop_mode']!r} is not supported")
   preprocessing = {
-    "resize": math.floor(pixels / (stated.get("crop_pct") or 0.875)),
+    "resize": math.floor(pixels / (said.get("crop_pct") or 0.875)),
     "crop": pixels,
-    "interpolation": stated.get("interpolation") or "bicubic",
-    "squash": stated.get("crop_mode") == "squash",
+    "interpolation": said.get("interpolation") or "bicubic",
+    "squash": said.get("crop_mode") == "squash",
     "origin": origin,
   }
-  source = stated.get("file") or stated.get("url") or ""
-  if stated.get("hf_hub_id"):
-    source = f"hf:{stated['hf_hub_id']}/{stated.get('hf_hub_filename') or 'model.safetensors'}"
-  normalization = Normalization(tuple(stated["mean"]), tuple(stated["std"]), origin)
+  source = said.get("file") or said.get("url") or ""
+  if said.get("hf_hub_id"):
+    source = f"hf:{said['hf_hub_id']}/{said.get('hf_hub_filename') or 'model.safetensors'}"
+  try:
+    normalization = of_values(tuple(said["mean"]), tuple(said["std"]), origin)
+  except BiasjaxError as error:
+    raise BiasjaxError(f"{flag}: {error}") from error
   return Built(module, pixels, normalization, preprocessing, source)
 
 
@@ -248,15 +259,17 @@ def _torchvision(name: str, size: int | None) -> Built:
   _imported("torch", "torchvision")
   models = _imported("torchvision", "torchvision").models
   network, _, tag = name.partition(".")
+  if network in set(models.list_models()) - set(models.list_models(module=models)):
+    raise BiasjaxError(f"--torchvision={name}: is no classifier of images in float32")
   try:
-    module = models.get_model(network, weights=None)
     weights = models.get_model_weights(network)
     weights = weights[tag] if tag else weights.DEFAULT
+    transforms = weights.transforms()
+    crop = size or transforms.crop_size[0]
+    module = models.get_model(network, weights=None, **_beside_weights(network, crop))
   except (ValueError, KeyError) as error:
     raise BiasjaxError(f"--torchvision={name}: {' '.join(str(error).split())[:200]}") from error
-  transforms = weights.transforms()
   origin = f"torchvision's {weights}"
-  crop = size or transforms.crop_size[0]
   preprocessing = {
     "resize": round(transforms.resize_size[0] * crop / transforms.crop_size[0]),
     "crop": crop,
@@ -266,6 +279,14 @@ def _torchvision(name: str, size: int | None) -> Built:
   }
   normalization = Normalization(tuple(transforms.mean), tuple(transforms.std), origin)
   return Built(module, crop, normalization, preprocessing, weights.url)
+
+
+def _beside_weights(network: str, pixels: int) -> dict[str, Any]:
+  """What torchvision's builders set where they are given weights, which they would fetch themselves."""
+  if network in ("googlenet", "inception_v3"):
+    # To the mean and std of the TensorFlow networks that these were.
+    return {"transform_input": True, "init_weights": False}
+  return {"image_size": pixels} if network.startswith("vit_") else {}
 
 
 def _module(name: str, size: int | None) -> Built:
@@ -287,38 +308,83 @@ def _module(name: str, size: int | None) -> Built:
     raise BiasjaxError(f"--module={name}: its pretrained_cfg is not as timm's are ({reason})") from error
 
 
+def _config(file: readers.File) -> dict[str, Any]:
+  """What the config.json that timm writes beside weights says of their input, and "size", its pixels."""
+  path = file.path.parent / "config.json"
+  content = stated.load(path) if path.is_file() else None
+  said = content.get("pretrained_cfg") if isinstance(content, dict) else None
+  keys = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
+  found = {key: said[key] for key in keys if said.get(key) is not None} if isinstance(said, dict) else {}
+  pixels = found.get("input_size")
+  if isinstance(pixels, list) and pixels and isinstance(pixels[-1], int):
+    found["size"] = pixels[-1]
+  return found
+
+
+def _given(built: Built, wanted: Wanted, file: readers.File | None, said: Mapping[str, Any]) -> Built:
+  """What was built, its input as is asked for, else as is said of the weights of one's own that it is given.
+
+  Raises:
+    BiasjaxError: the weights are said to be another network's, or what is said cannot be.
+  """
+  normalization = wanted.normalization
+  if normalization:
+    check(normalization)
+  if file and wanted.kind != "module":  # whose state dict may hold what it subtracts itself
+    statements = stated.collect(file)
+    _refuse_another(wanted, file, statements)
+    normalization = normalization or stated.stated_normalization(statements, str(file.path))
+  if said:
+    try:
+      config = {**built.module.pretrained_cfg, **said}
+      stating = _stated(built.module, config, wanted.size, str(wanted), "config.json beside the weights")
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+      raise BiasjaxError(
+        f"{file and file.path}: config.json beside it is not as timm's are ({error})"
+      ) from error
+    built = dataclasses.replace(stating, adapt=built.adapt)
+  return dataclasses.replace(built, normalization=normalization or built.normalization)
+
+
+def _refuse_another(wanted: Wanted, file: readers.File, statements: list[stated.Statement]) -> None:
+  """Raises BiasjaxError where weights are said to be of another network, whose tensors theirs may fit."""
+  library = importlib.import_module("timm" if wanted.kind == "timm" else "torchvision.models")
+  known = set(library.list_models())
+  for statement in statements:
+    name = statement.value.partition(".")[0] if isinstance(statement.value, str) else ""
+    key = re.split(r"[ .]", statement.where)[-1]
+    if key in ("arch", "architecture", "model") and name in known and name != wanted.name.partition(".")[0]:
+      raise BiasjaxError(
+        f"{file.path}: {statement}, not {wanted.name}: --{wanted.kind}={name}, or move away what says so"
+      )
+
+
 def _load(built: Built, file: readers.File, reading: str | None) -> None:
   """Puts a file's tensors into the module; each must be there, in its shape, and no other."""
-  torch = importlib.import_module("torch")
-  wanted = {name: tuple(value.shape) for name, value in built.module.state_dict().items()}
-  fits: dict[str, dict[str, Any]] = {}
-  for location, mapping in _mappings(file.tree):
-    named = {str(name): value for name, value in mapping.items() if readers.is_tensor(value)}
-    if not named:
-      continue
-    first = next((name for name in wanted if not name.endswith("num_batches_tracked")), "")
-    prefixes = {name.removesuffix(first) for name in named if name.endswith(first)} | {""}
-    for prefix in prefixes:
-      own = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-      fits["/".join((*location, prefix))] = own
-  problems = []
-  chosen = []
-  for where, tensors in fits.items():
+  own = built.module.state_dict()
+  wanted = {name: tuple(value.shape) for name, value in own.items()}
+  found = _candidates(file.tree, wanted)
+  if reading is not None and reading not in found:
+    ways = " or ".join(map(repr, list(found)[:8])) or "no state dict"
+    raise BiasjaxError(f"{file.path}: --reading={reading!r} is none of {ways}")
+  room = file.size + sum(value.nbytes for value in own.values())
+  problems, chosen = [], []
+  for where, tensors in found.items():
     if reading is not None and where != reading:
       continue
-    state = {name: torch.from_numpy(_readable(tensor)) for name, tensor in tensors.items()}
-    for adapted in (state, built.adapt):
+    problem = _misfit(tensors, wanted)
+    state = {} if problem and not built.adapt else _values(file, tensors, room)
+    if problem and built.adapt:
       try:
-        candidate = adapted if isinstance(adapted, dict) else adapted(dict(state)) if adapted else None
+        state = built.adapt(state)
+        problem = _misfit(state, wanted) and problem
       except Exception:  # timm's renaming meets names that are not its own
-        continue
-      if candidate is None:
-        continue
-      problem = _misfit(candidate, wanted)
-      if not problem:
-        chosen.append((where, candidate))
-        break
+        pass
+    if problem:
       problems.append(problem)
+    else:
+      _check_types(file, tensors, state, own)
+      chosen.append((where, state))
   if len(chosen) > 1:
     ways = " or ".join(repr(where) for where, _ in chosen)
     raise BiasjaxError(f"{file.path}: can be read in {len(chosen)} ways: give --reading={ways}")
@@ -327,18 +393,46 @@ def _load(built: Built, file: readers.File, reading: str | None) -> None:
   built.module.load_state_dict(chosen[0][1], strict=False)  # what may be missing is counters
 
 
-def _mappings(tree: Any, location: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping]]:
-  """Dicts within dicts, four deep at most, with the names that lead to each."""
-  if isinstance(tree, dict):
-    yield location, tree
-    for key, value in tree.items() if len(location) < 4 else ():
-      if isinstance(key, str):
-        yield from _mappings(value, (*location, key))
+def _candidates(tree: Any, wanted: Mapping[str, Any]) -> dict[str, dict[str, readers.Tensor]]:
+  """State dicts of a file's tree, each without a prefix that the module's names have there, by place."""
+  first = next((name for name in wanted if not name.endswith("num_batches_tracked")), "")
+  found = {}
+  for location, mapping in families.mappings(tree):
+    named = {str(name): value for name, value in mapping.items() if readers.is_tensor(value)}
+    prefixes = {name.removesuffix(first) for name in named if name.endswith(first)} | {""}
+    for prefix in sorted(prefixes) if named else ():
+      of_prefix = {n.removeprefix(prefix): value for n, value in named.items() if n.startswith(prefix)}
+      found["/".join((*location, prefix))] = of_prefix
+  return found
 
 
-def _readable(tensor: readers.Tensor) -> np.ndarray:
-  values = tensor.read()
-  return np.array(values.astype(np.float32) if values.dtype.name == "bfloat16" else values)
+def _values(file: readers.File, tensors: Mapping[str, readers.Tensor], room: int) -> dict[str, Any]:
+  """What of a state dict PyTorch can hold, as its tensors."""
+  torch = importlib.import_module("torch")
+  if (claimed := sum(tensor.nbytes for tensor in tensors.values())) > room:
+    raise BiasjaxError(f"{file.path}: its tensors claim {claimed:,} bytes and share them: it is not read")
+  found = {}
+  for name, tensor in tensors.items():
+    kind = tensor.numbers.dtype
+    if kind is not None and (kind in FLOATS or kind.kind in "iu"):
+      values = tensor.read()
+      values = values.astype(np.float32) if values.dtype.name == "bfloat16" else values
+      found[name] = torch.from_numpy(np.array(values))
+  return found
+
+
+def _check_types(
+  file: readers.File, tensors: Mapping[str, readers.Tensor], state: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+  """Raises BiasjaxError where weights are no such numbers: whole ones would want a scale, say."""
+  for name, value in own.items():
+    given = state.get(name)
+    unread = given is None and name in tensors
+    if unread or (given is not None and value.is_floating_point() and not given.is_floating_point()):
+      kind = tensors[name].numbers if name in tensors else given.dtype
+      raise BiasjaxError(
+        f"{file.path}: {name[:100]!r} is {kind}; weights are float16, bfloat16, float32 or float64"
+      )
 
 
 def _misfit(state: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> str:

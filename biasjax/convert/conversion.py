@@ -186,18 +186,15 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
   try:
     if previous.exists() and not output.exists():
       previous.rename(output)  # a replacement was interrupted between its two steps
-    if output.exists():
-      if holds(output, conversion.certificate):
-        return False
-      if not overwrite:
-        raise BiasjaxError(f"{output}: exists and holds something else: choose another name, or --overwrite")
-      if not is_converted(output):
-        raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
+    if _settled(output, conversion, overwrite):
+      return False
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
       temporary.mkdir()
       load.save(epath.Path(temporary), conversion.architecture, conversion.variables)
       (temporary / load.CERTIFICATE).write_text(certificate.dump(conversion.certificate))
+      if _settled(output, conversion, overwrite):  # another process was faster
+        return False
       if output.exists():
         shutil.rmtree(previous, ignore_errors=True)
         output.rename(previous)
@@ -208,6 +205,19 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
   except OSError as error:
     raise BiasjaxError(f"{output}: cannot be written ({error.strerror or error})") from error
   return True
+
+
+def _settled(output: pathlib.Path, conversion: Conversion, overwrite: bool) -> bool:
+  """Whether a folder holds this conversion already; raises BiasjaxError where it may not be replaced."""
+  if not output.exists():
+    return False
+  if holds(output, conversion.certificate):
+    return True
+  if not overwrite:
+    raise BiasjaxError(f"{output}: exists and holds something else: choose another name, or --overwrite")
+  if not is_converted(output):
+    raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
+  return False
 
 
 def write_certificate(folder: pathlib.Path, content: dict[str, Any]) -> None:

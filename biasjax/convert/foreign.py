@@ -131,11 +131,19 @@ def explain(tree: Any, path: pathlib.Path, family: str | None) -> str:
   )
 
 
-def _modules(tree: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Placeholder]]:
+def _modules(tree: Any) -> Iterator[tuple[tuple[str, ...], Placeholder]]:
   """Whole modules in a file's tree, with the keys that lead to them."""
-  if isinstance(tree, Placeholder) and isinstance(tree.state, dict) and "_modules" in tree.state:
-    yield keys, tree
-  elif isinstance(tree, dict) and len(keys) < 2:
-    for key, value in list(tree.items()):
-      if isinstance(key, str) and len(key) < 40 and key.isprintable():
-        yield from _modules(value, (*keys, key))
+  if _is_module(tree):
+    yield (), tree
+  for location, mapping in families.mappings(tree):
+    for key, value in mapping.items() if len(location) < 2 else ():
+      if _is_module(value) and all(_is_short(part) for part in (*location, key)):
+        yield (*location, key), value
+
+
+def _is_module(value: Any) -> bool:
+  return isinstance(value, Placeholder) and isinstance(value.state, dict) and "_modules" in value.state
+
+
+def _is_short(key: Any) -> bool:
+  return isinstance(key, str) and len(key) < 40 and key.isprintable()

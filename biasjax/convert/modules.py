@@ -13,6 +13,7 @@ from biasjax import numerics
 from biasjax.convert import apart, building, certificate
 from biasjax.convert.building import Tried, Wanted
 from biasjax.convert.conversion import Conversion, insert
+from biasjax.convert.normalization import check
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.traced import interpreter
@@ -37,6 +38,7 @@ def convert(wanted: Wanted) -> Conversion:
   tried = apart.tried(wanted) if wanted.kind == "module" else building.tried(wanted)
   program = programs.parse(tried.text, name)
   interpreter.check(program, name)
+  check(tried.normalization)
   mean, std = (np.array(getattr(tried.normalization, key), np.float32) for key in ("mean", "std"))
   variables: Variables = {"normalization": {"mean": mean, "std": std}}
   for path, value in tried.weights.items():

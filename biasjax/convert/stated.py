@@ -116,7 +116,7 @@ def collect(file: readers.File) -> list[Statement]:
   """
   found = [*statements(file.tree, ""), *statements(dict(file.metadata), "metadata.")]
   for path in beside(file.path):
-    found += statements(_load(path), f"{path.name}: ")
+    found += statements(load(path), f"{path.name}: ")
   return list(dict.fromkeys(found))
 
 
@@ -259,8 +259,9 @@ def _leaf(value: Any) -> Any:
   ):
     return value
   if isinstance(value, (list, tuple)) and len(value) <= 8:
-    parts = tuple(_leaf(_plain(part)) for part in value if not isinstance(part, (list, tuple)))
-    return _NO if _NO in parts or len(parts) < len(value) else parts
+    plain = [_plain(part) for part in value]  # a placeholder may hold itself, or much in many ways
+    parts = tuple(_NO if isinstance(part, (list, tuple)) else _leaf(part) for part in plain)
+    return _NO if _NO in parts else parts
   return _NO
 
 
@@ -279,11 +280,15 @@ def _plain(value: Any) -> Any:
       if inner is None:
         return state
       value = inner
-    elif value.items and all(isinstance(item, tuple) and len(item) == 2 for item in value.items):
+    elif value.items and all(map(_is_named, value.items)):
       return dict(value.items)
     else:
       return value
   return value
+
+
+def _is_named(item: Any) -> bool:
+  return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def _kind(key: str) -> str | None:
@@ -328,7 +333,12 @@ def _untagged(loader: _Loader, _: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("", _untagged)
 
 
-def _load(path: pathlib.Path) -> Any:
+def load(path: pathlib.Path) -> Any:
+  """The values in a file beside a checkpoint; None for one that is too long for a configuration.
+
+  Raises:
+    BiasjaxError: it cannot be read.
+  """
   try:
     with open(path, "rb") as file:
       content = file.read(LIMIT + 1)

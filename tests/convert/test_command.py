@@ -211,6 +211,24 @@ def test_failed_replacement_keeps_the_old_checkpoint(tmp_path, capsys, monkeypat
   assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "net.safetensors"]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_conversions_into_one_folder_at_once_the_first_stays(tmp_path, capsys, monkeypatch, same):
+  save = load.save
+
+  def beside_another(*arguments):
+    monkeypatch.setattr(load, "save", save)
+    assert convert(tiny_tensors(), tmp_path, *([] if same else ["--mean=0,0,0", "--std=1,1,1"])) == 0
+    save(*arguments)
+
+  monkeypatch.setattr(load, "save", beside_another)
+  assert convert(tiny_tensors(), tmp_path) == (0 if same else 1)
+  said = capsys.readouterr()
+  assert ("holds this conversion already" in said.out) == same
+  assert ("exists and holds something else" in said.err) != same
+  assert biasjax.load(tmp_path / "net").certificate["normalization"]["std"][0] == (0.229 if same else 1)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "net.safetensors"]
+
+
 def test_replacement_interrupted_between_its_steps_is_taken_back(tmp_path):
   assert convert(tiny_tensors(), tmp_path) == 0
   (tmp_path / "net").rename(tmp_path / ".net.previous")

@@ -4,14 +4,18 @@ import json
 import os
 import pathlib
 import sys
+import types
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 import torch_networks
 from biasjax.cli import converting
+from biasjax.convert import building, readers
+from biasjax.errors import BiasjaxError
 from biasjax.models import load
 
 NAME = "test_vit"  # timm's smallest
@@ -199,3 +203,130 @@ def test_a_module_that_ends_its_process_is_one_line(tmp_path, capsys):
   assert (
     f"--module={__name__}:leaving: its process ended with status 7 and left no network: I am off" in error
   )
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "vit_b_16.IMAGENET1K_SWAG_E2E_V1"])
+def test_a_network_of_torchvision_is_the_one_that_torchvision_gives_with_these_weights(
+  torchvision, monkeypatch, name
+):
+  network, _, tag = name.partition(".")
+  weights = torchvision.models.get_model_weights(network)
+  weights = weights[tag] if tag else weights.DEFAULT
+  monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: {})
+  monkeypatch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+  with torch.device("meta"):
+    expected = torchvision.models.get_model(network, weights=weights)
+    built = building._torchvision(name, None)
+  for said in ("transform_input", "image_size", "seq_length"):
+    assert getattr(built.module, said, None) == getattr(expected, said, None)
+  assert built.size == weights.transforms().crop_size[0]
+
+
+@pytest.mark.parametrize("name", ["raft_large", "fasterrcnn_resnet50_fpn", "quantized_resnet50"])
+def test_a_network_of_torchvision_that_classifies_no_images_is_one_line(torchvision, tmp_path, capsys, name):
+  assert run(f"--torchvision={name}", f"--output={tmp_path / 'x'}") == 1
+  assert "is no classifier of images" in capsys.readouterr().err
+
+
+def test_a_network_of_timm_without_a_classifier_is_one_line(torchvision, tmp_path, capsys, monkeypatch):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  create = timm.create_model
+  monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, num_classes=0))
+  assert run(f"--timm={NAME}", f"--output={tmp_path / 'x'}") == 1
+  assert "gives features, it has no classifier" in capsys.readouterr().err
+
+
+def loaded(path: pathlib.Path, reading: str | None = None, adapt=None) -> nn.Module:
+  """`small` with the weights of a file."""
+  built = building.Built(small(), 32, building.ASSUMED, None, adapt=adapt)
+  building._load(built, readers.read(path), reading)
+  return built.module
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_refused(tmp_path, dtype):
+  state = small().state_dict()
+  torch.save(state | {"fc.weight": (10 * state["fc.weight"]).to(dtype)}, tmp_path / "w.pth")
+  with pytest.raises(BiasjaxError, match=r"'fc.weight' is \w+; weights are float16, bfloat16"):
+    loaded(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_read(tmp_path, dtype):
+  state = {name: value.to(dtype) for name, value in small().state_dict().items()}
+  torch.save({"model": state}, tmp_path / "w.pth")
+  for name, value in loaded(tmp_path / "w.pth").state_dict().items():
+    np.testing.assert_array_equal(value.numpy(), state[name].float().numpy())
+
+
+def test_tensors_that_share_their_bytes_beyond_the_file_are_not_read(tmp_path):
+  shared = torch.zeros(100_000)
+  torch.save({f"x{i}": shared[i:] for i in range(50)}, tmp_path / "w.pth")
+  with pytest.raises(BiasjaxError, match=r"its tensors claim [\d,]+ bytes and share them"):
+    loaded(tmp_path / "w.pth", adapt=lambda state: state)
+
+
+def test_a_reading_that_is_not_there_names_those_that_are(tmp_path):
+  torch.save({"a": small().state_dict(), "b": small().state_dict()}, tmp_path / "w.pth")
+  with pytest.raises(BiasjaxError, match="--reading='c' is none of 'a/' or 'b/'"):
+    loaded(tmp_path / "w.pth", reading="c")
+  loaded(tmp_path / "w.pth", reading="b/")
+
+
+def test_mean_and_std_for_other_pixels_are_refused_or_divided(tmp_path, capsys, monkeypatch):
+  flags = (f"--module={__name__}:stating", "--size=32", f"--output={tmp_path / 'x'}")
+  stated: dict = {"input_size": (3, 32, 32), "mean": (102, 127.5, 153), "std": (51, 51, 51)}
+  monkeypatch.setenv("STATED", json.dumps(stated))
+  assert run(*flags, "--mean=123,117,104", "--std=58,57,57") == 1
+  assert "--mean=123.0,117.0,104.0: is for pixels of 0 to 255" in capsys.readouterr().err
+  assert run(*flags) == 0
+  assert "mean 0.4, 0.5, 0.6, std 0.2, 0.2, 0.2 (its pretrained_cfg, there for pixels of 0 to 255)" in (
+    capsys.readouterr().out
+  )
+
+
+def test_what_is_said_beside_weights_of_timm_is_their_input(torchvision, tmp_path, capsys):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  module = torch_networks.randomise(timm.create_model(NAME))
+  safetensors.torch.save_file(module.state_dict(), tmp_path / "model.safetensors")
+  said: dict = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "crop_pct": 0.5, "interpolation": "bilinear"}
+  config: dict = {"architecture": NAME, "num_classes": 1000, "pretrained_cfg": {"tag": "mine"} | said}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  wanted = building.Wanted("timm", NAME, str(tmp_path))
+  found = building.tried(wanted)
+  assert (found.normalization.mean, found.normalization.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+  pixels = module.pretrained_cfg["input_size"][-1]
+  assert found.preprocessing is not None
+  assert found.preprocessing["resize"] == 2 * pixels
+  assert found.preprocessing["interpolation"] == "bilinear"
+  (tmp_path / "config.json").write_text(json.dumps(config | {"architecture": "test_vit2"}))
+  assert run(f"--timm={NAME}", f"--checkpoint={tmp_path}", f"--output={tmp_path / 'x'}") == 1
+  assert "config.json: architecture is 'test_vit2', not test_vit: --timm=test_vit2" in capsys.readouterr().err
+
+
+class Single(Small):
+  def forward(self, images):
+    return super().forward(images.float()) @ torch.eye(5)
+
+
+def test_a_module_that_asks_for_float32_is_one_line(monkeypatch):
+  monkeypatch.setitem(sys.modules, "made_here", types.SimpleNamespace(make=Single))
+  with pytest.raises(BiasjaxError, match="Single: PyTorch cannot compute it in float32 and float64"):
+    building.tried(building.Wanted("module", "made_here:make", size=32))
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    (["--timm=test_vit", "--head=fc"], "--head is not used with --timm"),
+    (["--torchvision=resnet18", "--plain"], "--plain is not used with --torchvision"),
+    (["--module=a:b", "--tensors"], "--tensors is not used with --module"),
+    (["--checkpoint=x", "--size=64", "--output=x"], "--size is not used with --checkpoint"),
+    (["--model=resnet50.a1_in1k", "--head=fc"], "--head is not used with --model"),
+    (["--model=robust_*", "--checkpoint=x"], "networks, and --checkpoint one: name it"),
+    (["--timm=resnet50.a1_in1k"], "resnet50.a1_in1k is a network of the zoo"),
+  ],
+)
+def test_a_flag_that_would_do_nothing_and_a_name_that_would_be_anothers_are_refused(capsys, flags, said):
+  assert run(*flags) == 1
+  assert said in capsys.readouterr().err

@@ -409,3 +409,14 @@ def test_a_walk_through_what_is_said_ends():
     stated.statements({"loop": loop, "many": {str(i): i for i in range(100_000)}, "p": placeholder}, "")
   )
   assert [s.value for s in found] == ["resnet50"]
+
+
+def test_placeholders_that_hold_themselves_or_much_in_many_ways_are_no_values():
+  inside = pickles.Placeholder("a.B")
+  inside.state = {"_val": [inside]}
+  many: list = ["resnet50"]
+  for _ in range(20):
+    many = [pickles.Placeholder("a.B", state={"_val": many})] * 8
+  unhashable = pickles.Placeholder("a.B", items=[([], 1)])
+  tree = {"arch": inside, "model": [inside], "net": many, "network": unhashable, "backbone": "resnet18"}
+  assert [s.value for s in stated.statements(tree, "")] == ["resnet18"]
