@@ -175,8 +175,10 @@ class _Writer:
       optional = {a.name for a in schema if a.has_default_value() and a.default_value is None}
     else:
       given, optional = dict(zip(table.parameters(name), node.args, strict=False)) | dict(node.kwargs), set()
-    if name == "aten.as_strided.default" and not node.args[0].meta["val"].is_contiguous():
-      raise BiasjaxError(f"{self._where(node)}: as_strided of memory that is not contiguous is not supported")
+    if name == "aten.as_strided.default":
+      value = node.args[0].meta["val"]
+      if not value.is_contiguous() or value.storage_offset():  # of what it counts from
+        raise BiasjaxError(f"{self._where(node)}: as_strided of a part of an array is not supported")
     return {
       key: self._encoded(value, node)
       for key, value in given.items()

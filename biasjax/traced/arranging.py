@@ -166,7 +166,7 @@ def unbind(self: Array, dim: int = 0) -> list[Array]:
 @operation("aten.flip.default")
 def flip(self: Array, dims: Ints) -> Array:
   """The other way round."""
-  return jnp.flip(self, axes(self, dims))
+  return jnp.flip(self, axes(self, dims)) if dims else self
 
 
 @operation("aten.roll.default")
@@ -222,7 +222,7 @@ def _indices(self: Array, indices: list[Array | None]) -> tuple[Any, ...]:
   require(len(indices) <= self.ndim, f"{len(indices)} indices of {self.shape}")
   given = [i for i in indices if i is not None]
   require(
-    bool(given) and all(jnp.issubdtype(i.dtype, jnp.integer) for i in given),
+    bool(given) and all(jnp.issubdtype(i.dtype, jnp.signedinteger) for i in given),  # uint8 is a mask
     "indices that are not whole numbers: a mask gives as many elements as it happens to",
   )
   return tuple(slice(None) if i is None else i for i in indices)
@@ -357,8 +357,8 @@ def full_like(self: Array, fill_value: Operand, dtype: DType | None = None) -> A
 
 @operation("aten.scalar_tensor.default")
 def scalar_tensor(s: Number, dtype: DType | None = None) -> Array:
-  """A number as an array."""
-  return jnp.asarray(s, dtype_of(dtype))
+  """A number as an array, float32 unless another type is asked for."""
+  return jnp.asarray(s, dtype_of(dtype) or jnp.float32)
 
 
 @operation("aten.sym_size.int")

@@ -49,7 +49,9 @@ def _promoted(self: Array, other: Array) -> tuple[Array, Array]:
 
 @operation("aten.pow.Tensor_Scalar")
 def pow_scalar(self: Array, exponent: Number) -> Array:
-  """Powers; whole exponents as products."""
+  """Powers; whole exponents as products. Of whole numbers they are whole where the exponent is written so."""
+  if isinstance(exponent, float) and not jnp.issubdtype(self.dtype, jnp.floating):
+    self = self.astype(jnp.float32)
   whole = abs(exponent) < 2**31 and exponent == int(exponent)
   if whole and (exponent >= 0 or jnp.issubdtype(self.dtype, jnp.floating)):
     return lax.integer_pow(self.astype(jnp.int32) if self.dtype == jnp.bool_ else self, int(exponent))

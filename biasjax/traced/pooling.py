@@ -55,10 +55,10 @@ def _windows(
   around = [(0, 0), (0, 0)]
   for size, k, s, p, d in zip(self.shape[2:], kernel, strides, pads, dilations, strict=True):
     reach = d * (k - 1) + 1
-    require(2 * p <= k and size + 2 * p >= reach, f"a window of {k} over {size} padded by {p}")
-    windows = -(-(size + 2 * p - reach) // s) + 1 if ceil_mode else 0
-    if windows and (windows - 1) * s >= size + p:  # it would begin in the padding
+    windows = (size + 2 * p - reach + (s - 1 if ceil_mode else 0)) // s + 1
+    if ceil_mode and (windows - 1) * s >= size + p:  # it would begin in the padding
       windows -= 1
+    require(2 * p <= k and windows > 0, f"a window of {k} over {size} padded by {p}")
     around.append((p, p + max(0, (windows - 1) * s + reach - size - 2 * p)))
   return Windows(kernel, strides, dilations, pads, around)
 

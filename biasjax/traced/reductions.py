@@ -21,16 +21,40 @@ def _reduction(function: Callable) -> Callable:
   return apply
 
 
+def _signed(values: Array) -> Array:
+  """Bytes as whole numbers with a sign, as PyTorch adds and multiplies them."""
+  return values.astype(jnp.int32) if values.dtype == jnp.uint8 else values
+
+
+def _sum(values: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+  return jnp.sum(_signed(values), axis, keepdims=keepdims)
+
+
+def _prod(values: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+  return jnp.prod(_signed(values), axis, keepdims=keepdims)
+
+
 for _function, _names in {
   jnp.mean: ("mean.default", "mean.dim"),
-  jnp.sum: ("sum.default", "sum.dim_IntList"),
-  jnp.prod: ("prod.default", "prod.dim_int"),
+  _sum: ("sum.default", "sum.dim_IntList"),
+  _prod: ("prod.default", "prod.dim_int"),
   jnp.max: ("amax.default", "max.default"),
   jnp.min: ("amin.default", "min.default"),
-  jnp.any: ("any.default", "any.dim", "any.dims"),
-  jnp.all: ("all.default", "all.dim", "all.dims"),
+  jnp.any: ("any.default", "any.dim"),
+  jnp.all: ("all.default", "all.dim"),
 }.items():
   operation(*(f"aten.{_name}" for _name in _names))(_reduction(_function))
+
+
+def _logical(function: Callable) -> Callable:
+  def apply(self: Array, dim: Ints | None = None, keepdim: bool = False) -> Array:
+    return function(self, axis=() if dim == [] else axes(self, dim), keepdims=keepdim)
+
+  return apply
+
+
+operation("aten.any.dims")(_logical(jnp.any))  # over no dimension where none is listed, unlike sums
+operation("aten.all.dims")(_logical(jnp.all))
 
 
 def _extreme(where: Callable) -> Callable:
@@ -130,7 +154,7 @@ def logsumexp(self: Array, dim: int | Ints, keepdim: bool = False) -> Array:
 @operation("aten.cumsum.default")
 def cumsum(self: Array, dim: int, dtype: DType | None = None) -> Array:
   """Sums of all up to here."""
-  return jnp.cumsum(self, axis(self, dim), dtype=dtype_of(dtype))
+  return jnp.cumsum(_signed(self), axis(self, dim), dtype=dtype_of(dtype))
 
 
 @operation("aten.topk.default")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -217,7 +218,11 @@ def test_of_two_conversions_into_one_folder_at_once_the_first_stays(tmp_path, ca
 
   def beside_another(*arguments):
     monkeypatch.setattr(load, "save", save)
-    assert convert(tiny_tensors(), tmp_path, *([] if same else ["--mean=0,0,0", "--std=1,1,1"])) == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    assert convert(tiny_tensors(), other, *([] if same else ["--mean=0,0,0", "--std=1,1,1"])) == 0
+    (other / "net").rename(tmp_path / "net")
+    shutil.rmtree(other)
     save(*arguments)
 
   monkeypatch.setattr(load, "save", beside_another)

@@ -181,3 +181,19 @@ def test_a_network_that_normalises_over_the_batch_is_refused_and_one_over_an_ima
   else:
     with pytest.raises(BiasjaxError, match="depend on the other images of its batch"):
       modules.convert(wanted)
+
+
+def test_strides_are_of_a_whole_array_or_refused():
+  class Strided(nn.Module):
+    def __init__(self, first: int):
+      super().__init__()
+      self.first = first
+      self.register_buffer("table", torch.arange(12.0))
+
+    def forward(self, images):
+      return images.mean((2, 3)) @ self.table[self.first :].as_strided((3, 4), (0, 1), 4)
+
+  logits, _ = differences(Strided(0), 16, 4)
+  assert logits < 1e-5
+  with pytest.raises(BiasjaxError, match="as_strided of a part of an array is not supported"):
+    tracing.trace(Strided(2), 16)

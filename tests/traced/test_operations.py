@@ -33,6 +33,7 @@ EDGES = np.array([-20, -6, -3, -1, -0.5, 0, 0.25, 0.5, 1, 2, 3, 5, 6, 7, 20.5], 
 X = normal(2, 3, 5, 7)
 POSITIVE = np.abs(X) + 0.1
 EQUALS = np.array([[1, 3, 3, 2], [0, 0, 0, 0], [-1, 2, -5, 2]], np.float32)
+BYTES = np.array([200, 100, 3], np.uint8)
 UNARY = {
   **dict.fromkeys(
     [
@@ -99,7 +100,7 @@ SCALAR = {
 REDUCED = {
   "mean.default": [(X,)],
   "mean.dim": [(X, [1, -1]), (X, [2], True)],
-  "sum.default": [(X,), (whole(5),)],
+  "sum.default": [(X,), (whole(5),), (BYTES,)],
   "sum.dim_IntList": [(X, [0, 3], True), (mask(4, 5), [1])],
   "amax.default": [(EQUALS, [1]), (EQUALS, [], True)],
   "amin.default": [(EQUALS, [-1], True)],
@@ -110,11 +111,11 @@ REDUCED = {
   "argmax.default": [(EQUALS, 1), (EQUALS,), (EQUALS, -1, True)],
   "any.default": [(mask(3, 4),)],
   "any.dim": [(mask(3, 4), 1, True)],
-  "any.dims": [(mask(3, 4), [0, 1])],
+  "any.dims": [(mask(3, 4), [0, 1]), (mask(3, 4), []), (whole(3, 4), None, True)],
   "all.default": [(mask(3, 4),)],
   "all.dim": [(mask(3, 4), 0)],
-  "all.dims": [(mask(3, 4), [1])],
-  "prod.default": [(X[0, 0],)],
+  "all.dims": [(mask(3, 4), [1]), (mask(3, 4), [])],
+  "prod.default": [(X[0, 0],), (BYTES,)],
   "prod.dim_int": [(X, 1)],
   "var.correction": [(X, [1, 2]), (X, None), (X, [3], None, True)],
   "var_mean.correction": [(X, [2, 3])],
@@ -129,7 +130,7 @@ REDUCED = {
   "log_softmax.int": [(X, -1)],
   "_log_softmax.default": [(X, -1, False)],
   "logsumexp.default": [(X, [1]), (X, [2, 3], True)],
-  "cumsum.default": [(X, 2), (whole(2, 5), 1)],
+  "cumsum.default": [(X, 2), (whole(2, 5), 1), (BYTES, 0)],
   "topk.default": [(X, 3), (X, 2, 1, False)],
   "sort.default": [(X, 1), (X, -1, True)],
 }
@@ -214,6 +215,7 @@ POOLING = {
     *((TIED, [3, 3], [2, 2], [1, 1]), (TIED, [2]), (TIED, [3, 2], [2, 3], [1, 0], [1, 2], True)),
     *((TIED, [2, 2], [2, 2], [0, 0], [1, 1], True), (TIED, [3, 3], [2, 2], [0, 0], [1, 1], True)),
     (TIED, [3, 3], [2, 2], [1, 1], [1, 1], True),
+    (TIED[:, :, :3], [4, 3], [2, 2], [0, 0], [1, 2], True),
   ],
   "avg_pool2d.default": [
     *(
@@ -224,6 +226,7 @@ POOLING = {
     ),
     *(
       (X, [3, 2], [2, 2], [1, 1], True, True),
+      (X, [6, 2], [3, 2], [0, 0], True),
       (X, [3, 3], [1, 1], [1, 1], False, False),
       (X, [2], [], [0], False, True, 3),
     ),
@@ -272,7 +275,7 @@ ARRANGING = {
   "split_with_sizes.default": [(X, [2, 5], 3)],
   "split.Tensor": [(X, 3, 3)],
   "unbind.int": [(X, 1)],
-  "flip.default": [(X, [0, -1])],
+  "flip.default": [(X, [0, -1]), (X, [])],
   "roll.default": [(X, [2, -3], [2, 3]), (X, [5])],
   "repeat.default": [(X[0], [2, 1, 3, 1])],
   "constant_pad_nd.default": [(X, [1, 2, -1, 3], 0.5), (X, [1, 0])],
@@ -308,7 +311,7 @@ ARRANGING = {
   "arange.start_step": [(1, 9, 2), (0.5, 3.0, 0.5)],
   "full.default": [([2, 3], 1.5), ([2], 3)],
   "full_like.default": [(X, 2), (whole(3), 1)],
-  "scalar_tensor.default": [(1.5,)],
+  "scalar_tensor.default": [(1.5,), (2,), (True,)],
   "_to_copy.default": [(X,)],
   "to.dtype": [(whole(3), torch.float32), (X * 5, torch.int64), (X, torch.bool)],
   "dropout.default": [(X, 0.5, False)],
@@ -325,7 +328,10 @@ FURTHER = {
   + [(whole(9) - 2, whole(9) + 1, rounding) for rounding in ("floor", "trunc")],
   "div.Scalar_mode": [(whole(9) - 2, 3, "floor"), (X, 0.3, "trunc")],
   "floor_divide.default": [(whole(9) - 2, whole(9) + 1)],
-  "pow.Tensor_Scalar": [(EDGES, 2), (EDGES, 3), (POSITIVE, 0.5), (POSITIVE, -1.5), (EDGES, 0), (whole(4), 2)],
+  "pow.Tensor_Scalar": [
+    *((EDGES, 2), (EDGES, 3), (POSITIVE, 0.5), (POSITIVE, -1.5), (EDGES, 0), (whole(4), 2)),
+    *((whole(4), 2.0), (whole(4), 0.5), (mask(4), 2)),
+  ],
   "pow.Tensor_Tensor": [(POSITIVE, X)],
   "pow.Scalar": [(2.0, X)],
   "gelu.default": [(EDGES, "tanh")],
@@ -474,6 +480,11 @@ def _replaced(arguments: dict, values: dict) -> dict:
     else:
       result[key[0]] = value
   return result
+
+
+def test_bytes_are_no_places():
+  with pytest.raises(table.Refused, match="a mask"):
+    OPERATIONS["aten.index.Tensor"](self=jnp.arange(3.0), indices=[jnp.array([1, 0, 1], jnp.uint8)])
 
 
 def test_every_operation_of_the_table_is_compared():
