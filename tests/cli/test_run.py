@@ -39,7 +39,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
 def network(tmp_path_factory) -> pathlib.Path:
   """A narrow network that nobody trained, saved under torchvision's names and converted."""
   folder = tmp_path_factory.mktemp("converted")
-  architecture = Architecture("bottleneck", (3, 4, 6, 3), width=8, inner_width=8)
+  architecture = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
   variables = flatten(step.fresh(architecture, 0))
   named = torchvision.entries(architecture).items()
   tensors = {name: torchvision.to_torch(variables[entry.path]) for name, entry in named}

@@ -195,7 +195,7 @@ def test_annotations_and_maps_are_part_of_what_a_training_is(photographs, tmp_pa
   (tmp_path / "map.csv").write_text("radius,sensitivity\n1,0.5\n")
   spec = f"end=1+sada:map={tmp_path / 'map.csv'}=0"
   settings = command.parse(
-    {"architecture": "resnet18", "width": 1, "interventions": spec, "steps": 1, "warmup_epochs": 0}
+    {"architecture": "resnet10", "width": 1, "interventions": spec, "steps": 1, "warmup_epochs": 0}
   )
   asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path / "out"}
   asked |= {"partitioner": "shard_map", "annotations": annotated(tmp_path, ids, bias=[0, 1] * 4)}

@@ -27,7 +27,8 @@ from made_images import class_folder
 from made_recipes import Killed, program, recipe, run_loop
 
 ROOT = pathlib.Path(__file__).parents[2]
-ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=4, inner_width=4, num_classes=16)
+# Few layers: what these tests take is compiling.
+ARCHITECTURE = Architecture("basic", (1,), width=4, inner_width=4, num_classes=16)
 RECIPE = recipe(ARCHITECTURE, warmup_steps=2, label_smoothing=0.1)
 SIZE, ROWS = 32, 8
 
@@ -63,10 +64,12 @@ def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
   from torch_networks import network
 
   shown = made_batches(4)
-  net = network(torchvision, stage_sizes=(1, 1, 1, 1), width=4, classes=16)
-  variables = step.fresh(ARCHITECTURE, RECIPE.seed)
+  architecture = dataclasses.replace(ARCHITECTURE, stage_sizes=(1, 1, 1, 1))  # torchvision's have four
+  recipe = dataclasses.replace(RECIPE, architecture=architecture)
+  net = network(torchvision, block="basic", stage_sizes=(1, 1, 1, 1), width=4, classes=16)
+  variables = step.fresh(architecture, RECIPE.seed)
   flat = load.flatten(variables)
-  entries = names.entries(ARCHITECTURE)
+  entries = names.entries(architecture)
   net.load_state_dict(
     {n: torch.from_numpy(names.to_torch(flat[e.path]).copy()) for n, e in entries.items()}, strict=False
   )
@@ -93,7 +96,7 @@ def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
     loss.backward()
     optimizer.step()
     losses.append(float(loss.detach()))
-  state, rows = trained(RECIPE, shown)
+  state, rows = trained(recipe, shown)
   np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=2e-4)
   params = load.flatten({"params": state["variables"]["params"]})
   for name, entry in entries.items():
@@ -143,7 +146,7 @@ def test_augmentation_belongs_to_the_example_not_to_its_row():
 
 
 def test_a_fresh_network_is_distributed_as_flax_makes_it():
-  architecture = Architecture("bottleneck", (1, 1), width=16, inner_width=16, num_classes=16)
+  architecture = Architecture("bottleneck", (1,), width=16, inner_width=16, num_classes=16)
   ours = load.flatten(step.fresh(architecture, 0))
   images = jnp.zeros((1, 64, 64, 3))
   flax = load.flatten(jax.jit(ResNet(architecture).init)(jax.random.key(0), images))
@@ -280,7 +283,7 @@ def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(sourc
 def train_command(root, workdir, *more):
   config = "configs/train.py"
   flags = [f"--config={config}", f"--dataset=folder:{root}", f"--workdir={workdir}", "--batch_size=4"]
-  flags += ["--config.train.architecture=resnet18", "--config.train.width=2", "--config.train.steps=6"]
+  flags += ["--config.train.architecture=resnet10", "--config.train.width=2", "--config.train.steps=6"]
   flags += ["--config.train.save_every=2", "--config.train.name=tiny"]
   return [*flags, *more]
 
