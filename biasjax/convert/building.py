@@ -263,11 +263,13 @@ def _torchvision(name: str, size: int | None) -> Built:
     raise BiasjaxError(f"--torchvision={name}: is no classifier of images in float32")
   try:
     weights = models.get_model_weights(network)
+    if tag and tag not in weights.__members__:
+      raise ValueError(f"it has no weights of that name, but {', '.join(weights.__members__)}")
     weights = weights[tag] if tag else weights.DEFAULT
     transforms = weights.transforms()
     crop = size or transforms.crop_size[0]
     module = models.get_model(network, weights=None, **_beside_weights(network, crop))
-  except (ValueError, KeyError) as error:
+  except ValueError as error:
     raise BiasjaxError(f"--torchvision={name}: {' '.join(str(error).split())[:200]}") from error
   origin = f"torchvision's {weights}"
   preprocessing = {

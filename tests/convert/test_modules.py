@@ -111,6 +111,8 @@ def test_a_network_of_torchvision_with_weights_of_a_file(torchvision, tmp_path, 
 def test_a_network_that_torchvision_has_not_is_one_line(torchvision, tmp_path, capsys):
   assert run("--torchvision=resnet_of_nobody", f"--output={tmp_path / 'x'}") == 1
   assert "--torchvision=resnet_of_nobody: " in capsys.readouterr().err
+  assert run("--torchvision=resnet18.NOBODYS", f"--output={tmp_path / 'x'}") == 1
+  assert "it has no weights of that name, but IMAGENET1K_V1" in capsys.readouterr().err
 
 
 def test_weights_of_another_network_are_refused(torchvision, tmp_path, capsys):
