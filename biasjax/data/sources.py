@@ -331,9 +331,7 @@ def biased(path: str | os.PathLike, name: str | None = None, *, allow_incomplete
   except (OSError, ValueError) as error:
     raise BiasjaxError(f"{source.location}: {source.places[0].example_id} is no image: {error}") from error
   known = pathlib.Path(source.location).parent / ABOUT
-  about = (
-    known.read_bytes() if known.is_file() else b""
-  )  # names and sizes of two worlds' pictures may be alike
+  about = known.read_bytes() if known.is_file() else b""  # two worlds' pictures may be alike in name and size
   digest = hashlib.sha256(source.fingerprint.encode() + about).hexdigest()
   return dataclasses.replace(source, resize=None, crop=size, textures=cue, fingerprint=digest)
 
