@@ -308,7 +308,7 @@ def shape_bias(study: Study) -> Drawing | None:
       panel.errorbar(
         values.to_numpy(),
         y,
-        xerr=[end.fillna(0).to_numpy() for end in (values - low, high - values)],
+        xerr=np.stack([end.fillna(0) for end in (values - low, high - values)]),
         fmt="none",
         ecolor=colour,
         elinewidth=0.7,
