@@ -134,6 +134,22 @@ def test_tables_are_read_and_studied_without_jax_and_without_probes(wing):
   assert not loaded & {"jax", "flax", "biasjax.probes", "biasjax.engine", "biasjax.models", "scipy.stats"}
 
 
+@pytest.mark.parametrize(
+  ("said", "needless"),
+  [
+    ("from biasjax.cli import listing; listing.datasets('*')", {"jax", "pandas"}),
+    ("from biasjax.cli import summarising", {"grain", "biasjax.cli.networks", "biasjax.engine.evaluate"}),
+    ("from biasjax.report import draw", {"scipy.special"}),
+  ],
+)
+def test_what_measures_nothing_does_not_wait_for_what_measures(said, needless):
+  script = f"{said}\nimport sys; print(*sys.modules)"
+  done = subprocess.run(
+    [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=True
+  )
+  assert not set(done.stdout.split()) & needless
+
+
 def test_no_two_files_of_tests_have_one_name():
   """pytest imports them by their names alone."""
   names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
