@@ -429,9 +429,10 @@ def _check_types(
   """Raises BiasjaxError where weights are no such numbers: whole ones would want a scale, say."""
   for name, value in own.items():
     given = state.get(name)
-    unread = given is None and name in tensors
-    if unread or (given is not None and value.is_floating_point() and not given.is_floating_point()):
-      kind = tensors[name].numbers if name in tensors else given.dtype
+    if given is None and name not in tensors:
+      continue
+    if given is None or (value.is_floating_point() and not given.is_floating_point()):
+      kind = tensors[name].numbers if given is None else given.dtype
       raise BiasjaxError(
         f"{file.path}: {name[:100]!r} is {kind}; weights are float16, bfloat16, float32 or float64"
       )
