@@ -432,7 +432,7 @@ def _check_types(
     if given is None and name not in tensors:
       continue
     if given is None or (value.is_floating_point() and not given.is_floating_point()):
-      kind = tensors[name].numbers if given is None else given.dtype
+      kind = tensors[name].numbers if given is None or name in tensors else given.dtype
       raise BiasjaxError(
         f"{file.path}: {name[:100]!r} is {kind}; weights are float16, bfloat16, float32 or float64"
       )
