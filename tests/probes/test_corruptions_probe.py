@@ -92,9 +92,9 @@ def test_a_condition_is_its_corruption():
   image = jnp.round(jnp.asarray(np.random.default_rng(0).uniform(size=(32, 32, 3)), jnp.float32) * 255) / 255
   perturb = jax.jit(probe.perturb)
   for name in ("contrast", "pixelate", "jpeg_compression", "sparkles"):
+    corrupt = jax.jit({**CORRUPTIONS, **corruptions_bar.CORRUPTIONS}[name])
     for severity in (1, 5):
       found = perturb(jax.random.key(0), image, probe.conditions[f"{name}/{severity}"])
-      corrupt = {**CORRUPTIONS, **corruptions_bar.CORRUPTIONS}[name]
       expected = corrupt(jax.random.key(0), image, jnp.int32(severity - 1))
       np.testing.assert_allclose(found, expected, atol=1 / 255 + 1e-6)
   assert perturb._cache_size() == 1  # one program for all conditions

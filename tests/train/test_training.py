@@ -365,7 +365,7 @@ def test_fine_tuning_on_photographs_lowers_the_loss(reference, tmp_path):
     (root / folder.name).mkdir(parents=True)
     for path in sorted(folder.iterdir())[:8]:
       (root / folder.name / path.name).symlink_to(path)
-  source = dataclasses.replace(sources.folder(root), crop=64, resize=64)
+  source = dataclasses.replace(sources.folder(root), crop=32, resize=32)
   settings = command.parse({"name": "tuned", "steps": 12, "learning_rate": 0.02, "warmup_epochs": 0})
   checkpoint = reference / "data/checkpoints/resnet18_imagenette.pth.tar"
   asked = {"init": str(checkpoint), "offline": True, "seed": 0, "batch_size": 16, "workdir": str(tmp_path)}
