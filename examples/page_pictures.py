@@ -15,13 +15,14 @@ from examples.pictures import under_conditions
 
 FOLDER = pathlib.Path(__file__).parents[1] / "biasjax" / "report" / "pictures"
 SIZE = 224  # of the images that the published constants are for
+CORRUPTED = "corruptions:only=fog+gaussian_noise+pixelate"  # to compile these alone
 # {picture: (probe, condition)}, of the plain one.
 CONDITIONS = {
   "low": ("spectral", "low/0.1"),
   "high": ("spectral", "high/0.7"),
-  "noise": ("corruptions", "gaussian_noise/3"),
-  "fog": ("corruptions", "fog/3"),
-  "pixelate": ("corruptions", "pixelate/3"),
+  "noise": (CORRUPTED, "gaussian_noise/3"),
+  "fog": (CORRUPTED, "fog/3"),
+  "pixelate": (CORRUPTED, "pixelate/3"),
   "clean": ("critical_band", "clean"),
   "coarse": ("critical_band", "f=1/sd=0.08"),
   "middle": ("critical_band", "f=4/sd=0.08"),
