@@ -93,7 +93,7 @@ def test_a_background_class_before_the_others_is_left_out_as_timm_does(torchvisi
 
 
 def test_a_network_of_torchvision_with_weights_of_a_file(torchvision, tmp_path, capsys):
-  name, size, resize = "shufflenet_v2_x0_5.IMAGENET1K_V1", 64, round(256 * 64 / 224)
+  name, size, resize = "squeezenet1_1.IMAGENET1K_V1", 64, round(256 * 64 / 224)
   module = torch_networks.randomise(torchvision.models.get_model(name.partition(".")[0], weights=None))
   torch.save(module.state_dict(), tmp_path / "mine.pth")
   flags = (f"--torchvision={name}", f"--checkpoint={tmp_path / 'mine.pth'}", f"--output={tmp_path / 'it'}")
