@@ -12,7 +12,7 @@ from biasjax.models import load
 from biasjax.models.load import Model
 from biasjax.models.resnet import Architecture, ResNet
 
-ARCHITECTURE = Architecture("bottleneck", (1, 1), width=8, inner_width=8)
+ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
 
 
 @functools.cache

@@ -199,4 +199,4 @@ def test_a_chunk_does_not_hold_the_pixels_of_its_images(tmp_path, source, monkey
     [made_model("a", 0)], [probes.get("accuracy")], source, store, evaluate.Settings(batch_size=1)
   )
   assert len(seen) == LENGTH
-  assert alive[0] < LENGTH / 2  # the last ones, which wait for the device; all were LENGTH
+  assert alive[0] <= 3  # the last one, and what of the one before it waits for the device
