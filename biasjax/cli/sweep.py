@@ -78,7 +78,7 @@ def members(asked: Mapping[str, Any]) -> list[Member]:
       raise BiasjaxError(f"--config: sweep.families: another one is called {family['name']!r}")
     named.add(family["name"])
     strengths = family["strengths"]
-    numbers = isinstance(strengths, (list, tuple)) and all(map(sweeping.number, strengths))
+    numbers = isinstance(strengths, (list, tuple)) and all(map(definitions.is_number, strengths))
     sweeping.need(f"sweep.families: strengths of {family['name']}", strengths, numbers, "numbers, a list")
     for strength in family["strengths"]:
       for seed in asked["seeds"]:

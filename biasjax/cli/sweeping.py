@@ -1,6 +1,5 @@
 """What a config's section `sweep` must say, whatever it sweeps: looked at before anything is trained."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,11 +31,6 @@ def need(where: str, value: Any, fine: bool, expected: str) -> None:
 def whole(value: Any, least: int) -> bool:
   """Whether this is a whole number from `least`."""
   return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def number(value: Any) -> bool:
-  """Whether this is a finite number."""
-  return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def listed(value: Any, fine: type | tuple[type, ...]) -> bool:

@@ -255,7 +255,8 @@ def _is_text(value: Any) -> bool:
   return isinstance(value, str)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+  """Whether this is a finite number."""
   return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -277,13 +278,13 @@ FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ("name", "times", "label", "about", "pattern", "factor", "checkpoints", "certificates"),
     (_is_text, "a text"),
   ),
-  **dict.fromkeys(("chance", "human"), (_is_number, "a number")),
+  **dict.fromkeys(("chance", "human"), (is_number, "a number")),
   "standardized": (lambda value: isinstance(value, bool), "True or False"),
   **dict.fromkeys(
     ("mean", "only", "without", "models", "benchmarks"), (_list_of(_is_text), "a list of names")
   ),
   "move": (_list_of(_is_text, _is_text), "a list of [model, category]"),
-  "extra": (_list_of(_is_text, _is_number), "a list of [model, number]"),
+  "extra": (_list_of(_is_text, is_number), "a list of [model, number]"),
 }
 
 
