@@ -70,7 +70,9 @@ def ratio_of_means(
   paired proportions (Nam & Blackwelder 2002), but with the share of hits that count in the denominator as it
   is observed. Where few examples change, their variance is told badly as well, so the upper end of a ratio to
   what varies is no lower than that of Fieller's interval with one changed example more (in the manner of
-  Agresti & Min 2005). It is cut to what the ratio can be: the numerator lies in [0, 1].
+  Agresti & Min 2005), nor than that of one whose variance grows with the ratio, as it must where examples are
+  only gained (`_further`; then it is Wilson's of a Poisson count). It is cut to what the ratio can be: the
+  numerator lies in [0, 1], and the denominator's mean in its own interval.
 
   Args:
     numerator: float [n], in [0, 1] for each example.
@@ -111,10 +113,31 @@ def ratio_of_means(
     low, high = (second, most) if ratio >= second else (least, first)
   if not y.any():
     return ratio, min(max(low, least), ratio), max(min(high, most), ratio)
+  # The denominator may be as low as its own interval says, and the ratio as high.
+  most = min((1 - guessed) / max(wilson(min(above, 1) * n, n, confidence)[0] - chance[1], 1e-9), largest)
   a, b = left**2 - z2 * _product(y, y) / n, (below - guessed) * left - z2 * _product(x, y) / n
-  c = (below - guessed) ** 2 - z2 * (_product(x, x) + 1) / n
-  changed = (b + math.sqrt(max(b * b - a * c, 0.0))) / a if a > 0 else most
-  return ratio, min(max(low, least), ratio), max(min(max(high, changed), most), ratio)
+  ends = [most]
+  if a > 0:
+    changed, more = (_product(x, x) + 1) / n, _further(numerator, denominator)
+    grown = _product(x, x) / n - more * (below - guessed)
+    ends = []
+    for half, variance in ((b, changed), (b + z2 * more * left / 2, grown)):
+      c = (below - guessed) ** 2 - z2 * variance
+      ends.append((half + math.sqrt(max(half * half - a * c, 0.0))) / a)
+  return ratio, min(max(low, least), ratio), max(min(max(high, *ends), most), ratio)
+
+
+def _further(numerator: np.ndarray, denominator: np.ndarray) -> float:
+  """By how much the variance of numerator - denominator grows with its mean, in [0, 1].
+
+  As of Poisson counts of gains and losses whose difference is given, to first order about their maximum
+  likelihood: 1 where there are gains only, or no change; 0 where losses are as many or more.
+  """
+  apart = np.asarray(numerator, float) - np.asarray(denominator, float)
+  gains = np.maximum(apart, 0)
+  gained, lost = float(gains.sum()), float(gains.sum() - apart.sum())
+  size = (_product(gains, gains) + 1) / (gained + 1)  # of a gain
+  return size * max((gained - lost) / (gained + lost), 0.0) if gained + lost > 0 else size
 
 
 def fieller(
@@ -230,11 +253,16 @@ def bootstrap_means(outcomes: np.ndarray, resamples: int, seed: int = 0) -> np.n
 
 
 def percentile_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
-  """The bootstrap's percentile interval of `values` [n], those that are NaN left out; NaN if all are."""
-  values = values[~np.isnan(values)]
-  if not len(values):
+  """The bootstrap's percentile interval of `values` [n], as wide as holds that share of all of them.
+
+  Those that are NaN, of resamples that leave the number undetermined, are in none: the interval holds the
+  more of the others. NaN where these are fewer than it should hold.
+  """
+  known = values[~np.isnan(values)]
+  if not len(known) or len(known) < confidence * len(values):
     return math.nan, math.nan
-  low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
+  half = confidence * len(values) / len(known) / 2
+  low, high = np.quantile(known, [max(0.5 - half, 0.0), min(0.5 + half, 1.0)])
   return float(low), float(high)
 
 

@@ -74,8 +74,8 @@ def test_a_filter_that_changes_nothing_still_has_an_interval():
   of_clean = scipy.stats.binomtest(40, 40).proportion_ci(method="wilson").low
   ratio, low, high = statistics.ratio_of_means(clean, clean)
   assert (ratio, low) == pytest.approx((1.0, of_clean))
-  # One image changed of those that are right: 1.96 times the square root of one, over the 40.
-  assert high == pytest.approx(1 + 1.96 / 40, abs=0.001)
+  # Wilson's upper end of a Poisson count of none, 1.96 squared, is what may be gained to the 40.
+  assert high == pytest.approx(1 + 1.96**2 / 40, abs=0.003)
 
 
 @pytest.mark.parametrize("n", [40, 200, 1000])
@@ -93,6 +93,27 @@ def test_a_ratio_near_one_of_which_few_images_change_is_covered(n, changed):
       _, low, high = statistics.ratio_of_means(filtered.astype(float), right.astype(float))
       covered += low <= (clean - lost + changed) / clean <= high
     assert covered / runs > 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs)
+
+
+@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("clean", [0.6, 0.9])
+@pytest.mark.parametrize("conditions", [1, 5])
+def test_a_ratio_of_a_filter_that_only_gains_is_covered(n, clean, conditions):
+  """So many images gained to be expected, up to most of those that are wrong."""
+  rng = np.random.default_rng(0)
+  runs = 600
+  for expected in (2, 4, 10):
+    gained = expected / (n * (1 - clean))
+    if gained > 1:
+      continue
+    low_misses = high_misses = 0
+    truth = (clean + (1 - clean) * gained) / clean
+    for _ in range(runs):
+      right = rng.random(n) < clean
+      filtered = np.where(right[:, None], 1.0, rng.random((n, conditions)) < gained).mean(axis=1)
+      _, low, high = statistics.ratio_of_means(filtered, right.astype(float))
+      low_misses, high_misses = low_misses + (truth < low), high_misses + (truth > high)
+    assert max(low_misses, high_misses) / runs < 0.025 + 3 * math.sqrt(0.025 * 0.975 / runs)
 
 
 def test_the_ratio_to_what_is_always_right_is_a_share():
@@ -327,3 +348,15 @@ def test_the_bootstrap_draws_rows_with_replacement():
   outcomes = np.random.default_rng(3).random((50, 4)) < 0.4
   drawn, rng = statistics.bootstrap_means(outcomes, 40), np.random.default_rng(0)
   np.testing.assert_array_equal(drawn, [outcomes[rng.integers(50, size=50)].sum(0) / 50 for _ in range(40)])
+
+
+def test_a_percentile_interval_holds_its_share_of_all_resamples():
+  values = np.arange(1000.0)
+  assert statistics.percentile_interval(values) == pytest.approx((24.975, 974.025))
+  # 30 are undetermined: 950 of the 970 others, in their middle.
+  some = np.random.default_rng(0).permutation(np.where(values < 970, values, math.nan))
+  low, high = statistics.percentile_interval(some)
+  assert (low, high) == pytest.approx((10, 959), abs=1)
+  assert ((some >= low) & (some <= high)).mean() == pytest.approx(0.95, abs=0.001)
+  assert all(map(math.isnan, statistics.percentile_interval(np.where(values < 940, values, math.nan))))
+  assert all(map(math.isnan, statistics.percentile_interval(np.full(3, math.nan))))

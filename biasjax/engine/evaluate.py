@@ -542,9 +542,12 @@ class _Pass:
 
   def look(self, m: int) -> Callable[[Any, Any], None] | None:
     """What the first images and logits of model `m` are shown to."""
-    network = programs.logits_step(self.models[m].apply, self.settings.precision)
-    compiled = self.partition.compile(network, shared=1)
-    return self.first.look(m, lambda images: compiled(self.variables[m], images))
+
+    def network(images: Any) -> Any:
+      step = programs.logits_step(self.models[m].apply, self.settings.precision)
+      return self.partition.compile(step, shared=1)(self.variables[m], images)
+
+    return self.first.look(m, network)
 
   def victim(self, m: int, probe: Probe) -> Victim:
     """Model `m`, as `probe` asks it."""

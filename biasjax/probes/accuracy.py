@@ -65,15 +65,25 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
 
 
 def cue_share(table: pd.DataFrame) -> list[Metric]:
-  """How often the answer is the class that the cue goes with, per cent of the images whose own is another."""
-  label, cue = table["label"].to_numpy(), table["texture"].to_numpy()
-  answers = table["prediction"].to_numpy()[label != cue]
-  if not len(answers):
+  """How often the answer is the class that the cue goes with, per cent of the images whose own is another.
+
+  A share at chance is a finding of a network that is right, and none of one that guesses: it is flagged where
+  answers for the class or the cue, which differ, cannot be told from chance. Of two classes every answer is
+  for one of them; there the share itself is flagged.
+  """
+  apart = table[(table["label"] != table["texture"]).to_numpy(bool)]
+  if not len(apart):
     return []
-  for_cue, n = int((answers == cue[label != cue]).sum()), len(answers)
-  (guessing,) = chance.of_answers(cue[label != cue], answers, chance.competing(table.attrs))
-  edges = _percent((for_cue / n, *wilson(for_cue, n)))
-  return [Metric("cue_share/{dataset}", *edges, n, chance=100 * float(guessing))]
+  label, cue, answers = (apart[name].to_numpy() for name in ("label", "texture", "prediction"))
+  classes, n = chance.competing(table.attrs), len(apart)
+  of_class, of_cue = (float(chance.of_answers(of, answers, classes)[0]) for of in (label, cue))
+  for_cue, for_either = int((answers == cue).sum()), int(((answers == cue) | (answers == label)).sum())
+  edges = for_cue / n, *wilson(for_cue, n)
+  flag = chance.flag(*edges[1:], of_cue, below=False)
+  if of_class + of_cue < 1:
+    flag = chance.flag_of_count(for_either, n, of_class + of_cue)
+    flag = f"answers for the class or the cue {flag}" if flag else ""
+  return [Metric("cue_share/{dataset}", *_percent(edges), n, chance=100 * of_cue, flag=flag)]
 
 
 def _chances(table: pd.DataFrame, condition: np.ndarray | None = None, conditions: int = 1) -> np.ndarray:

@@ -24,7 +24,7 @@ from biasjax.probes import chance
 from biasjax.probes.base import Metric, Probe
 from biasjax.probes.observed import Sampled, accuracies, interval, sampling_of
 from biasjax.probes.relative import Asked, accuracy_of
-from biasjax.statistics import bootstrap_means, percentile_interval
+from biasjax.statistics import CONFIDENCE, bootstrap_means, percentile_interval
 from biasjax.types import Image, RandomKey
 
 NAME = "critical_band"
@@ -136,6 +136,9 @@ def _published(
   metrics = []
   undetermined = dict(zip(PROPERTIES, np.isnan(found).tolist(), strict=True))
   flag = "all thresholds are equal: no channel" if undetermined["cf"] and not undetermined["bw"] else ""
+  of_none = float(np.isnan(resamples[:, PROPERTIES.index("cf")]).mean())
+  if not undetermined["cf"] and of_none > 1 - CONFIDENCE:
+    flag = f"in {100 * of_none:.0f} % of resamples of the images no channel: all thresholds are equal"
   for name, value, others in zip(PROPERTIES, found.tolist(), resamples.T, strict=True):
     low, high = percentile_interval(others)
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)

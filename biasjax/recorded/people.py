@@ -181,7 +181,8 @@ def _mean_kappa(of: Panel, compared: Mapping[int, _Compared], among: bool = Fals
   n = of.shared_with_any({observer: with_people.people for observer, with_people in compared.items()})
   # Among people each pair is met twice.
   counts = people, conditions, trials, n, int(shared.min(initial=trials)), undefined // (2 if among else 1)
-  return *counts, float(draws[0]), *percentile_interval(draws[1:])
+  met = draws[1:][~np.isnan(draws[1:])]  # of few people a draw may be of one, who meets nobody
+  return *counts, float(draws[0]), *percentile_interval(met)
 
 
 def _with_every(table: pd.DataFrame, value: str, condition: str | None = None) -> pd.DataFrame:

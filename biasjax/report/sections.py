@@ -45,8 +45,9 @@ class Rows:
     value = getattr(row, field)
     if not math.isfinite(value):
       return text_cell("")
-    text = "<.001" if value < 0.001 else f"{value:.3f}"[1 if value < 0.9995 else 0 :]
-    return Cell(text, sort=value, kind="n", keys=((self.table, int(row.Index), field),))
+    return Cell(
+      verdict.of_probability(value), sort=value, kind="n", keys=((self.table, int(row.Index), field),)
+    )
 
   def score(self, row: Any, field: str) -> Cell:
     """An R-squared, or how far it is above another."""

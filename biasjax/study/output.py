@@ -131,7 +131,7 @@ def _latex_correlation(cell: pd.Series) -> str:
 
 def _latex_cell(value: Any) -> str:
   if isinstance(value, (float, np.floating)):
-    return "--" if not math.isfinite(value) else f"${value:.3g}$"
+    return f"${verdict.rounded(value, form='g')}$" if math.isfinite(value) else "--"
   return escape(str(value))
 
 

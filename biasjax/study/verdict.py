@@ -66,7 +66,19 @@ def probability(p: float) -> str:
   """p = .012, p < .001."""
   if not math.isfinite(p):
     return "p not computed"
-  return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
+  text = of_probability(p)
+  return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def of_probability(p: float) -> str:
+  """.012, <.001; never rounded to .05 from below it, which would say that p is not."""
+  return "<.001" if p < 0.001 else rounded(p).removeprefix("0")
+
+
+def rounded(value: float, digits: int = 3, form: str = "f") -> str:
+  """So many digits of a number; more, where with these it would reach .05 and does not."""
+  text = f"{value:.{digits}{form}}"
+  return rounded(value, digits + 1, form) if value < ALPHA <= float(text) else text
 
 
 def statuses(cells: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:

@@ -424,3 +424,24 @@ def test_the_cue_share_is_of_pictures_whose_cue_is_another_class():
   assert (share.name, share.value, share.n) == ("cue_share/{dataset}", 37.5, 8)
   assert (share.low, share.high) == pytest.approx((100 * edges.low, 100 * edges.high))
   assert accuracy.cue_share(table[label == cue]) == []
+
+
+def test_a_cue_share_is_flagged_of_a_network_that_guesses_and_of_no_other():
+  rng = np.random.default_rng(0)
+  label = rng.integers(10, size=2000)
+  cue = (label + rng.integers(1, 10, 2000)) % 10
+
+  def flag(prediction, classes=10):
+    table = pd.DataFrame({"label": label % classes, "texture": cue % classes, "prediction": prediction})
+    table.attrs = {"labels": "classes", "classes": classes}
+    (share,) = accuracy.cue_share(table)
+    return share.flag
+
+  guessed = rng.integers(10, size=2000)
+  assert flag(guessed) == "answers for the class or the cue cannot be told from chance"
+  # Right nine times of ten, else any: the cue has its tenth of a tenth; and one with its tenth of all.
+  assert flag(np.where(rng.random(2000) < 0.9, label, guessed)) == ""
+  assert flag(np.where(rng.random(2000) < 0.1, cue, label)) == ""
+  # Of two classes what is not for the cue is right.
+  assert flag(guessed % 2, classes=2) == "cannot be told from chance"
+  assert flag(label % 2, classes=2) == ""

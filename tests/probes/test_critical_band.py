@@ -1,6 +1,7 @@
 """The critical-band probe: published stimuli, published estimates, intervals."""
 
 import math
+import re
 
 import jax
 import numpy as np
@@ -199,3 +200,23 @@ def test_senseless_noise_levels_are_refused(sds):
 def test_images_too_small_for_a_channel_are_refused():
   with pytest.raises(BiasjaxError, match="too few for a channel"):
     critical_band.make(16)
+
+
+def test_a_channel_that_many_resamples_do_not_have_has_no_interval_and_says_so():
+  """One band is a step above the others by a few images, and often is not when images are drawn anew."""
+  observed = table(accuracies((1, 1, 1, 1, 1, 1.53, 1), clean=0.9), 300)
+  found = metrics_of(observed)
+  rng, right = np.random.default_rng(1), observed["rank"] == 0
+  clean, stronger = (right[observed["condition"] == of].to_numpy() for of in ("clean", "f=5/sd=0.08"))
+  drawn = rng.integers(300, size=(4000, 300))
+  flat = (2 * stronger[drawn].sum(1) > clean[drawn].sum(1)).mean()
+  assert 0.1 < flat < 0.9
+  cf, bw, pns = (found[f"metric/criticalband/{of}_norm"] for of in ("cf", "bw", "pns"))
+  assert math.isfinite(cf.value)
+  assert math.isnan(cf.low)
+  assert math.isnan(cf.high)
+  said = re.fullmatch(r"in (\d+) % of resamples of the images no channel: all thresholds are equal", cf.flag)
+  assert said
+  assert int(said[1]) == pytest.approx(100 * flat, abs=6)
+  assert bw.flag == cf.flag
+  assert math.isfinite(pns.low)

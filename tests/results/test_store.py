@@ -2,6 +2,8 @@
 
 import json
 import math
+import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -21,10 +23,10 @@ class Images:
   incomplete = False
   asked: dict = {}  # noqa: RUF012
 
-  name, fingerprint, location, notes = "made", "f", "here", ()
+  fingerprint, location, notes = "f", "here", ()
 
-  def __init__(self, length: int):
-    self.length = length
+  def __init__(self, length: int, name: str = "made"):
+    self.length, self.name = length, name
 
 
 def columns(start: int, stop: int, conditions=("clean",)) -> dict:
@@ -173,3 +175,28 @@ def test_a_chunk_of_which_nothing_could_be_decoded_is_read_beside_others(tmp_pat
     assert frame["example_id"].to_list() == ids
     assert frame["condition"].to_list() == [of for _ in "ab" for of in conditions for _ in range(4)]
   assert list(loaded.excluded) == ["image4", "image5", "image6", "image7"]
+
+
+def test_the_docs_say_how_to_read_the_columns_that_some_probes_add(tmp_path, monkeypatch):
+  """pandas alone takes the first file's columns, and leaves the others out."""
+  monkeypatch.chdir(tmp_path)
+  store = Store("out", 4)
+  units = {name: Unit("a", "imagenet", name, {"of": name}) for name in ("accuracy", "pgd")}
+  store.register(Images(4, "imagenet"), units.values())
+  further = {"norm": np.full(4, 0.5, np.float32), "broken_by": ["", "pgd", "", "pgd"]}
+  store.write(units["accuracy"], (0, 4), columns(0, 4), {})
+  store.write(units["pgd"], (0, 4), columns(0, 4) | further, {})
+  page = (pathlib.Path(__file__).parents[2] / "docs/results.md").read_text()
+  plain, whole = (
+    next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if word in code)
+    for word in ("groupby", "unify_schemas")
+  )
+  names: dict = {}
+  exec(plain, names)
+  assert "norm" not in names["observations"]
+  exec(whole, names)
+  found = names["observations"].set_index(["probe", "example_id"]).sort_index()
+  assert len(found) == 8
+  assert found.loc["pgd", "broken_by"].tolist() == further["broken_by"]
+  assert found.loc["accuracy", "norm"].isna().all()
+  assert names["attacked"]["norm"].tolist() == [0.5] * 4

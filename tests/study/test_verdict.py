@@ -112,3 +112,22 @@ IS = "Robustness of a family not seen is predicted by all biases together"
 )
 def test_a_gain_is_claimed_only_where_the_prediction_is_established(scores, expected):
   assert predicted(**scores) == expected
+
+
+@pytest.mark.parametrize(
+  ("p", "said"),
+  [
+    (0.012, "p = .012"),
+    (0.0499, "p = .0499"),
+    (0.04996, "p = .04996"),
+    (500 / 10_001, "p = .049995"),
+    (0.0494, "p = .049"),
+    (0.05, "p = .050"),
+    (0.0504, "p = .050"),
+    (0.0004, "p < .001"),
+    (0.9999, "p = 1.000"),
+    (1.0, "p = 1.000"),
+  ],
+)
+def test_a_p_below_a_twentieth_is_not_printed_as_one(p, said):
+  assert verdict.probability(p) == said
