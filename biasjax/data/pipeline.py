@@ -8,10 +8,10 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import grain
 import numpy as np
 
 from biasjax.data import preprocess
+from biasjax.data.ahead import ahead
 from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 
@@ -137,7 +137,7 @@ def batches(
   nothing = (PADDING,) * source.most_labels
 
   def load(index):
-    example = read(source, int(index))
+    example = read(source, index)
     labels = (example.label, *example.also, *nothing)[: source.most_labels]
     for pause in (*PAUSES_S, None):
       now = content(example.encoded)
@@ -148,17 +148,14 @@ def batches(
       if pause is None:
         break
       time.sleep(pause)
-      example = read(source, int(index))
+      example = read(source, index)
       if content(example.encoded) == now:
         break
     return nothing, example.example_id, blank, now, reason
 
   # One iterator over all chunks: the next one is being decoded while the last batch of this one is computed.
-  examples = iter(
-    grain.MapDataset.source([index for chunk in chunks for index in range(*chunk)])
-    .map(load)
-    .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size + threads))
-  )
+  indices = (index for chunk in chunks for index in range(*chunk))
+  examples = ahead(load, indices, threads=threads, most=2 * batch_size + threads)
   for chunk in chunks:
     for first in range(*chunk, batch_size):
       rows = [next(examples) for _ in range(min(batch_size, chunk[1] - first))]

@@ -4,10 +4,10 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-import grain
 import numpy as np
 
 from biasjax.data import preprocess
+from biasjax.data.ahead import ahead
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 
@@ -59,7 +59,7 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
   orders = functools.lru_cache(maxsize=2)(functools.partial(order, source.length, seed))
 
   def load(position):
-    step, row = divmod(int(position) + start * batch_size, batch_size)
+    step, row = divmod(position, batch_size)
     epoch, within = divmod(step, per_epoch)
     index = orders(epoch)[within * batch_size + row]
     try:
@@ -71,11 +71,8 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
         f"{source.location}: example {index} cannot be read ({reason}): mend or remove it"
       ) from error
 
-  examples = iter(
-    grain.MapDataset.range((stop - start) * batch_size)
-    .map(load)
-    .to_iter_dataset(grain.ReadOptions(num_threads=8, prefetch_buffer_size=4 * batch_size))
-  )
+  positions = range(start * batch_size, stop * batch_size)
+  examples = ahead(load, positions, threads=8, most=4 * batch_size)
   for _ in range(start, stop):
     pixels, labels, indices = zip(*(next(examples) for _ in range(batch_size)), strict=True)
     yield Examples(np.stack(pixels), np.array(labels, np.int32), np.array(indices, np.uint32))
