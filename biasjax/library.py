@@ -71,7 +71,8 @@ class Images:
     labels: int [n], the right classes, numbered as `labels_are` says; [n, k] where several may be right, -1
       after them.
     names: of each image, its path in the dataset.
-    textures: int [n], of cue-conflict stimuli the class of the texture, `labels` being the shapes; else None.
+    textures: int [n], of cue-conflict stimuli the class of the texture, `labels` being the shapes; in a
+      biased world the class that the cue goes with; else None.
     labels_are: what labels are, as `measure` wants it: "imagenet" (0 to 999, the sorted WordNet ids),
       "categories16" (0 to 15: airplane, bear, bicycle, ... in alphabetical order), ...
     dataset: what tables call it.
@@ -166,6 +167,8 @@ def images(
   if source.labels in conflicts:
     known, labels_are = conflict_categories(source.labels), conflicts[source.labels]
     textures = np.array([known.index(cues(name, known)[1]) for name in names])
+  elif source.textures is not None:
+    textures = np.array([source.textures[name] for name in names])
   several = labels[: len(names)] if source.most_labels > 1 else labels[: len(names), 0]
   return Images(
     pixels[: len(names)], several, names, textures, labels_are, source.name, excluded, source.own_classes
@@ -203,7 +206,8 @@ def measure(
       are right, -1 after them.
     probes: names, with options as in "pgd:eps=1:steps=10", or probes of one's own; accuracy is asked of all
       images if another probe compares with it.
-    textures: int [n], for `shape`: the class whose texture each image wears.
+    textures: int [n], for `shape` the class whose texture each image wears; for the other probes that of its
+      cue, of which accuracy says how often it is the answer (the cue share).
     names: n different names, which noise belongs to, as it does to file names; "00000000" and so on if None.
     labels_are: "classes", the network's own, however many; or one of `probes.base.DECISIONS`, "categories16"
       say, for the 16 categories of Geirhos et al. decided by the 1,000 classes of ImageNet.
@@ -235,10 +239,10 @@ def measure(
   own_classes = whole.own_classes if whole else None
   pixels, size = _checked_pixels(pixels)
   names = _checked_names(names, len(pixels))
-  kind = _kind(labels_are, textures is not None)
-  asked = [_probe(probe, size, kind) for probe in ([probes] if isinstance(probes, str) else probes)]
+  asked = [_probe(probe, size) for probe in ([probes] if isinstance(probes, str) else probes)]
   if not asked:
     raise BiasjaxError("measure: probes is empty: name one")
+  kind = _kind(labels_are, asked, textures is not None)
   needed = {name: all_probes.get(name, size) for probe in asked for name in probe.needs}
   planned = list((needed | {probe.name: probe for probe in asked}).values())
   if workdir is not None:
@@ -374,24 +378,25 @@ def _checked_names(names: Sequence[str] | None, n: int) -> list[str]:
   return names
 
 
-def _kind(labels_are: str, conflict: bool) -> str:
-  """The kind of labels (`Source.labels`)."""
+def _probe(probe: str | Probe, size: int) -> Probe:
+  return probe if isinstance(probe, Probe) else all_probes.get(probe, size)
+
+
+def _kind(labels_are: str, asked: Sequence[Probe], textures: bool) -> str:
+  """The kind of labels (`Source.labels`), one that all probes can be asked about."""
+  conflict = textures and any(kind in probe.decide for probe in asked for kind in CONFLICTS.values())
   kinds = CONFLICTS if conflict else KINDS
   if labels_are not in kinds:
     beside = " with textures" if conflict else ""
     raise BiasjaxError(f"measure: labels_are={labels_are!r}{beside}: expected one of {', '.join(kinds)}")
-  return CONFLICTS[labels_are] if conflict else labels_are
-
-
-def _probe(probe: str | Probe, size: int, kind: str) -> Probe:
-  """The probe, if it can be asked about such labels."""
-  probe = probe if isinstance(probe, Probe) else all_probes.get(probe, size)
-  if kind not in probe.decide:
-    what = "asks about images without textures: leave them out"
-    if kind not in CONFLICTS.values():
-      what = f"cannot be asked about labels that are {kind}: it needs textures, or other labels_are"
-    raise BiasjaxError(f"measure: probe {probe.name} {what}")
-  return probe
+  kind = CONFLICTS[labels_are] if conflict else labels_are
+  for probe in asked:
+    if kind not in probe.decide:
+      what = "asks about images without textures: leave them out"
+      if not conflict:
+        what = f"cannot be asked about labels that are {kind}: it needs textures, or other labels_are"
+      raise BiasjaxError(f"measure: probe {probe.name} {what}")
+  return kind
 
 
 def _checked_labels(what: str, labels: Any, n: int, network: Given, probe: Probe, kind: str) -> np.ndarray:

@@ -17,6 +17,7 @@ import biasjax
 import made_programs
 from biasjax import probes
 from biasjax.data import preprocess, sources
+from biasjax.data.builders import biased
 from biasjax.data.classes import categories, cues
 from biasjax.engine import schedule
 from biasjax.results.store import Store
@@ -174,6 +175,24 @@ def test_images_of_stimuli_give_run_pys_shape_bias_in_one_call(command_line):
   assert given.labels_are == "categories16"
   found = biasjax.measure(model.apply, model.variables, given, probes="shape", batch_size=4)
   assert_same_numbers(found, command_line / "out", "cue-conflict")
+
+
+def test_images_of_a_biased_world_bring_its_cues_and_accuracy_says_how_often_they_are_the_answer(tmp_path):
+  levels = [10, 128, 245]  # what `brightness` takes for its three classes
+
+  def shows_the_cue_but_once(split, label, number, cue):
+    shown = label if (label, number) == (0, 1) else cue
+    return np.full((32, 32, 3), levels[shown], np.uint8)
+
+  counts = {"train": 2, "aligned": 2, "conflicting": 2, "unbiased": 3}
+  biased.build(str(tmp_path / "world"), "abc", counts, shows_the_cue_but_once, {"size": 32}, [0.5])
+  given = biasjax.images(f"biased:{tmp_path / 'world'}/conflicting")
+  assert sorted(zip(given.labels, given.textures, strict=True)) == [
+    *((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
+  ]
+  found = biasjax.measure(brightness, VARIABLES, given, probes="accuracy").metrics
+  assert found.loc["cue_share/conflicting", "value"] == pytest.approx(100 * 5 / 6)
+  assert found.loc["top1_acc/conflicting", "value"] == pytest.approx(100 * 1 / 6)
 
 
 def test_images_of_several_right_classes_are_measured_as_such(tmp_path):
@@ -413,7 +432,10 @@ def test_noise_belongs_to_names_and_seeds():
     ({"labels": [0, 1, 1, -1]}, "labels holds -1, but 3 classes compete"),
     ({"textures": [0, 1, 1, 3], "probes": "shape"}, "textures holds 3, but 3 classes compete"),
     ({"probes": "shape"}, "probe shape cannot be asked about labels that are classes: it needs textures"),
-    ({"textures": [0, 1, 1, 2]}, "probe accuracy asks about images without textures: leave them out"),
+    (
+      {"textures": [0, 1, 1, 2], "probes": ("shape", "accuracy")},
+      "probe accuracy asks about images without textures: leave them out",
+    ),
     ({"probes": "spectrum"}, "unknown probe 'spectrum': did you mean spectral"),
     ({"probes": ()}, "probes is empty"),
     ({"probes": "spectral", "pixels": PLAIN[:, :31, :31]}, "spectral: images of 31 x 31 pixels: an even"),

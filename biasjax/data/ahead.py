@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
-def ahead(
-  function: Callable[[Any], Any], items: Iterable[Any], *, threads: int, most: int
-) -> Iterator[Any]:
+def ahead(function: Callable[[Any], Any], items: Iterable[Any], *, threads: int, most: int) -> Iterator[Any]:
   """`function` of each item, in the order of the items.
 
   Args:

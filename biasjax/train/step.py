@@ -46,6 +46,9 @@ class Recipe:
       kept; 0 keeps the last ones. At step t at most (1 + t) / (10 + t), so that the start is soon forgotten.
     seed: of initialisation, order and augmentation.
     optimizer: of `OPTIMIZERS`.
+    network: what is trained in place of the architecture's ResNet, whose number of classes it has: a Flax
+      module that is called (images float32 [b, h, w, 3] in [0, 1], train) and sows `features`, with no
+      variables but "params" and "batch_stats".
   """
 
   architecture: Architecture
@@ -59,6 +62,7 @@ class Recipe:
   average_decay: float
   seed: int
   optimizer: str = "sgd"
+  network: nn.Module | None = None
 
   @property
   def objective(self) -> Objective:
@@ -223,7 +227,8 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
   the first member. Gradients and batch statistics are averaged over the devices; BatchNorm normalises each
   device's rows by themselves.
   """
-  network, update, objective = ResNet(recipe.architecture), optimizer(recipe), recipe.objective
+  network = recipe.network or ResNet(recipe.architecture)
+  update, objective = optimizer(recipe), recipe.objective
   classes = recipe.architecture.num_classes
 
   def targets_of(labels):
@@ -288,7 +293,7 @@ def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
         variables = {"params": params[member], "batch_stats": members[member]["batch_stats"]}
         logits, changed = apply(state["variables"] | variables, x)
         if member not in answers:  # a network that is asked again in a step, on other images, learns no more
-          answers[member], statistics[member] = logits, changed["batch_stats"]
+          answers[member], statistics[member] = logits, changed.get("batch_stats", {})
         return logits, cast("Array", changed["intermediates"]["features"][0])
 
       context = Context(
