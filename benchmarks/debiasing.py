@@ -6,10 +6,10 @@ python -m biasjax.data.builders.synthetic_biased --output=worlds/hue32 --size=32
 python -m benchmarks.debiasing --world=worlds/hue32 --network=strided --rhos=0.95 --output=hue.csv
 
 `perceptron` is Colored MNIST's network of Nam et al. (2020): three layers of 100. `strided` has three
-convolutions of 5 x 5 with a stride of 2, and a mean over positions. Recipes are fixed: Adam at 0.001 along a cosine, no
-decay, no smoothing, the last step's network; digits in batches of 200 for 30 epochs, the drawn world in
-batches of 64 for 20. A training is the trainer's (`biasjax.train.loop`), with its interventions. Networks of
-an --output are not trained again.
+convolutions of 5 x 5 with a stride of 2, and a mean over positions. Recipes are fixed: Adam at 0.001 along a
+cosine, no decay, no smoothing, the last step's network; digits in batches of 200 for 30 epochs, the drawn
+world in batches of 64 for 20. A training is the trainer's (`biasjax.train.loop`), with its interventions.
+Networks of an --output are not trained again.
 """
 
 import dataclasses

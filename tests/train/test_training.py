@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +104,39 @@ def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
     if entry.path[0] == "params":
       expected = net.state_dict()[name].numpy()
       np.testing.assert_allclose(names.to_torch(params[entry.path]), expected, atol=3e-4, err_msg=name)
+
+
+class Linear(nn.Module):
+  @nn.compact
+  def __call__(self, x, train: bool):
+    x = x.reshape(len(x), -1)
+    self.sow("intermediates", "features", x)
+    return nn.Dense(16)(x)
+
+
+def test_a_network_of_ones_own_takes_the_step_of_its_gradient():
+  """A linear one, whose gradient is known: x (p - y)."""
+  (batch,) = made_batches(1)
+  plain = {"warmup_steps": 0, "weight_decay": 0.0, "label_smoothing": 0.0, "interventions": ()}
+  recipe = dataclasses.replace(RECIPE, network=Linear(), **plain)
+  rng = np.random.default_rng(1)
+  kernel = rng.normal(0, 0.01, (SIZE * SIZE * 3, 16))
+  layer = {"kernel": kernel.astype(np.float32), "bias": np.zeros(16, np.float32)}
+  partition, run = program(recipe, "shard_map", len(jax.devices()))
+  state = partition.share(step.init(recipe, {"params": {"Dense_0": layer}, "batch_stats": {}}))
+  fixed = partition.share((np.asarray(jax.random.key_data(jax.random.key(0))), {}))
+  others = np.roll(batch.pixels, -1, 0), np.roll(batch.labels, -1, 0)
+  state, measured = run(state, *fixed, *partition.put((batch.pixels, batch.labels, batch.indices, *others)))
+  x = batch.pixels.reshape(ROWS, -1) / 255
+  logits = x @ kernel
+  p = np.exp(logits - logits.max(1, keepdims=True))
+  p /= p.sum(1, keepdims=True)
+  rate = recipe.learning_rate * (1 + recipe.momentum)  # Nesterov's first step
+  expected = kernel - rate * x.T @ (p - np.eye(16)[batch.labels]) / ROWS
+  after = partition.first(state)["variables"]["params"]["Dense_0"]["kernel"]
+  np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-6)
+  loss = -np.log(p[np.arange(ROWS), batch.labels]).mean()
+  assert float(partition.first(measured)["loss"]) == pytest.approx(loss, rel=1e-5)
 
 
 def test_both_partitioners_train_alike():
