@@ -53,7 +53,7 @@ def write_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   from safetensors.torch import save_file
 
   from biasjax.convert import torchvision
-  from biasjax.models.resnet import RESNET50
+  from biasjax.models.architecture import RESNET50
 
   generator = torch.Generator().manual_seed(0)
   state = {
@@ -89,7 +89,7 @@ def write_tiny(path: pathlib.Path) -> None:
   from safetensors.numpy import save_file
 
   from biasjax.convert import torchvision
-  from biasjax.models.resnet import Architecture
+  from biasjax.models.architecture import Architecture
 
   tiny = Architecture("bottleneck", (3, 4, 6, 3), width=2, inner_width=2)
   save_file({n: np.full(e.shape, 0.1, np.float32) for n, e in torchvision.entries(tiny).items()}, path)

@@ -30,7 +30,8 @@ from biasjax.engine import benchmark, rates
 from biasjax.engine.evaluate import Settings
 from biasjax.engine.programs import logits_step
 from biasjax.models import load
-from biasjax.models.resnet import BATCH_NORM_EPSILON, RESNET50, Architecture, ResNet
+from biasjax.models.architecture import BATCH_NORM_EPSILON, RESNET50, Architecture
+from biasjax.models.resnet import ResNet
 from biasjax.probes.base import Victim
 from biasjax.probes.decisions import every_class
 

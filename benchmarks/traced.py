@@ -114,10 +114,10 @@ def by_hand() -> dict[str, object]:
   import jax
   import jax.numpy as jnp
 
-  from biasjax.models import load, resnet
+  from biasjax.models import architecture, load
 
-  apply = load.apply_function(resnet.RESNET50)
-  shapes = load.variable_shapes(resnet.RESNET50)
+  apply = load.apply_function(architecture.RESNET50)
+  shapes = load.variable_shapes(architecture.RESNET50)
   x = jax.ShapeDtypeStruct((BATCH.value, SIZE, SIZE, 3), jnp.float32)
   forward = compiled(lambda v, x: apply(v, x), shapes, x)[1]
   gradient = compiled(jax.grad(lambda v, x: apply(v, x).sum(), 1), shapes, x)[1]

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from etils import epath
 
-from biasjax.models import load
+from biasjax.models import load, stored
+from biasjax.models.architecture import Architecture
 from biasjax.models.load import Model
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.resnet import ResNet
 
 ARCHITECTURE = Architecture("bottleneck", (1, 1, 1, 1), width=8, inner_width=8)
 
@@ -39,5 +40,5 @@ def made_checkpoint(folder: pathlib.Path, seed: int) -> pathlib.Path:
   folder.mkdir(parents=True)
   model = made_model(folder.name, seed)
   load.save(epath.Path(folder), model.architecture, model.variables)
-  (folder / load.CERTIFICATE).write_text(json.dumps({}))
+  (folder / stored.CERTIFICATE).write_text(json.dumps({}))
   return folder

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from biasjax.models import load
+from biasjax.models import load, stored
 from biasjax.traced import program
 from biasjax.traced.program import Program, parse
 
@@ -129,5 +129,5 @@ def made_checkpoint(folder: pathlib.Path, seed: int = 0, **program: Any) -> path
   made = parse(written(**program), "made")
   folder.mkdir(parents=True)
   load.save(epath.Path(folder), made, drawn(made, seed))
-  (folder / load.CERTIFICATE).write_text("{}")
+  (folder / stored.CERTIFICATE).write_text("{}")
   return folder

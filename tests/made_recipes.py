@@ -9,7 +9,7 @@ import jax
 from etils import epath
 
 from biasjax.data.sources import Source
-from biasjax.models.resnet import Architecture
+from biasjax.models.architecture import Architecture
 from biasjax.partition import Partition
 from biasjax.train import loop, step
 

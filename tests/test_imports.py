@@ -138,6 +138,7 @@ def test_tables_are_read_and_studied_without_jax_and_without_probes(wing):
   ("said", "needless"),
   [
     ("from biasjax.cli import listing; listing.datasets('*')", {"jax", "pandas"}),
+    ("from biasjax.cli import listing; listing.models('*')", {"jax", "flax", "orbax", "pandas"}),
     ("from biasjax.cli import summarising", {"biasjax.cli.networks", "biasjax.engine.evaluate"}),
     ("from biasjax.report import draw", {"scipy.special"}),
   ],

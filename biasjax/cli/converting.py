@@ -107,11 +107,16 @@ def run(asked: flags.FlagValues) -> None:
       raise BiasjaxError(f"--{name} is not used with --{actions[0]}: leave it out")
   if (asked.mean is None) != (asked.std is None):
     raise BiasjaxError("--mean and --std belong together")
+  if actions[0] == "list":
+    from biasjax.convert import listing
+
+    usage.show(listing.listing())
+    return
   # Imported late: JAX takes seconds to start, and a misspelt flag should not have to wait for it.
   from biasjax.engine import launch
 
   launch.import_jax()
-  if actions[0] not in ("list", "inspect"):
+  if actions[0] != "inspect":
     launch.devices()
   from etils import epath
 
@@ -119,8 +124,6 @@ def run(asked: flags.FlagValues) -> None:
   from biasjax.models import load
 
   match actions[0]:
-    case "list":
-      usage.show(describe.listing())
     case "inspect":
       print(describe.inspection(readers.read(asked.inspect), tensors=asked.tensors))
     case "verify":
@@ -139,18 +142,18 @@ def run(asked: flags.FlagValues) -> None:
 
 
 def _folder(spec: str) -> pathlib.Path:
-  from biasjax.convert import resolving
+  from biasjax.convert import cached
 
   if pathlib.Path(spec).is_dir():
     return pathlib.Path(spec)
-  if spec in resolving.converted_names():
-    return resolving.models_directory() / spec
+  if spec in cached.converted_names():
+    return cached.models_directory() / spec
   raise BiasjaxError(f"{spec}: is neither the folder nor the name of a converted checkpoint")
 
 
 def _convert_models(asked: flags.FlagValues) -> None:
   """Fetches and converts rows of the zoo."""
-  from biasjax.convert import conversion, download, resolving
+  from biasjax.convert import cached, conversion, download
   from biasjax.models import zoo
 
   names = zoo.matching(asked.model, list(zoo.ZOO))
@@ -159,8 +162,8 @@ def _convert_models(asked: flags.FlagValues) -> None:
   for name in names:
     row = zoo.ZOO[name]
     plain = not (asked.output or asked.name or asked.mean or asked.overwrite or asked.parity or asked.reading)
-    if plain and resolving.is_current(row):
-      print(f"{name}: is converted already, in {resolving.models_directory() / name}")
+    if plain and cached.is_current(row):
+      print(f"{name}: is converted already, in {cached.models_directory() / name}")
       continue
     if not (asked.output or asked.name or asked.mean):
       asked.overwrite = True  # what the cache holds under this name is an older conversion of the same row
@@ -242,7 +245,7 @@ def _convert_file(asked: flags.FlagValues) -> None:
 
 
 def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
-  from biasjax.convert import resolving
+  from biasjax.convert import cached
   from biasjax.models import zoo
 
   if asked.output and asked.name:
@@ -255,7 +258,7 @@ def _output(asked: flags.FlagValues, default: str | None) -> pathlib.Path:
     not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", asked.name) or asked.name in zoo.ZOO
   ):
     raise BiasjaxError(f"--name={asked.name}: letters, digits and _.+-, and not a name of the zoo")
-  return resolving.models_directory() / (asked.name or default or "")
+  return cached.models_directory() / (asked.name or default or "")
 
 
 def _normalization(asked: flags.FlagValues):

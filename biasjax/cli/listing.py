@@ -16,9 +16,9 @@ from biasjax.terminal import aligned
 
 def models(pattern: str) -> str:
   """Name, category, state, size and source of each model; all that is known where there is one."""
-  from biasjax.convert import describe
+  from biasjax.convert import listing
 
-  return describe.listing(pattern)
+  return listing.listing(pattern)
 
 
 def datasets(pattern: str) -> str:

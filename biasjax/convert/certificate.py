@@ -13,20 +13,19 @@ import numpy as np
 from etils import epath
 
 from biasjax import numerics
-from biasjax.convert import readers, stated, torchvision
+from biasjax.convert import cached, readers, stated, torchvision
 from biasjax.convert.normalization import Normalization
 from biasjax.convert.readings import StateDict
 from biasjax.convert.stated import Statement
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
+from biasjax.models.architecture import Architecture
 from biasjax.models.load import Structure
-from biasjax.models.resnet import Architecture
 from biasjax.models.zoo import Checkpoint
 from biasjax.traced.program import Program
 from biasjax.types import Variables
 from biasjax.version import __version__
 
-FORMAT = 2
 LIBRARIES = ("flax", "jax", "numpy", "orbax-checkpoint", "safetensors")
 # The logits of one network on two machines, over the largest: far above float32's rounding in 50 layers, far
 # below what any wrong weight does.
@@ -66,8 +65,8 @@ def make(
     row: what is known of the checkpoint.
   """
   return {
-    "format": FORMAT,
-    "model": describe_row(row) if row else None,
+    "format": cached.FORMAT,
+    "model": cached.describe_row(row) if row else None,
     "source": _source(file) | {"layout": state.layout},
     "head": _source(head) if head else None,
     "architecture": dataclasses.asdict(architecture),
@@ -104,11 +103,6 @@ def make(
   }
 
 
-def describe_row(row: Checkpoint) -> dict[str, Any]:
-  """What of a row a conversion depends on or should carry along; `is_current` compares it."""
-  return dataclasses.asdict(row)
-
-
 def _source(file: readers.File) -> dict[str, Any]:
   shards = {shard.path.name: shard.sha256() for shard in file.shards}
   return ({"shards": shards} if shards else {}) | {
@@ -118,12 +112,6 @@ def _source(file: readers.File) -> dict[str, Any]:
     "container": file.container,
     "globals": file.globals,
   }
-
-
-def identity(certificate: Mapping[str, Any]) -> Any:
-  """What does not depend on when and where a checkpoint is converted."""
-  changing = ("logits", "parity", "versions")
-  return json.loads(json.dumps({k: v for k, v in certificate.items() if k not in changing}))
 
 
 def description(architecture: Structure) -> str:
@@ -192,7 +180,7 @@ def verify(folder: epath.Path) -> str:
   model = load.load(folder)
   certificate = model.certificate
   found = {
-    "format": FORMAT,
+    "format": cached.FORMAT,
     "fingerprint": model.fingerprint,
     "parameters": parameter_count(model.architecture),
     "architecture": load.describe(model.architecture),

@@ -12,10 +12,10 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
-from biasjax.convert import certificate, readers, readings, stated, torchvision
+from biasjax.convert import cached, certificate, readers, readings, stated, torchvision
 from biasjax.convert.normalization import ASSUMED, NONE, Normalization, check
 from biasjax.errors import BiasjaxError
-from biasjax.models import load
+from biasjax.models import load, stored
 from biasjax.models.zoo import Checkpoint
 from biasjax.types import Variables
 
@@ -192,7 +192,7 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
     try:
       temporary.mkdir()
       load.save(epath.Path(temporary), conversion.architecture, conversion.variables)
-      (temporary / load.CERTIFICATE).write_text(certificate.dump(conversion.certificate))
+      (temporary / stored.CERTIFICATE).write_text(certificate.dump(conversion.certificate))
       if _settled(output, conversion, overwrite):  # another process was faster
         return False
       if output.exists():
@@ -215,7 +215,7 @@ def _settled(output: pathlib.Path, conversion: Conversion, overwrite: bool) -> b
     return True
   if not overwrite:
     raise BiasjaxError(f"{output}: exists and holds something else: choose another name, or --overwrite")
-  if not is_converted(output):
+  if not stored.is_converted(output):
     raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
   return False
 
@@ -226,7 +226,7 @@ def write_certificate(folder: pathlib.Path, content: dict[str, Any]) -> None:
   Raises:
     BiasjaxError: storage failed.
   """
-  path = folder / load.CERTIFICATE
+  path = folder / stored.CERTIFICATE
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   try:
     temporary.write_text(certificate.dump(content))
@@ -235,18 +235,13 @@ def write_certificate(folder: pathlib.Path, content: dict[str, Any]) -> None:
     raise BiasjaxError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def is_converted(folder: pathlib.Path) -> bool:
-  """Whether a folder looks like one that `write` wrote."""
-  return (folder / load.CERTIFICATE).is_file() and (folder / load.CHECKPOINT).is_dir()
-
-
 def holds(folder: pathlib.Path, expected: dict[str, Any]) -> bool:
   """Whether a folder holds the conversion of this certificate, intact."""
-  if not is_converted(folder):
+  if not stored.is_converted(folder):
     return False
   try:
-    found = load.read_certificate(epath.Path(folder))
-    same = certificate.identity(found) == certificate.identity(expected)
+    found = stored.read_certificate(epath.Path(folder))
+    same = cached.identity(found) == cached.identity(expected)
     return same and load.load(folder).fingerprint == expected["fingerprint"]
   except BiasjaxError:
     return False  # damaged: like anything else that is not this conversion

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from biasjax import numerics
-from biasjax.convert import apart, building, certificate
+from biasjax.convert import apart, building, cached, certificate
 from biasjax.convert.building import Tried, Wanted
 from biasjax.convert.conversion import Conversion, insert
 from biasjax.convert.normalization import check
@@ -48,7 +48,7 @@ def convert(wanted: Wanted) -> Conversion:
   _refuse_other(name, program, variables)
   _refuse_mixing(name, program, variables)
   found = {
-    "format": certificate.FORMAT,
+    "format": cached.FORMAT,
     "model": None,
     "source": {"network": f"{wanted.kind}:{name}"} | (tried.file or {"file": None}),
     "architecture": load.describe(program),

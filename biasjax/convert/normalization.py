@@ -9,7 +9,7 @@ import numpy as np
 
 from biasjax.convert.tensors import Tensor, is_tensor
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
+from biasjax.models.architecture import IMAGENET_MEAN, IMAGENET_STD
 
 # How the two are called, in a state dict and in what is said of a network: the mean, then what it divides by.
 PAIRS = (

@@ -11,7 +11,7 @@ from biasjax.convert import certificate, stated
 from biasjax.convert.conversion import Conversion
 from biasjax.convert.tensors import Tensor
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import BATCH_NORM_EPSILON, Architecture, Residual
+from biasjax.models.architecture import BATCH_NORM_EPSILON, Architecture, Residual
 
 
 def measure(conversion: Conversion) -> dict[str, object]:

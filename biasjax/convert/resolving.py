@@ -6,27 +6,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from etils import epath
 
-from biasjax.convert import certificate, conversion, download, readers, stated
+from biasjax.convert import cached, conversion, download, readers, stated
 from biasjax.errors import BiasjaxError
-from biasjax.models import load, zoo
-
-
-def models_directory() -> pathlib.Path:
-  """Where conversions go that were given a name and no folder."""
-  return download.cache_directory() / "models"
-
-
-def converted_names() -> list[str]:
-  """The names under which conversions are in the cache."""
-  folder = models_directory()
-  if not folder.is_dir():
-    return []
-  return sorted(p.name for p in folder.iterdir() if conversion.is_converted(p) and not p.name.startswith("."))
+from biasjax.models import stored, zoo
 
 
 def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
@@ -42,7 +28,7 @@ def resolve(specs: Sequence[str], *, offline: bool = False) -> list[epath.Path]:
     BiasjaxError: a spec stands for nothing, or something cannot be fetched or converted.
   """
   folders: list[epath.Path] = []
-  own = converted_names()
+  own = cached.converted_names()
   names = list(dict.fromkeys([*zoo.ZOO, *own]))
   for spec in _files(specs):
     path, reading = _split(spec)
@@ -70,9 +56,9 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
     path, _ = _split(spec)
     if "/" in spec and not path.exists():
       raise BiasjaxError(_nothing_at(spec))
-    names = [spec] if path.exists() else zoo.matching(spec, [*zoo.ZOO, *converted_names()])
+    names = [spec] if path.exists() else zoo.matching(spec, [*zoo.ZOO, *cached.converted_names()])
     for name in names:
-      (absent if name in zoo.ZOO and not is_current(zoo.ZOO[name]) else present).append(name)
+      (absent if name in zoo.ZOO and not cached.is_current(zoo.ZOO[name]) else present).append(name)
   return present, absent
 
 
@@ -109,7 +95,7 @@ def _split(spec: str) -> tuple[epath.Path, str | None]:
 def _of_folder(folder: epath.Path, reading: str | None) -> epath.Path:
   """A converted checkpoint's folder as it is; of one of Hugging Face's, its conversion."""
   local = pathlib.Path(folder)
-  if reading is None and (not local.is_dir() or conversion.is_converted(local) or not _has_checkpoint(local)):
+  if reading is None and (not local.is_dir() or stored.is_converted(local) or not _has_checkpoint(local)):
     return folder
   return epath.Path(of_file(local, reading=reading))
 
@@ -119,7 +105,7 @@ def _has_checkpoint(folder: pathlib.Path) -> bool:
 
 
 def _of_name(name: str, offline: bool) -> pathlib.Path:
-  return of_row(zoo.ZOO[name], offline=offline) if name in zoo.ZOO else models_directory() / name
+  return of_row(zoo.ZOO[name], offline=offline) if name in zoo.ZOO else cached.models_directory() / name
 
 
 def of_row(row: zoo.Checkpoint, *, offline: bool = False) -> pathlib.Path:
@@ -128,22 +114,16 @@ def of_row(row: zoo.Checkpoint, *, offline: bool = False) -> pathlib.Path:
   Raises:
     BiasjaxError: it cannot be fetched or converted.
   """
-  folder = models_directory() / row.name
-  if is_current(row):
+  folder = cached.models_directory() / row.name
+  if cached.is_current(row):
     return folder
   folder.parent.mkdir(parents=True, exist_ok=True)
   with download.lock(folder.parent / f".{row.name}.lock"):
-    if not is_current(row):  # another process may have been faster
+    if not cached.is_current(row):  # another process may have been faster
       checkpoint = download.fetch(row.source, sha256=row.sha256, offline=offline)
       head = download.fetch(row.head, offline=offline) if row.head else None
       conversion.write(conversion.convert(checkpoint, head=head, row=row), folder, overwrite=True)
   return folder
-
-
-def is_current(row: zoo.Checkpoint) -> bool:
-  """Whether the cache holds a conversion of this row as it is now."""
-  folder = models_directory() / row.name
-  return _is_current(folder, {"model": certificate.describe_row(row)})
 
 
 def of_file(path: pathlib.Path, *, reading: str | None = None) -> pathlib.Path:
@@ -171,21 +151,9 @@ def of_file(path: pathlib.Path, *, reading: str | None = None) -> pathlib.Path:
   if reading:
     name += "@" + (re.sub(r"[^\w.+-]+", "_", reading).strip("_.") or "top")
   folder = download.cache_directory() / "files" / digest[:16] / (name or path.name)
-  if not _is_current(folder, {}):
+  if not cached.holds(folder, {}):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with download.lock(folder.parent / ".lock"):
-      if not _is_current(folder, {}):  # another process may have been faster
+      if not cached.holds(folder, {}):  # another process may have been faster
         conversion.write(conversion.convert(path, reading=reading), folder, overwrite=True)
   return folder
-
-
-def _is_current(folder: pathlib.Path, expected: Mapping[str, Any]) -> bool:
-  """Whether the cache holds a conversion whose certificate is of this version and says what is expected."""
-  if not conversion.is_converted(folder):
-    return False
-  try:
-    found = load.read_certificate(epath.Path(folder))
-  except BiasjaxError:
-    return False  # damaged: to be made again
-  wanted = certificate.identity({"format": certificate.FORMAT, **expected})
-  return {key: found.get(key) for key in wanted} == wanted

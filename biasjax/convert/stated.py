@@ -22,7 +22,7 @@ from biasjax.convert.pickles import Global, Placeholder, printable
 from biasjax.convert.tensors import one_line
 from biasjax.errors import BiasjaxError
 from biasjax.models import variants
-from biasjax.models.resnet import BATCH_NORM_EPSILON, PUBLISHED, Architecture
+from biasjax.models.architecture import BATCH_NORM_EPSILON, PUBLISHED, Architecture
 
 # What every conversion takes for granted; see `biasjax.models.resnet`.
 ASSUMED = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import PUBLISHED, Architecture
+from biasjax.models.architecture import PUBLISHED, Architecture
 
 NAME = 100  # characters of a name that a message shows
 COUNTER = "num_batches_tracked"  # of every BatchNorm since torch 0.4.1; evaluation has no use for it

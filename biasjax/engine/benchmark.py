@@ -22,8 +22,8 @@ from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate, rates
 from biasjax.engine.evaluate import Settings
 from biasjax.models import load
+from biasjax.models.architecture import RESNET50, Architecture
 from biasjax.models.load import Model
-from biasjax.models.resnet import RESNET50, Architecture
 from biasjax.probes.base import Probe
 from biasjax.results.store import Store
 from biasjax.version import __version__

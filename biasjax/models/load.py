@@ -16,14 +16,14 @@ from etils import epath
 
 from biasjax import numerics
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import Architecture, ResNet, eased
+from biasjax.models.architecture import Architecture
+from biasjax.models.resnet import ResNet, eased
+from biasjax.models.stored import CHECKPOINT, read_certificate
 from biasjax.traced import interpreter
 from biasjax.traced import program as programs
 from biasjax.traced.program import Program
 from biasjax.types import Images, Logits, Variables
 
-CERTIFICATE = "certificate.json"
-CHECKPOINT = "checkpoint"
 CHECKSUMS = "checkpoint.sha256"  # as sha256sum writes them
 PROGRAM = "program.json"  # of a traced network
 
@@ -122,26 +122,6 @@ def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
     fingerprint=fingerprint(architecture, variables),
     certificate=certificate,
   )
-
-
-def read_certificate(folder: epath.Path) -> dict[str, Any]:
-  """The certificate in a converted checkpoint's folder.
-
-  Raises:
-    BiasjaxError: there is none, or it is damaged.
-  """
-  if not folder.exists():
-    raise BiasjaxError(f"{folder}: there is no such checkpoint: make it with python -m convert")
-  path = folder / CERTIFICATE
-  if not path.exists() or not (folder / CHECKPOINT).exists():
-    raise BiasjaxError(f"{folder}: is not a converted checkpoint: make one with python -m convert")
-  try:
-    certificate = json.loads(path.read_text())
-  except (ValueError, OSError) as error:
-    raise BiasjaxError(f"{path}: is damaged ({error}): convert again") from error
-  if not isinstance(certificate, dict):
-    raise BiasjaxError(f"{path}: is damaged (not an object): convert again")
-  return certificate
 
 
 @functools.cache  # a network is traced for it

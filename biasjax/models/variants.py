@@ -6,7 +6,7 @@ strides in its 1x1 convolutions: names, shapes and the number of parameters are 
 
 import re
 
-from biasjax.models.resnet import PUBLISHED
+from biasjax.models.architecture import PUBLISHED
 
 ACTIVATIONS = {
   *("celu", "elu", "frelu", "gelu", "hardswish", "hardsigmoid", "hswish", "leaky", "leakyrelu", "mish"),

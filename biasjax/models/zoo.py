@@ -9,7 +9,7 @@ import fnmatch
 
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import variants
-from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD
+from biasjax.models.architecture import IMAGENET_MEAN, IMAGENET_STD
 
 CATEGORIES = (
   *("baseline", "training_recipes", "augmentation", "stylized", "freezing", "adversarial_training"),

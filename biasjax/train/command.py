@@ -18,7 +18,7 @@ from biasjax.convert import conversion, export, torchvision
 from biasjax.data import opening, sources, synthetic
 from biasjax.data.classes import SUBSETS, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
-from biasjax.models import load, resnet
+from biasjax.models import architecture, load
 from biasjax.results import sinks
 from biasjax.train import batches, given, interventions, loop, step
 from biasjax.types import Variables
@@ -28,12 +28,12 @@ CLASSES = {  # of a network, for each kind of labels that it can be trained on
   "synthetic": len(synthetic.CATEGORIES),
 }
 ARCHITECTURES = {
-  "resnet10": dataclasses.replace(resnet.RESNET18, stage_sizes=(1, 1, 1, 1)),
-  "resnet18": resnet.RESNET18,
-  "resnet34": resnet.RESNET34,
-  "resnet50": resnet.RESNET50,
-  "resnet101": resnet.RESNET101,
-  "resnet152": resnet.RESNET152,
+  "resnet10": dataclasses.replace(architecture.RESNET18, stage_sizes=(1, 1, 1, 1)),
+  "resnet18": architecture.RESNET18,
+  "resnet34": architecture.RESNET34,
+  "resnet50": architecture.RESNET50,
+  "resnet101": architecture.RESNET101,
+  "resnet152": architecture.RESNET152,
 }
 
 RANGES = {  # of settings: the least, the most, in words
@@ -278,9 +278,9 @@ def _objective(acting: Sequence[interventions.Intervention]) -> interventions.In
   return next((one for one in acting if one.objective is not None), None)
 
 
-def _architecture(settings: Training, initial: load.Model | None, classes: int) -> resnet.Architecture:
+def _architecture(settings: Training, initial: load.Model | None, classes: int) -> architecture.Architecture:
   if initial:
-    if not isinstance(initial.architecture, resnet.Architecture):
+    if not isinstance(initial.architecture, architecture.Architecture):
       raise BiasjaxError(f"{initial.name}: is a traced network, which is measured; ResNets are trained")
     return dataclasses.replace(initial.architecture, num_classes=classes)
   of_depth = ARCHITECTURES[settings.architecture]

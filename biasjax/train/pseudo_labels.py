@@ -30,7 +30,8 @@ from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.models import load
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.architecture import Architecture
+from biasjax.models.resnet import ResNet
 from biasjax.ops.pixels import unit_interval
 from biasjax.train import command
 

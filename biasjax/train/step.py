@@ -15,8 +15,9 @@ import optax
 from jaxtyping import Array, Float, Int, Integer
 
 from biasjax import numerics
+from biasjax.models.architecture import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from biasjax.models.load import flatten, variable_shapes
-from biasjax.models.resnet import IMAGENET_MEAN, IMAGENET_STD, Architecture, ResNet
+from biasjax.models.resnet import ResNet
 from biasjax.ops.pixels import unit_interval
 from biasjax.partition import AXIS
 from biasjax.train.interventions.base import Context, Intervention, Objective, Victim

@@ -8,8 +8,8 @@ import pytest
 from biasjax import probes
 from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate
+from biasjax.models.architecture import RESNET18
 from biasjax.models.load import Model
-from biasjax.models.resnet import RESNET18
 from biasjax.ops.attacks import threat
 from biasjax.probes import adversary
 from biasjax.report import adversarial

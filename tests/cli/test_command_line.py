@@ -19,8 +19,8 @@ from biasjax.data import datasets
 from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import zoo
+from biasjax.models.architecture import RESNET18
 from biasjax.models.load import Model
-from biasjax.models.resnet import RESNET18
 from biasjax.results.store import Store
 from deadline import DEADLINE_S
 

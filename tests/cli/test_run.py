@@ -14,8 +14,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from biasjax.convert import torchvision
+from biasjax.models.architecture import Architecture
 from biasjax.models.load import flatten
-from biasjax.models.resnet import Architecture
 from biasjax.train import step
 from deadline import DEADLINE_S
 from in_process import convert, run

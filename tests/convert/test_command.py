@@ -17,7 +17,7 @@ from biasjax.cli import converting as command
 from biasjax.convert import torchvision as names
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
-from biasjax.models.resnet import Architecture
+from biasjax.models.architecture import Architecture
 from deadline import DEADLINE_S
 from torch_networks import network, save
 

@@ -17,7 +17,7 @@ import pytest
 import biasjax
 from biasjax import convert
 from biasjax.cli import converting as command
-from biasjax.convert import download, resolving
+from biasjax.convert import cached, download
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
 from deadline import DEADLINE_S
@@ -279,7 +279,7 @@ def test_specs_stand_for_names_patterns_folders_and_files(published, tmp_path):
   mine = f"--checkpoint={tmp_path}/x"
   assert command.main(["convert", mine, "--name=mine", "--mean=0,0,0", "--std=1,1,1"]) == 0
   assert command.main(["convert", mine, f"--output={tmp_path}/folder"]) == 0
-  models = resolving.models_directory()
+  models = cached.models_directory()
   assert convert.resolve(["tiny", "mine"]) == [models / "tiny", models / "mine"]
   assert convert.resolve(["t*", "mine", "?i*"]) == [models / "tiny", models / "mine"]
   assert convert.resolve([str(tmp_path / "folder")]) == [tmp_path / "folder"]

@@ -9,7 +9,7 @@ import biasjax
 from biasjax.cli import converting as command
 from biasjax.convert import certificate, conversion, parity, readers
 from biasjax.models import load
-from biasjax.models.resnet import Architecture
+from biasjax.models.architecture import Architecture
 from jax_profiles import unusual_settings
 from torch_networks import CONTAINERS, logits, network, relative_difference, save
 
@@ -161,7 +161,12 @@ def test_inspection_shows_the_tree_and_converts_nothing(net, tmp_path, capsys):
   save({"epoch": 3, "state_dict": state, "args": Architecture}, tmp_path / "net.pth", "zip")
   assert command.main(["convert", f"--inspect={tmp_path}/net.pth"]) == 0
   said = capsys.readouterr().out
-  for part in ("torch zip", "'epoch': 3", "'state_dict': dict of", "biasjax.models.resnet.Architecture"):
+  for part in (
+    "torch zip",
+    "'epoch': 3",
+    "'state_dict': dict of",
+    "biasjax.models.architecture.Architecture",
+  ):
     assert part in said
   assert "'module.conv1.weight': float32 [4, 3, 7, 7]" in said
   assert "--reading='state_dict:module.'" in said

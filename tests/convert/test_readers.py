@@ -159,7 +159,7 @@ def test_negation_and_conjugation_that_were_put_off_are_applied(tmp_path, contai
 
 def test_network_with_negated_tensors_has_pytorchs_signs(tmp_path):
   from biasjax.convert import conversion, torchvision
-  from biasjax.models.resnet import Architecture
+  from biasjax.models.architecture import Architecture
 
   tiny = Architecture("basic", (1,), width=1, inner_width=1, num_classes=2)
   rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from biasjax.cli import converting as command
 from biasjax.convert import conversion, pickles, stated, torchvision
 from biasjax.errors import BiasjaxError
 from biasjax.models import variants
-from biasjax.models.resnet import RESNET18, RESNET50, Architecture
+from biasjax.models.architecture import RESNET18, RESNET50, Architecture
 from torch_networks import network
 
 TINY = Architecture("bottleneck", (1, 1), width=2, inner_width=2, num_classes=3)

@@ -386,7 +386,7 @@ def test_mutated_networks_are_converted_exactly_or_refused(tmp_path, monkeypatch
   """The whole way, of a file whose every byte has a checksum: its tensors, or none."""
   from biasjax.convert import certificate, conversion, torchvision
   from biasjax.models import load
-  from biasjax.models.resnet import Architecture
+  from biasjax.models.architecture import Architecture
 
   monkeypatch.setattr(certificate, "logits", lambda *_: [])  # to compile a network would take longer
   tiny = Architecture("basic", (1,), width=1, inner_width=1, num_classes=2)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from biasjax.convert import certificate, conversion, describe, families, readers
+from biasjax.convert import certificate, conversion, families, listing, readers
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
 from torch_networks import logits, network, relative_difference
@@ -303,15 +303,15 @@ def test_head_file_that_holds_something_else_is_an_error(net, tmp_path):
 
 def test_list_names_all_48_and_says_what_is_not_verified(tmp_path, monkeypatch):
   monkeypatch.setenv("BIASJAX_CACHE", str(tmp_path))
-  lines = {line.split()[0]: line for line in describe.listing().splitlines()}
+  lines = {line.split()[0]: line for line in listing.listing().splitlines()}
   for name in zoo.STUDY:
     row = zoo.ZOO[name]
     assert row.category in lines[name]
     assert row.source in lines[name]
     assert lines[name].endswith(" *") == bool(row.unverified or not row.sha256)
-    assert row.unverified in describe.listing(name)
-    assert ("the file's sha256" in describe.listing(name)) == (not row.sha256)
-  assert [line.split()[0] for line in describe.listing("robust_*").splitlines()[:-2]] == [
+    assert row.unverified in listing.listing(name)
+    assert ("the file's sha256" in listing.listing(name)) == (not row.sha256)
+  assert [line.split()[0] for line in listing.listing("robust_*").splitlines()[:-2]] == [
     name for name in zoo.ZOO if name.startswith("robust_")
   ]
 

@@ -14,8 +14,8 @@ from biasjax.data.sources import Example, Source
 from biasjax.engine import passes
 from biasjax.errors import BiasjaxError
 from biasjax.models import zoo
+from biasjax.models.architecture import Architecture
 from biasjax.models.load import Model
-from biasjax.models.resnet import Architecture
 from biasjax.traced.program import parse
 from made_images import encoded, pixels
 

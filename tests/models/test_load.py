@@ -10,7 +10,7 @@ from etils import epath
 
 import made_programs
 from biasjax.errors import BiasjaxError
-from biasjax.models import load
+from biasjax.models import load, stored
 from biasjax.traced import interpreter, program
 from made_programs import CLASSES, SIZE
 
@@ -72,6 +72,6 @@ def test_a_program_that_asks_for_more_than_the_weights_hold_is_refused(tmp_path)
   folder = tmp_path / "wrong"
   folder.mkdir()
   load.save(epath.Path(folder), made, made_programs.drawn(program.parse(made_programs.written(), "made")))
-  (folder / load.CERTIFICATE).write_text("{}")
+  (folder / stored.CERTIFICATE).write_text("{}")
   with pytest.raises(BiasjaxError, match="damaged"):
     load.load(folder)

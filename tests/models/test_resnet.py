@@ -6,16 +6,16 @@ import pytest
 
 import biasjax
 from biasjax.convert import certificate, torchvision
-from biasjax.models import load, resnet
+from biasjax.models import architecture, load
 from deadline import DEADLINE_S
 
 PARAMETERS = {  # torchvision's documentation
-  resnet.RESNET18: 11_689_512,
-  resnet.RESNET34: 21_797_672,
-  resnet.RESNET50: 25_557_032,
-  resnet.RESNET101: 44_549_160,
-  resnet.RESNET152: 60_192_808,
-  resnet.Architecture("bottleneck", (3, 4, 6, 3), inner_width=128): 68_883_240,  # wide_resnet50_2
+  architecture.RESNET18: 11_689_512,
+  architecture.RESNET34: 21_797_672,
+  architecture.RESNET50: 25_557_032,
+  architecture.RESNET101: 44_549_160,
+  architecture.RESNET152: 60_192_808,
+  architecture.Architecture("bottleneck", (3, 4, 6, 3), inner_width=128): 68_883_240,  # wide_resnet50_2
 }
 
 
@@ -37,9 +37,9 @@ def test_key_map_covers_the_variables_exactly(architecture):
 
 
 def test_architecture_is_found_in_the_shapes():
-  for architecture in PARAMETERS:
-    shapes = {name: entry.shape for name, entry in torchvision.entries(architecture).items()}
-    assert torchvision.infer(shapes, "x") == architecture
+  for network in PARAMETERS:
+    shapes = {name: entry.shape for name, entry in torchvision.entries(network).items()}
+    assert torchvision.infer(shapes, "x") == network
 
 
 def test_axes_there_and_back_are_the_identity():
@@ -49,9 +49,9 @@ def test_axes_there_and_back_are_the_identity():
 
 
 def test_equal_architectures_share_one_function():
-  twin = resnet.Architecture("bottleneck", (3, 4, 6, 3))
-  assert load.apply_function(twin) is load.apply_function(resnet.RESNET50)
-  assert load.apply_function(resnet.RESNET18) is not load.apply_function(resnet.RESNET50)
+  twin = architecture.Architecture("bottleneck", (3, 4, 6, 3))
+  assert load.apply_function(twin) is load.apply_function(architecture.RESNET50)
+  assert load.apply_function(architecture.RESNET18) is not load.apply_function(architecture.RESNET50)
 
 
 def test_importing_biasjax_is_cheap():

@@ -34,8 +34,8 @@ def test_the_example_is_found_by_its_name(example):
 
 def test_the_example_goes_through_the_pass(example, tmp_path):
   from biasjax.engine import evaluate
+  from biasjax.models.architecture import RESNET18
   from biasjax.models.load import Model
-  from biasjax.models.resnet import RESNET18
   from biasjax.results.store import Store
   from biasjax.results.summary import summarise
   from made_images import encoded, pixels

@@ -16,8 +16,8 @@ from biasjax.data import preprocess, sources, synthetic
 from biasjax.data.classes import categories, category_classes
 from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError
+from biasjax.models.architecture import Architecture
 from biasjax.models.load import Model
-from biasjax.models.resnet import Architecture
 from biasjax.recorded import trials
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise, wide

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import Architecture
+from biasjax.models.architecture import Architecture
 from biasjax.train import command, step
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")

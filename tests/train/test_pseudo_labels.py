@@ -11,7 +11,7 @@ from biasjax.data import annotations
 from biasjax.data.sources import Example, Source
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
-from biasjax.models.resnet import Architecture
+from biasjax.models.architecture import Architecture
 from biasjax.train import given, interventions, pseudo_labels, step
 
 ARCHITECTURE = Architecture("basic", (1,), width=4, inner_width=4, num_classes=3)

@@ -14,7 +14,8 @@ import pytest
 
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.architecture import Architecture
+from biasjax.models.resnet import ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, given, interventions, step
 from biasjax.train.interventions.base import Intervention, Objective

@@ -18,7 +18,8 @@ from biasjax.convert import torchvision as names
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
-from biasjax.models.resnet import Architecture, ResNet
+from biasjax.models.architecture import Architecture
+from biasjax.models.resnet import ResNet
 from biasjax.partition import Partition
 from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
