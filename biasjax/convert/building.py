@@ -10,6 +10,7 @@ import importlib.metadata
 import math
 import pathlib
 import re
+import unittest.mock
 from collections.abc import Mapping
 from typing import Any
 
@@ -206,23 +207,37 @@ def _timm(name: str, size: int | None) -> Built:
   given = {} if size is None else {"img_size": size}
   try:
     try:
-      module = timm.create_model(name, pretrained=False, **given)
+      module, rename = _as_trained(timm, name, given)
     except TypeError:  # convolutions take any size, and no argument for it
-      module = timm.create_model(name, pretrained=False)
+      module, rename = _as_trained(timm, name, {})
   except Exception as error:
     raise BiasjaxError(f"--timm={name}: {' '.join(str(error).split())[:200]}") from error
   if not getattr(module, "num_classes", 1):
     raise BiasjaxError(f"--timm={name}: gives features, it has no classifier and so no logits")
   said = module.pretrained_cfg
   built = _stated(module, said, size, f"--timm={name}", "timm's pretrained_cfg")
-  home = importlib.import_module(type(module).__module__)
-  rename = getattr(home, "checkpoint_filter_fn", None)
 
   def adapt(state: dict[str, Any]) -> dict[str, Any]:
-    state = state if rename is None else rename(state, module)
+    try:
+      state = state if rename is None else rename(state, module)
+    except TypeError:  # some take no network
+      state = rename(state)
     return _without_offset(state, said.get("classifier"), said.get("label_offset") or 0)
 
   return dataclasses.replace(built, adapt=adapt)
+
+
+def _as_trained(timm: Any, name: str, given: dict[str, Any]) -> tuple[Any, Any]:
+  """A network as timm builds it for its own weights, without them, and what adapts a file's names and sizes.
+
+  Both differ from what it says elsewhere: `fbnetc_100` has another epsilon with its weights, `flexivit_small`
+  interpolates position embeddings otherwise than its family. So timm is asked for weights, and what would
+  load them takes note instead.
+  """
+  builder = importlib.import_module("timm.models._builder")
+  with unittest.mock.patch.object(builder, "load_pretrained") as load:
+    module = timm.create_model(name, pretrained=True, **given)
+  return module, load.call_args.kwargs.get("filter_fn") if load.called else None
 
 
 def _without_offset(state: dict[str, Any], classifiers: str | tuple[str, ...], offset: int) -> dict[str, Any]:

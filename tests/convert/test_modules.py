@@ -92,6 +92,26 @@ def test_a_background_class_before_the_others_is_left_out_as_timm_does(torchvisi
   assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+# Position embeddings interpolated otherwise than in the family, an epsilon that comes with weights, and
+# torchvision's names, which timm knows.
+@pytest.mark.parametrize(
+  ("name", "size", "origin"),
+  [("flexivit_small", 96, None), ("fbnetc_100", 32, None), ("regnetx_004_tv", 32, "regnet_x_400mf")],
+)
+def test_a_network_of_timm_is_the_one_that_timm_itself_loads(torchvision, tmp_path, name, size, origin):
+  timm = pytest.importorskip("timm", reason="needs timm")
+  trained = torchvision.models.get_model(origin, weights=None) if origin else timm.create_model(name)
+  path = tmp_path / "weights.pth"
+  torch.save(trained.state_dict(), path)
+  given = {"img_size": size} if "vit" in name else {}
+  theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **given)
+  ours = building._timm(name, size)
+  building._load(ours, readers.read(path), None)
+  x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+  with torch.no_grad():
+    np.testing.assert_array_equal(ours.module.eval()(x).numpy(), theirs.eval()(x).numpy())
+
+
 def test_a_network_of_torchvision_with_weights_of_a_file(torchvision, tmp_path, capsys):
   name, size, resize = "squeezenet1_1.IMAGENET1K_V1", 64, round(256 * 64 / 224)
   module = torch_networks.randomise(torchvision.models.get_model(name.partition(".")[0], weights=None))
