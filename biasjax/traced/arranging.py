@@ -86,8 +86,9 @@ def expand(self: Array, size: Ints) -> Array:
 
 @operation("aten.cat.default")
 def cat(tensors: list[Array], dim: int = 0) -> Array:
-  """One after another; PyTorch lets an empty vector pass."""
-  return jnp.concatenate([x for x in tensors if x.shape != (0,)], dim)
+  """One after another; PyTorch lets an empty vector pass, whose element type counts all the same."""
+  kind = jnp.result_type(*tensors)
+  return jnp.concatenate([x.astype(kind) for x in tensors if x.shape != (0,)], dim)
 
 
 @operation("aten.stack.default")

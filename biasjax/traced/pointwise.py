@@ -60,8 +60,9 @@ def pow_scalar(self: Array, exponent: Number) -> Array:
 
 @operation("aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def pow_tensor(self: Operand, exponent: Operand) -> Array:
-  """Powers, element by element."""
-  return jnp.power(self, exponent)
+  """Powers, element by element; gradient 0 to both of 0 to the power of 0."""
+  neither = jnp.equal(self, 0) & jnp.equal(exponent, 0)
+  return jnp.power(jnp.where(neither, 1, self), exponent)
 
 
 def _binary(function: Callable) -> Callable:
@@ -234,7 +235,9 @@ def hardswish(self: Array) -> Array:
   *("aten.clamp_max.default", "aten.clamp_max.Tensor"),
 )
 def clamp(self: Array, min: Operand | None = None, max: Operand | None = None) -> Array:
-  """x between two numbers; gradient 1 at both."""
+  """x between two numbers; gradient 1 at both, and none to bounds that are equal where x is below them."""
+  if isinstance(min, Array) and isinstance(max, Array):
+    min = jnp.where(min == max, lax.stop_gradient(min), min)
   for bound, beyond in ((min, operator.lt), (max, operator.gt)):
     if bound is not None:
       self, edge = _promoted(self, jnp.asarray(bound)) if isinstance(bound, Array) else (self, bound)
