@@ -1,7 +1,7 @@
 """The one exception type for mistakes that a user can mend, and what to say of a misspelt name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BiasjaxError(Exception):
@@ -26,3 +26,11 @@ def suggestion(name: str, known: Iterable[str], *, most: int = 1, otherwise: str
   if near:
     return f"did you mean {' or '.join(near)}?"
   return otherwise or f"there are {', '.join(known)}"
+
+
+def not_cut_at_commas(header: Sequence[str]) -> str:
+  """What to say of a CSV's header in which other characters than commas part the names; "" of any other."""
+  for character, called in ((";", "semicolons"), ("\t", "tabs")):
+    if len(header) == 1 and character in header[0]:
+      return f"its columns are parted by {called}: save it with commas, and with points in numbers"
+  return ""

@@ -120,6 +120,7 @@ def _report(
 def dry_run(asked: Mapping[str, Any]) -> int:
   """Prints what `measure` would do: what is there and what is missing, images, passes, time, memory, disk."""
   _needed(asked)
+  sinks.parse(asked.get("report_to"))
   worker = launch.parse_shard(asked["shard"])
   launch.devices()
   found, absent = [], []
@@ -150,6 +151,7 @@ def dry_run(asked: Mapping[str, Any]) -> int:
   settings = _settings(asked, models, planned, found, worker)
   settings = dataclasses.replace(settings, margins=sampling.margins)
   store = _store(asked)
+  _refuse(Asked(models, _passes(asked, models, found), planned, settings, store), asked)
   rows = [
     row
     for members, source in _passes(asked, models, found)
@@ -206,17 +208,30 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   sampling = margins.apply(asked.get("margin"), asked["seed"], planned, found)
   found, planned = sampling.sources, sampling.planned
   models = _models(asked["models"], asked, found)
-  if asked.get("report") and len(models) > MOST_REPORTED:
-    raise BiasjaxError(
-      f"--report is about one or two networks, and {len(models)} are asked for: leave it out, and afterwards "
-      "name those that it is to be about: --report --models=NAME,NAME"
-    )
+  _refuse_many(models, asked)
   settings = _settings(asked, models, planned, found, worker)
   settings = dataclasses.replace(settings, margins=sampling.margins)
   split = _passes(asked, models, found)
   for members, source in split:
     evaluate.refuse(members, probes.sized(planned[source.name], source), source, settings)
   return Asked(models, split, planned, settings, _store(asked))
+
+
+def _refuse_many(models: Sequence[Network], asked: Mapping[str, Any]) -> None:
+  if asked.get("report") and len(models) > MOST_REPORTED:
+    raise BiasjaxError(
+      f"--report is about one or two networks, and {len(models)} are asked for: leave it out, and afterwards "
+      "name those that it is to be about: --report --models=NAME,NAME"
+    )
+
+
+def _refuse(opened: Asked, asked: Mapping[str, Any]) -> None:
+  """Raises what the run that is planned would, before it computes anything."""
+  _refuse_many(opened.models, asked)
+  passes = _units(opened)
+  opened.store.refuse_other_settings([unit for _, _, units in passes for unit in units], asked["preprocess"])
+  for _, source, _ in passes:
+    opened.store.refuse_other_images(source)
 
 
 def _passes(

@@ -28,11 +28,16 @@ from biasjax.version import __version__
 MOST_DRAWING = 4  # processes for the figures of a study
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
 
-flags.DEFINE_list(
+
+def _define_list(name: str, default: list[str] | None, text: str) -> None:
+  flags.DEFINE(paths.ListParser(), name, default, text, serializer=flags.ListSerializer(","))
+
+
+_define_list(
   "models", None, "Names, 'patterns*', folders, files; answers:FILE; MODULE:FUNCTION of JAX; a list."
 )
-flags.DEFINE_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@DATASET+...]; a list.")
-flags.DEFINE_list(
+_define_list("probes", ["accuracy", "spectral"], "NAME[:OPTION=VALUE...][@DATASET+...]; a list.")
+_define_list(
   "dataset",
   None,
   "[NAME=]BENCHMARK[:PATH], or KIND:PATH (folder, tfds ...); a list.",
@@ -81,7 +86,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_boolean("offline", False, "Never download a checkpoint.")
 flags.DEFINE_string("list", None, f"{', '.join(LISTED)}[:PATTERN].")
-flags.DEFINE_list("report_to", None, "Numbers also to tensorboard:DIR, wandb:PROJECT; to a folder.")
+_define_list("report_to", None, "Numbers also to tensorboard:DIR, wandb:PROJECT; to a folder.")
 flags.DEFINE_string(
   "export", None, "A folder for the same as model-vs-human's trials, model cards and timm's tables."
 )
@@ -149,7 +154,7 @@ USED = {
   "with --prepare": ("prepare", "manual_dir", "data_dir", "allow_incomplete"),
   "with --summarise": ("summarise", "workdir", "output", "report_to", "export"),
   "with --report": ("report", "workdir", "models", "beside", "trials"),
-  "with --benchmark": ("benchmark", *_MEASURING),
+  "with --benchmark": ("benchmark", "workdir", *(n for n in _ASKING if n != "margin"), *_MACHINE, *_WORKER),
   "with --dry_run": ("dry_run", *_MEASURING),
 }
 WITHOUT_JAX = ("with --list", "with --table", "with --trials", "with --factors", "with --prepare")

@@ -1,10 +1,13 @@
 """Paths as people write them in flags and configs: ~ is their home, and a comma may be part of a name."""
 
+import csv
 import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import flags
 
 from biasjax.errors import BiasjaxError
 
@@ -46,7 +49,25 @@ def understood(asked: Mapping[str, Any], lists: Sequence[str]) -> dict[str, Any]
         raise BiasjaxError(
           f"--{name}={each}: {match['home']} is nobody's home: write the path out, or ./~..."
         )
-  return found | {name: joined(found[name]) for name in lists if found[name]}
+  cut = {name: [each.strip() for each in value] for name, value in found.items() if _is_list(value)}
+  return found | cut | {name: joined(found[name]) for name in lists if found[name]}
+
+
+def _is_list(value: Any) -> bool:
+  return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+class ListParser(flags.ListParser):
+  """absl's, that leaves blanks beside commas: they may be part of a path; `understood` takes others away."""
+
+  def parse(self, argument: str | list[str]) -> list[str]:
+    """The elements, cut at commas outside of quotes."""
+    if isinstance(argument, list):
+      return argument
+    try:
+      return next(csv.reader([argument], strict=True), [])
+    except csv.Error as error:
+      raise ValueError(f"{argument!r} cannot be cut at its commas: {error}") from error
 
 
 def joined(parts: Sequence[str]) -> list[str]:
@@ -59,10 +80,10 @@ def joined(parts: Sequence[str]) -> list[str]:
   at = 0
   while at < len(parts):
     stop = at + 1
-    if not _there(parts[at]):
-      longer = (i for i in range(len(parts), at + 1, -1) if _there(",".join(parts[at:i])))
+    if not _there(parts[at].strip()):
+      longer = (i for i in range(len(parts), at + 1, -1) if _there(",".join(parts[at:i]).strip()))
       stop = next(longer, stop)
-    found.append(",".join(parts[at:stop]))
+    found.append(",".join(parts[at:stop]).strip())
     at = stop
   return found
 

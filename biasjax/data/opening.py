@@ -1,6 +1,7 @@
 """From what `--dataset` says to a source: which benchmark, where it lies, and whether it is complete."""
 
 import dataclasses
+import glob
 import gzip
 import hashlib
 import json
@@ -51,8 +52,26 @@ ASKED = ("data_dir", "manual_dir", "subset", "limit", "allow_incomplete", "class
 def open_asked(spec: str, asked: Mapping[str, Any]) -> Source:
   """`open_dataset` with what the flags `ASKED` say, which `open_again` needs; in the order that it was in."""
   flags = {name: asked[name] for name in ASKED if name in asked}
-  source = dataclasses.replace(open_dataset(spec, **flags), asked={"spec": spec, **flags})
+  source = dataclasses.replace(open_dataset(spec, **flags), asked=_from_anywhere({"spec": spec, **flags}))
   return source if asked.get("order") is None else source.in_random_order(asked["order"])
+
+
+def _from_anywhere(asked: Mapping[str, Any]) -> dict[str, Any]:
+  """What was asked, with whole paths in place of relative ones: of files and folders that are there."""
+  found = dict(asked)
+  before, colon, path = asked["spec"].partition(":")
+  if colon:
+    found["spec"] = f"{before}:{_whole_path(path)}"
+  for name in ("data_dir", "manual_dir", "subset", "classes"):
+    if asked.get(name):
+      found[name] = _whole_path(asked[name])
+  return found
+
+
+def _whole_path(path: str) -> str:
+  """Of a pattern, its folder's; names that are no path here stay as they are."""
+  home = os.path.expanduser(path)
+  return os.path.abspath(home) if glob.has_magic(home) or os.path.exists(home) else path
 
 
 def open_again(known: Mapping[str, Any]) -> Source | None:
@@ -427,6 +446,8 @@ def _listed(source: Source, subset: str, allow_incomplete: bool) -> Source:
 def _limited(source: Source, limit: int) -> Source:
   places = source.places or scanned(source)
   kept = checking.balanced(places, limit)
+  if len(kept) == source.length:  # no part
+    return source
   return _chosen(source, places, kept, str(limit), "a class-balanced subset")
 
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, not_cut_at_commas
 
 
 def read(path: str | os.PathLike, where: str) -> tuple[Sequence[str], list[dict[str, str]]]:
@@ -25,8 +25,12 @@ def read(path: str | os.PathLike, where: str) -> tuple[Sequence[str], list[dict[
       names, rows = reader.fieldnames or (), list(reader)
   except OSError as error:
     raise BiasjaxError(f"{where} cannot be read: {error.strerror}") from error
-  except (csv.Error, UnicodeDecodeError) as error:
+  except UnicodeDecodeError as error:
+    raise BiasjaxError(f"{where} is no text in UTF-8 ({error.reason}): save it as such") from error
+  except csv.Error as error:
     raise BiasjaxError(f"{where} is no CSV: {error}") from error
+  if parted := not_cut_at_commas(names):
+    raise BiasjaxError(f"{where}: {parted}")
   for at, row in enumerate(rows, 1):
     if any(row.pop(None, ())):
       first = next(iter(row.values()), "")

@@ -19,7 +19,6 @@ stand beside a chunk from which images are excluded, so that a listing tells whi
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import io
@@ -39,6 +38,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
+from biasjax import processes
 from biasjax.errors import BiasjaxError
 from biasjax.results import chunk as files
 from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
@@ -203,25 +203,15 @@ class Store:
     Raises:
       BiasjaxError: another process holds it and `wait` is false, or the directory cannot be written.
     """
-    path = self.workdir / f".lock-{name}"
-    if "://" in str(self.workdir):  # buckets have no locks; writing twice writes the same
-      yield
-      return
-    try:
-      self.workdir.mkdir(parents=True, exist_ok=True)
-      file = open(path, "a")  # noqa: SIM115
-    except OSError as error:
-      raise BiasjaxError(f"cannot write into {self.workdir}: {error}; name another --workdir") from error
-    with file:
+    busy = (
+      f"another run is at work in {self.workdir}: wait for it, name another --workdir, or divide the "
+      "work with --shard"
+    )
+    with contextlib.ExitStack() as held:
       try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-      except BlockingIOError as error:
-        raise BiasjaxError(
-          f"another run is at work in {self.workdir}: wait for it, name another --workdir, or divide the "
-          "work with --shard"
-        ) from error
-      except OSError as error:  # some network file systems
-        logger.warning("%s cannot be locked (%s): see that only one run uses it", path, error)
+        held.enter_context(processes.alone(self.workdir / f".lock-{name}", busy, wait=wait))
+      except OSError as error:
+        raise BiasjaxError(f"cannot write into {self.workdir}: {error}; name another --workdir") from error
       yield
 
   def chunks(self, dataset: str) -> list[Chunk]:
@@ -248,8 +238,8 @@ class Store:
     with self.lock("manifest", wait=True):
       self._register(source, units, chunk_size)
 
-  def _register(self, source, units: Iterable[Unit], chunk_size: int | None) -> None:
-    self.manifest = self._read_manifest() or self.manifest  # other processes register theirs
+  def refuse_other_images(self, source) -> None:
+    """Raises BiasjaxError where this directory holds results of other images under the dataset's name."""
     known = self.manifest["datasets"].get(source.name)
     if known and known["fingerprint"] != source.fingerprint:
       before, now = (
@@ -265,6 +255,10 @@ class Store:
         f"{self.workdir} holds results for a dataset named {source.name!r} that were made on other images "
         f"({before}; now {now}): name this one (--dataset=NAME=...), or name another --workdir"
       )
+
+  def _register(self, source, units: Iterable[Unit], chunk_size: int | None) -> None:
+    self.manifest = self._read_manifest() or self.manifest  # other processes register theirs
+    self.refuse_other_images(source)
     self.manifest["datasets"][source.name] = {
       "chunk_size": self.chunk_size(source.name, chunk_size or source.length),
       "fingerprint": source.fingerprint,
@@ -313,22 +307,26 @@ class Store:
     """
     with self.lock("manifest", wait=True):
       self.manifest = self._read_manifest() or self.manifest
-      replaced = {(unit.model, unit.dataset, unit.probe) for unit in units}
-      now = {name: units[0].settings[name] for name in CHOSEN} | {"preprocess": recipe}
-      for other in self.units():
-        if (other.model, other.dataset, other.probe) in replaced:
-          continue
-        then = {name: other.settings[name] for name in CHOSEN}
-        then["preprocess"] = self.manifest.get("preprocess", "")
-        differ = [name for name in now if then[name] not in ("", now[name])]
-        if differ:
-          made, asked = (" ".join(f"--{name}={of[name]}" for name in differ) for of in (then, now))
-          raise BiasjaxError(
-            f"{self.workdir} holds numbers by {made} ({other.model}, {other.probe} on {other.dataset}), and "
-            f"this run is by {asked}: one table does not mix them, name another --workdir"
-          )
+      self.refuse_other_settings(units, recipe)
       self.manifest["preprocess"] = recipe
       self._save()
+
+  def refuse_other_settings(self, units: Sequence[Unit], recipe: str) -> None:
+    """Raises BiasjaxError where numbers that `units` do not replace were made with other settings."""
+    replaced = {(unit.model, unit.dataset, unit.probe) for unit in units}
+    now = {name: units[0].settings[name] for name in CHOSEN} | {"preprocess": recipe}
+    for other in self.units():
+      if (other.model, other.dataset, other.probe) in replaced:
+        continue
+      then = {name: other.settings[name] for name in CHOSEN}
+      then["preprocess"] = self.manifest.get("preprocess", "")
+      differ = [name for name in now if then[name] not in ("", now[name])]
+      if differ:
+        made, asked = (" ".join(f"--{name}={of[name]}" for name in differ) for of in (then, now))
+        raise BiasjaxError(
+          f"{self.workdir} holds numbers by {made} ({other.model}, {other.probe} on {other.dataset}), and "
+          f"this run is by {asked}: one table does not mix them, name another --workdir"
+        )
 
   def units(self) -> list[Unit]:
     """What the tables are made of, sorted by model, dataset and probe."""

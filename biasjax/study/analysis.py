@@ -103,8 +103,10 @@ def analyse(
   notes += [f"{name} was not computed: {why}." for name, why in (no_column | no_bias | no_axis).items()]
   for kind, values, why in (("bias", biases, no_bias), ("axis", axes, no_axis)):
     if values.empty or not np.isfinite(values.to_numpy()).any():
-      reason = next(iter(why.values()), "all its numbers are missing")
+      unusable = [note for note in table.notes if "treated as missing" in note]
+      reason = next(iter((*why.values(), *unusable)), "all its numbers are missing")
       raise BiasjaxError(f"--table: no {kind} of the config can be computed from it: {reason}")
+  notes += _shares(asked, frame)
   asked, groups, more = _there(asked, table.category)
   notes += more
   cells = biases.shape[1] * axes.shape[1] * len(groups)
@@ -251,6 +253,19 @@ def _long(intervals: Intervals, values: pd.DataFrame) -> pd.DataFrame:
   ]
   table = pd.DataFrame(rows, columns=["model", "measure", "value", "low", "high", "from"])
   return table[np.isfinite(table["low"])].reset_index(drop=True)
+
+
+def _shares(asked: Definitions, frame: pd.DataFrame) -> list[str]:
+  """A note on each column of the first axis whose accuracies look like shares of 1."""
+  notes = []
+  for column in next(iter(asked.axes.values())).mean:
+    values = frame[column].dropna() if column in frame and column.startswith(sampling.ACCURACIES) else ()
+    if len(values) and 0 < max(values) <= 1:
+      notes.append(
+        f"{column} is nowhere above 1: accuracies are taken for per cent, their intervals too; multiply "
+        "shares by 100."
+      )
+  return notes
 
 
 def _incomplete(biases: pd.DataFrame, axes: pd.DataFrame) -> list[str]:

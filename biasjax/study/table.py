@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, not_cut_at_commas
 
 ABSENT = ("", "na", "nan", "n/a", "null", "none", "-")
 UNCATEGORISED = "all"
@@ -164,10 +164,14 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
       text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
   except OSError as error:
     raise BiasjaxError(f"{flag}: cannot read {path}: {error.strerror}") from error
-  except (ValueError, csv.Error) as error:  # pandas' parser errors and undecodable text
+  except UnicodeDecodeError as error:
+    raise BiasjaxError(f"{flag}: {path} is no text in UTF-8 ({error.reason}): save it as such") from error
+  except (ValueError, csv.Error) as error:  # pandas' parser errors
     empty = not pathlib.Path(path).read_bytes().strip()
     reason = "it is empty" if empty else " ".join(str(error).split())
     raise BiasjaxError(f"{flag}: {path} is no table of comma-separated values: {reason}") from error
+  if parted := not_cut_at_commas(header):
+    raise BiasjaxError(f"{flag}: {path}: {parted}")
   if longer:  # what is cut off may be the decimals of a number
     raise BiasjaxError(
       f"{flag}: line {longer} of {path} is longer than the header: put quotes around a field with a comma, "

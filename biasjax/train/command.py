@@ -1,5 +1,6 @@
 """From what was asked on the command line to a trained network, exported and converted like anybody's."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from biasjax import convert
+from biasjax import convert, messages, processes
 from biasjax import partition as partitions
 from biasjax.convert import conversion, export, torchvision
 from biasjax.data import opening, sources, synthetic
@@ -35,6 +36,9 @@ ARCHITECTURES = {
   "resnet101": architecture.RESNET101,
   "resnet152": architecture.RESNET152,
 }
+
+MODELS = "models"  # in --workdir, of converted networks
+TAKEN = (MODELS, "observations", "summaries", "adversarial", "groups")  # what else is in it
 
 RANGES = {  # of settings: the least, the most, in words
   **dict.fromkeys(("width", "save_every"), (1, math.inf, "at least 1")),
@@ -110,6 +114,10 @@ def parse(given: Mapping[str, Any]) -> Training:
       raise BiasjaxError(f"--config: train.{name} is {getattr(settings, name)!r}; expected {' or '.join(of)}")
   if not settings.name or set(settings.name) & set("/\\") or settings.name.startswith("."):
     raise BiasjaxError(f"--config: train.name is {settings.name!r}; expected the name of a folder")
+  if settings.name in TAKEN:
+    raise BiasjaxError(
+      f"--config: train.name is {settings.name!r}, which --workdir has for something else: take another name"
+    )
   interventions.parse(settings.interventions)
   return settings
 
@@ -184,8 +192,25 @@ def train(
   The further members that an objective keeps are NAME_member1 and so on.
 
   Raises:
-    BiasjaxError: as in `run`.
+    BiasjaxError: as in `run`; or another process is training a network of this name there.
   """
+  workdir = epath.Path(asked["workdir"])
+  busy = (
+    f"another process is training {settings.name} in {workdir}: wait for it, or name another --workdir or "
+    "train.name"
+  )
+  with contextlib.ExitStack() as held:
+    try:
+      held.enter_context(processes.alone(workdir / f".lock-training-{settings.name}", busy))
+    except OSError as error:
+      raise BiasjaxError(f"cannot write into {workdir}: {error}; name another --workdir") from error
+    return _trained(settings, source, asked)
+
+
+def _trained(
+  settings: Training, source: sources.Source, asked: Mapping[str, Any]
+) -> tuple[epath.Path, loop.Log]:
+  """`train`, in a folder that no other process trains in."""
   classes = classes_of(source)
   acting = interventions.parse(settings.interventions)
   initial = None
@@ -201,11 +226,17 @@ def train(
       f"--config: train.epochs is {settings.epochs:g}, no step of {per_epoch} an epoch: "
       "set more, or train.steps"
     )
+  warmup = round(settings.warmup_epochs * per_epoch)
+  if warmup >= steps > 1:
+    messages.warn(
+      f"note: {settings.name}: train.warmup_epochs={settings.warmup_epochs:g} are {warmup} steps, and the "
+      f"training has {steps}: the learning rate rises to its end and never falls"
+    )
   recipe = step.Recipe(
     architecture=_architecture(settings, initial, classes),
     interventions=acting,
     steps=steps,
-    warmup_steps=min(round(settings.warmup_epochs * per_epoch), steps),
+    warmup_steps=min(warmup, steps),
     learning_rate=settings.learning_rate,
     optimizer=settings.optimizer,
     momentum=settings.momentum,
@@ -324,7 +355,7 @@ def _export(
   export.write(model, path)
   mean, std = (tuple(map(float, variables["normalization"][key])) for key in ("mean", "std"))
   normalization = conversion.Normalization(mean, std, "of the network before training")
-  folder = workdir / "models" / name
+  folder = workdir / MODELS / name
   conversion.write(conversion.convert(path, normalization=normalization), folder)
   return folder
 

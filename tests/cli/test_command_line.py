@@ -120,6 +120,8 @@ def asked(**given) -> dict:
     ({"table": "x.csv", "output": ""}, None, "--output= is empty"),
     ({"list": "models", "probes": ["shape"]}, None, "--probes is not used with --list"),
     ({"dry_run": True, "benchmark": True}, None, "--dry_run is not used with --benchmark: leave it out"),
+    ({"benchmark": True, "export": "x"}, None, "--export is not used with --benchmark"),
+    ({"benchmark": True, "margin": "1"}, None, "--margin is not used with --benchmark"),
     ({"shard": "1/2", "distributed": True}, None, "--shard and --distributed both say"),
     ({"shard": "1/2", "process_id": 0}, None, "--shard and --process_id both say"),
     ({"distributed": False, "coordinator": "x:1"}, None, "leave out --distributed=false"),

@@ -70,6 +70,24 @@ def test_names_with_commas_are_put_together_again(home):
   assert paths.joined(["tfds:./a", "b/x@train[:3]"]) == ["tfds:./a,b/x@train[:3]"]
 
 
+def test_a_comma_with_a_blank_beside_it_is_part_of_a_name_or_is_none(home):
+  pathlib.Path("a, b = c").mkdir()
+  pathlib.Path("d ,e").mkdir()
+  parse = paths.ListParser().parse
+  for written, meant in (
+    ("folder:./a, b = c", ["folder:./a, b = c"]),
+    ("x=folder:./d ,e, folder:./a, b = c", ["x=folder:./d ,e", "folder:./a, b = c"]),
+    (" ./nope , resnet50", ["./nope", "resnet50"]),
+    ('"./q,r",s', ["./q,r", "s"]),
+  ):
+    assert paths.understood({"dataset": parse(written)}, ("dataset",)) == {"dataset": meant}
+  assert paths.understood({"probes": parse("accuracy, pgd:eps=1")}, ()) == {
+    "probes": ["accuracy", "pgd:eps=1"]
+  }
+  with pytest.raises(ValueError, match="cannot be cut at its commas"):
+    parse('"a')
+
+
 @pytest.fixture
 def ready(home):
   class_folder(home / "val", {"n01440764": 2, "n15075141": 2})

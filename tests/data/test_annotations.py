@@ -59,6 +59,15 @@ def test_what_cannot_be_meant_is_refused(tmp_path, text, message):
     annotations.read(written(tmp_path / "a.csv", text))
 
 
+def test_what_a_spreadsheet_saves_otherwise_is_said(tmp_path):
+  (tmp_path / "a.csv").write_bytes("example_id;bias\na.png;1\n".encode("utf-8-sig"))
+  with pytest.raises(BiasjaxError, match="its columns are parted by semicolons: save it with commas"):
+    annotations.read(str(tmp_path / "a.csv"))
+  (tmp_path / "a.csv").write_bytes("example_id,bias\né.png,1\n".encode("latin-1"))
+  with pytest.raises(BiasjaxError, match="is no text in UTF-8"):
+    annotations.read(str(tmp_path / "a.csv"))
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
   with pytest.raises(BiasjaxError, match="cannot be read: No such file"):
     annotations.read(str(tmp_path / "none.csv"))

@@ -351,6 +351,31 @@ def test_a_limit_balances_classes(tmp_path):
   assert everything(again) == everything(source)
 
 
+def test_a_limit_that_takes_every_image_is_no_limit(tmp_path):
+  class_folder(tmp_path, {TENCH: 3, "n01443537": 2})
+  whole = opening.open_dataset(f"folder:{tmp_path}")
+  for limit in (5, 6, 1000):
+    limited = opening.open_dataset(f"folder:{tmp_path}", limit=limit)
+    assert (limited.fingerprint, limited.notes) == (whole.fingerprint, ())
+    assert everything(limited) == everything(whole)
+
+
+def test_a_dataset_is_opened_again_from_another_folder(tmp_path, monkeypatch):
+  class_folder(tmp_path / "here/images", {TENCH: 3, "n01443537": 2})
+  (tmp_path / "here/list.txt").write_text(f"{TENCH}/{TENCH}_0.JPEG\n")
+  (tmp_path / "there").mkdir()
+  monkeypatch.chdir(tmp_path / "here")
+  asked = {"data_dir": None, "manual_dir": ".", "subset": "list.txt", "limit": None, "allow_incomplete": True}
+  for spec in ("mine=folder:images", "imagenet:images", "classes:./images"):
+    source = opening.open_asked(spec, asked)
+    images = everything(source)
+    monkeypatch.chdir(tmp_path / "there")
+    again = opening.open_again({"asked": source.asked, "fingerprint": source.fingerprint})
+    assert again is not None, spec
+    assert everything(again) == images
+    monkeypatch.chdir(tmp_path / "here")
+
+
 @pytest.mark.reference
 def test_photographs_through_both_ways_are_the_same_images(reference, tmp_path):
   for name, images in (("imagenet", "imagenet_sample"), ("imagenette", "imagenette_val")):

@@ -8,6 +8,7 @@ from biasjax import probes
 from biasjax.cli import commands, exits
 from biasjax.data import sources
 from biasjax.engine import benchmark, evaluate, plan
+from biasjax.errors import BiasjaxError
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
 from made_images import class_folder
@@ -84,6 +85,39 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(asked, tmp_path, capsys
   assert "missing  model resnet50.a1_in1k" in printed
   assert "2 model(s), 506 forward passes" in printed
   assert not (tmp_path / "out/observations").exists()
+
+
+@pytest.mark.parametrize(
+  ("changed", "message"),
+  [
+    ({"limit": 5}, "holds results for a dataset named 'made' that were made on other images"),
+    (
+      {"precision": "bfloat16", "probes": ["pgd"]},
+      "by --precision=float32 .* this run is by --precision=b",
+    ),
+    (
+      {"report": True, "models": ["a", "b", "c"]},
+      "--report is about one or two networks, and 3 are",
+    ),
+    ({"report_to": ["tensorbord:x"]}, "did you mean tensorboard"),
+  ],
+)
+def test_a_dry_run_refuses_what_the_run_would(asked, tmp_path, changed, message):
+  if "models" in changed:
+    folders = [str(made_checkpoint(tmp_path / name, seed)) for seed, name in enumerate(changed["models"])]
+    changed = changed | {"models": folders}
+  source = sources.open_source(asked["dataset"][0])
+  store = Store(asked["workdir"], 4)
+  units = evaluate.units(
+    [made_model("other", 1)], [probes.get("accuracy")], source, evaluate.Settings(batch_size=4)
+  )
+  store.settle(units[0], "paper")
+  store.register(source, units[0])
+  before = (tmp_path / "out/run.json").read_bytes()
+  for command in (commands.dry_run, commands.measure):
+    with pytest.raises(BiasjaxError, match=message):
+      command(asked | {"shard": "1/1", "profile": None} | changed)
+  assert (tmp_path / "out/run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,23 @@ def test_four_models_have_a_study_that_says_nothing(tmp_path):
   assert found.tables["correlations"]["spearman"].isna().all()
 
 
+def test_accuracies_that_look_like_shares_are_said(tmp_path):
+  frame = made_tables.table(6, 0)
+  accuracies = [name for name in frame if name.startswith("top1_acc")]
+  for of, said in ((frame, False), (frame.assign(**frame[accuracies] / 100), True)):
+    notes = " ".join(study(tmp_path, of).notes)
+    assert ("top1_acc/imagenet is nowhere above 1: accuracies are taken for per cent" in notes) == said
+
+
+def test_numbers_that_cannot_be_read_are_the_reason_that_is_given(tmp_path):
+  frame = made_tables.table(6, 0)
+  accuracies = [name for name in frame if name.startswith("top1_acc")]
+  with pytest.raises(
+    BiasjaxError, match=r"no axis .* Line 2 .model0., column top1_acc/imagenet: '\d+% ' is no"
+  ):
+    study(tmp_path, frame.assign(**{name: frame[name].map("{:.0f}% ".format) for name in accuracies}))
+
+
 def test_a_table_without_any_bias_is_refused(tmp_path):
   frame = made_tables.table(10, 0)[["model", "top1_acc/imagenet"]]
   with pytest.raises(BiasjaxError, match="no bias of the config can be computed"):

@@ -56,6 +56,26 @@ def test_columns_that_nobody_asks_for_are_not_complained_about(tmp_path):
   assert not any("comment" in note for note in read.notes)
 
 
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (
+      "model;a\nx;1,5\ny;2,5\n".encode("utf-8-sig"),
+      "table.csv: its columns are parted by semicolons: save it",
+    ),
+    (b"model\ta\nx\t1\n", "table.csv: its columns are parted by tabs: save it"),
+    (
+      "model,a\nx,1\n".encode("utf-16"),
+      "table.csv is no text in UTF-8 .invalid start byte.: save it as such",
+    ),
+  ],
+)
+def test_what_a_spreadsheet_saves_otherwise_is_said(tmp_path, content, message):
+  (tmp_path / "table.csv").write_bytes(content)
+  with pytest.raises(BiasjaxError, match=message):
+    table.read(str(tmp_path / "table.csv"), None, ["a"])
+
+
 def test_equal_rows_count_once(tmp_path):
   read = table.read(write(tmp_path, "model,a\nx,1\nx,1\ny,2\n"), None, ["a"])
   assert read.frame.index.tolist() == ["x", "y"]
@@ -105,7 +125,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
   (tmp_path / "table.csv").write_bytes(b"model,a\n\xff\xfe,1\n")
-  with pytest.raises(BiasjaxError, match="is no table of comma-separated values"):
+  with pytest.raises(BiasjaxError, match="is no text in UTF-8"):
     table.read(str(tmp_path / "table.csv"), None, [])
 
 

@@ -363,6 +363,7 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
     ({"momentum": 1.0}, "expected from 0 to below 1"),
     ({"label_smoothing": 1.5}, "expected a share, 0 to 1"),
     ({"average_decay": -0.5}, "expected a share, 0 to 1"),
+    ({"name": "models"}, "train.name is 'models', which --workdir has for something else"),
     ({"interventions": "flop=1"}, "'flop=1' is not NAME=STRENGTH of a known intervention"),
   ],
 )
@@ -375,6 +376,41 @@ def test_a_training_of_no_steps_is_refused(source, tmp_path):
   asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path}
   with pytest.raises(BiasjaxError, match=r"train\.epochs is 0, no step of"):
     command.train(command.Training(epochs=0.0), source, asked)
+
+
+def test_a_network_is_trained_by_one_process_at_a_time(source, tmp_path):
+  asked = {"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path}
+  holding = (
+    "import fcntl, sys, time; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); "
+    "print(flush=True); time.sleep(600)"
+  )
+  path = tmp_path / ".lock-training-mine"
+  with subprocess.Popen([sys.executable, "-c", holding, path], stdout=subprocess.PIPE) as other:
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(BiasjaxError, match="another process is training mine in"):
+      command.train(command.Training(name="mine", epochs=0.0), source, asked)
+    with pytest.raises(BiasjaxError, match="no step of"):  # other names are free
+      command.train(command.Training(name="other", epochs=0.0), source, asked)
+    other.kill()
+  with pytest.raises(BiasjaxError, match="no step of"):
+    command.train(command.Training(name="mine", epochs=0.0), source, asked)
+
+
+def test_a_warm_up_that_never_ends_is_said(source, tmp_path, monkeypatch, capsys):
+  def stop(*_, **__):
+    raise BiasjaxError("stopped here")
+
+  monkeypatch.setattr(command.loop, "train", stop)
+  asked = {
+    **{"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path},
+    "partitioner": "shard_map",
+  }
+  for steps, said in ((10, True), (1000, False)):
+    settings = command.Training(architecture="resnet10", width=1, steps=steps, warmup_epochs=5.0)
+    with pytest.raises(BiasjaxError, match="stopped here"):
+      command.train(settings, source, asked)
+    assert ("the learning rate rises to its end and never falls" in capsys.readouterr().err) == said
 
 
 def test_a_network_of_other_classes_keeps_all_but_its_classifier():
