@@ -335,7 +335,8 @@ def test_two_networks_that_answer_alike_have_an_interval_too():
   right = (np.arange(50) < 30).astype(float)
   difference, low, high = statistics.difference_of_ratios((right, np.ones(50)), (right, np.ones(50)))
   assert (difference, low) == (0, -high)
-  assert 0.03 < high < 0.06
+  # Tango's score interval (1998) where no pair of 50 is discordant.
+  assert high == pytest.approx(1.96**2 / (50 + 1.96**2), rel=0.15)
 
 
 def test_calibration_is_perfect_where_confidence_is_the_accuracy_of_its_bin():
@@ -360,3 +361,38 @@ def test_a_percentile_interval_holds_its_share_of_all_resamples():
   assert ((some >= low) & (some <= high)).mean() == pytest.approx(0.95, abs=0.001)
   assert all(map(math.isnan, statistics.percentile_interval(np.where(values < 940, values, math.nan))))
   assert all(map(math.isnan, statistics.percentile_interval(np.full(3, math.nan))))
+
+
+@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("expected", [2, 4, 10])
+@pytest.mark.parametrize("gains", [True, False])
+def test_a_difference_that_goes_one_way_is_covered_on_either_side(n, expected, gains):
+  """One network is right wherever another is, and so many times more, or it is the other way round."""
+  rng, runs, every = np.random.default_rng(0), 600, np.ones(n)
+  low_misses = high_misses = 0
+  truth = (1 if gains else -1) * expected / n
+  for _ in range(runs):
+    drawn = rng.random(n)
+    right, further = drawn < 0.6, (drawn >= 0.6) & (drawn < 0.6 + expected / n)
+    pair = (right | further, every), (right, every)
+    pair = [(of.astype(float), ones) for of, ones in (pair if gains else pair[::-1])]
+    _, low, high = statistics.difference_of_ratios(*pair)
+    low_misses, high_misses = low_misses + (truth < low), high_misses + (truth > high)
+  assert max(low_misses, high_misses) / runs < 0.025 + 3 * math.sqrt(0.025 * 0.975 / runs)
+
+
+@pytest.mark.parametrize(
+  ("n", "accuracy", "copied"),
+  [(30, 0.9, 0.3), (100, 0.95, 0.3), (100, 0.9, 0.0), (160, 0.6, 0.5), (500, 0.9, 0.6)],
+)
+def test_error_consistency_is_covered_also_of_observers_who_hardly_err(n, accuracy, copied):
+  """A share of trials is answered as the other answers, which then is the kappa."""
+  rng, runs, covered, known = np.random.default_rng(0), 500, 0, 0
+  for _ in range(runs):
+    first = rng.random(n) < accuracy
+    second = np.where(rng.random(n) < copied, first, rng.random(n) < accuracy)
+    kappa, low, high = statistics.error_consistency(first, second, draws=500)
+    if math.isfinite(kappa):
+      assert low <= kappa <= high
+      known, covered = known + 1, covered + (low <= copied <= high)
+  assert covered / known > 0.95 - 3 * math.sqrt(0.95 * 0.05 / known) - 0.005  # of 500 draws
