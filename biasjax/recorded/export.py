@@ -154,7 +154,9 @@ def _result(row: dict[str, Any]) -> dict[str, Any]:
   accuracy = row["metric"] == f"{TOP1}{row['dataset']}"
   protocol = {name: str(row[name]) for name in ("probe", "preprocessing", "precision", "seed", "version")}
   arguments = protocol | {"n": int(row["n"])}
-  arguments |= {name: float(row[name]) for name in ("low", "high", "chance") if _finite(row.get(name))}
+  known = ("low", "high", "chance", "margin", "effective_n")
+  arguments |= {name: float(row[name]) for name in known if _finite(row.get(name))}
+  arguments |= {"estimator": row["estimator"]} if row.get("estimator") else {}
   arguments |= {"read_with": row["flag"]} if row.get("flag") else {}
   metric = {"type": "accuracy" if accuracy else row["metric"], "value": float(row["value"])}
   metric |= {"name": "top-1 accuracy, %" if accuracy else row["metric"], "args": arguments}

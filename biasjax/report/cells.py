@@ -9,7 +9,7 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from biasjax.study.verdict import number
+from biasjax.study.verdict import edge, number
 
 Key = tuple[str | int, ...]
 
@@ -75,7 +75,7 @@ def number_cell(value: float | int | np.number, digits: int = 2, *keys: Key) -> 
 
 def interval(low: float, high: float, digits: int = 2) -> str:
   """[low, high], or nothing."""
-  return f"[{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low + high) else ""
+  return f"[{edge(low, digits)}, {edge(high, digits)}]" if math.isfinite(low + high) else ""
 
 
 def interval_cell(low: float, high: float, digits: int = 2, *keys: Key) -> Cell:

@@ -28,7 +28,7 @@ from biasjax.statistics import Z
 from biasjax.study.analysis import Study
 from biasjax.study.correlation import deciding
 from biasjax.study.significance import ALPHA
-from biasjax.study.verdict import RHO, number
+from biasjax.study.verdict import RHO, edge, number
 
 
 def correlation_matrix(study: Study) -> Drawing:
@@ -116,7 +116,7 @@ def _matrix_cell(panel, i: int, j: int, cell: pd.Series, small: float) -> None:
   panel.text(j, i - 0.14, text, ha="center", va="center", color=colour, weight=weight, fontsize=size)
   low, high = deciding(cell)
   if math.isfinite(low):
-    text = f"[{number(low)}, {number(high)}]"
+    text = f"[{edge(low)}, {edge(high)}]"
     panel.text(j, i + 0.26, text, ha="center", va="center", color=colour, fontsize=small)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from biasjax.report import portraits, scores, standing
-from biasjax.report.cells import Cell, Grid, text_cell
+from biasjax.report.cells import Cell, Grid, interval, text_cell
 from biasjax.report.drawing import STYLE, Drawing, inline
 from biasjax.report.page import environment
 from biasjax.report.scores import Scores
@@ -172,7 +172,7 @@ def _compared(differences: pd.DataFrame) -> Grid:
   rows = []
   for c in differences.itertuples():
     decimals = 1 if c.metric.startswith(scores.PER_CENT) else 3
-    text = f"{number(c.difference, decimals)} [{number(c.low, decimals)}, {number(c.high, decimals)}]"
+    text = f"{number(c.difference, decimals)} {interval(c.low, c.high, decimals)}"
     apart = "yes" if c.low > 0 or c.high < 0 else "no"
     row = [
       Cell(scores.label(c.metric), kind="wraps"),

@@ -16,7 +16,7 @@ from biasjax.report import chance, highlight, labels
 from biasjax.report.drawing import DPI, INK, Drawing, colours, figure, words
 from biasjax.study.analysis import Study, models
 from biasjax.study.correlation import deciding
-from biasjax.study.verdict import ESTABLISHED, RHO, number
+from biasjax.study.verdict import ESTABLISHED, RHO, edge, number
 
 LARGER = " Larger: further along its series."
 SMALLEST, LARGEST = 18, 90  # areas of points, square points
@@ -179,7 +179,7 @@ def _panel(
 def _say(study: Study, panel: Axes, bias: str, axis: str, cell: pd.Series) -> None:
   """The correlation, and what the scales are of."""
   low, high = deciding(cell)
-  panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{number(low)}, {number(high)}]")
+  panel.set_title(f"{RHO} = {number(cell['spearman'])}  [{edge(low)}, {edge(high)}]")
   panel.set_xlabel(study.labels[bias])
   panel.set_ylabel(textwrap.fill(study.labels[axis], 28))
 

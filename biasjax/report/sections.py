@@ -61,7 +61,7 @@ class Rows:
     low, high = (getattr(row, end) for end in ends)
     if not math.isfinite(low + high):
       return text_cell("")
-    text = FAR if high < WORST else f"[{score(low)}, {verdict.number(high)}]"
+    text = FAR if high < WORST else f"[{FAR if low < WORST else verdict.edge(low)}, {verdict.edge(high)}]"
     keys = tuple((self.table, int(row.Index), end) for end in ends)
     return Cell(text, sort=high - low, kind="n", keys=keys)
 

@@ -122,11 +122,15 @@ def _latex_correlation(cell: pd.Series) -> str:
   text = f"{cell['spearman']:z.2f}"
   low, high = deciding(cell)
   if math.isfinite(low):
-    text += f"\\,[{low:z.2f}, {high:z.2f}]"
+    text += f"\\,{_ends(low, high)}"
   text = f"${text}$"
   if cell["p_holm"] < ALPHA:
     return f"\\boldmath{text}"
   return text if cell["p_permutation"] < ALPHA else f"\\textcolor{{gray}}{{{text}}}"
+
+
+def _ends(low: float, high: float) -> str:
+  return f"[{verdict.edge(low)}, {verdict.edge(high)}]".replace(verdict.MINUS, "-")
 
 
 def _latex_cell(value: Any) -> str:
@@ -184,4 +188,4 @@ def _text_cell(cell: pd.Series) -> str:
     return "not computed"
   star = "**" if cell["p_holm"] < ALPHA else "*" if cell["p_permutation"] < ALPHA else ""
   low, high = deciding(cell)
-  return f"{cell['spearman']:z.2f}{star}" + (f" [{low:z.2f}, {high:z.2f}]" if math.isfinite(low) else "")
+  return f"{cell['spearman']:z.2f}{star}" + (f" {_ends(low, high)}" if math.isfinite(low) else "")

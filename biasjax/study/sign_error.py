@@ -101,6 +101,7 @@ def table(
     for name, pairs in found.items():
       i, j = pairs[known[pairs].all(axis=1)].T
       weights = pair_weights(y[i] - y[j], np.hypot(e[i], e[j]))
+      weights[y[i] == y[j]] = 0  # there is no order to get wrong
       of_models.append((name, len(i), weights.sum(), sign_error(x[i] - x[j], y[i] - y[j], weights)))
     i, j = np.triu_indices(len(x), 1)
     both = known[i] & known[j]

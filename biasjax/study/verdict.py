@@ -17,6 +17,7 @@ ESTABLISHED, CONDITIONAL, FRAGILE, NONE, UNKNOWN = (
   *("established", "depends on a definition", "fragile", "no relation", "not computed"),
 )
 MINUS, DASH, RHO = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{GREEK SMALL LETTER RHO}"
+MOST_DIGITS = 7  # less than that of an end is what is rounded
 WORST, FAR = (
   -1.0,
   "far below zero",
@@ -47,9 +48,15 @@ def number(value: float, digits: int = 2) -> str:
   return f"{value:z.{digits}f}".replace("-", MINUS)
 
 
+def edge(value: float, digits: int = 2) -> str:
+  """An end of an interval: `number`, with as many digits as show on which side of zero it is."""
+  tried = (number(value, more) for more in range(digits, MOST_DIGITS))
+  return next((text for text in tried if text.strip(f"{MINUS}0.")), number(value, digits))
+
+
 def span(low: float, high: float) -> str:
   """An interval in words."""
-  return f"{number(low)} to {number(high)}"
+  return f"{edge(low)} to {edge(high)}"
 
 
 def score(value: float) -> str:
@@ -59,7 +66,7 @@ def score(value: float) -> str:
 
 def score_span(low: float, high: float) -> str:
   """An interval of an R-squared in words."""
-  return FAR if high < WORST else f"{score(low)} to {number(high)}"
+  return FAR if high < WORST else f"{FAR if low < WORST else edge(low)} to {edge(high)}"
 
 
 def probability(p: float) -> str:

@@ -166,6 +166,19 @@ def test_a_model_card_is_read_by_the_hub_and_its_rows_carry_the_protocol():
   assert "| conflict | shape-bias | 0.25 | -0.75 to 2.25 | 500 |" in card.text
 
 
+def test_a_model_card_says_of_a_sample_how_sure_it_is():
+  table = metrics().assign(margin=np.nan, effective_n=np.nan, estimator="")
+  table.loc[0, ["margin", "effective_n", "estimator"]] = [0.98, 812.5, "regression"]
+  front = yaml.safe_load(export.card("a", table[table["model"] == "a"]).split("---")[1])
+  of_sample, of_all = (result["metrics"][0]["args"] for result in front["model-index"][0]["results"])
+  assert (of_sample["margin"], of_sample["effective_n"], of_sample["estimator"]) == (
+    0.98,
+    812.5,
+    "regression",
+  )
+  assert not {"margin", "effective_n", "estimator"} & set(of_all)
+
+
 def test_a_table_has_timms_columns_best_first():
   units = [
     stored_runs.Unit(

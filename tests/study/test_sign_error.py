@@ -76,3 +76,10 @@ def test_a_wrong_pair_within_noise_is_forgiven():
 
 def test_no_pair_of_any_weight_has_no_error():
   assert math.isnan(sign_error.sign_error(np.ones(2), np.zeros(2), np.ones(2)))
+
+
+def test_pairs_that_tie_on_the_axis_weigh_nothing():
+  """Of six pairs within a, three are of the three that tie; no error is known, so each other counts one."""
+  rows = table(np.arange(8), [0, 0, 0, 1, 2, 3, 4, 5]).set_index("environment")
+  assert rows.loc["within a", ["pairs", "weight"]].tolist() == [6, 3]
+  assert rows.loc["within b", ["pairs", "weight"]].tolist() == [6, 6]

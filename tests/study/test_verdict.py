@@ -131,3 +131,18 @@ def test_a_gain_is_claimed_only_where_the_prediction_is_established(scores, expe
 )
 def test_a_p_below_a_twentieth_is_not_printed_as_one(p, said):
   assert verdict.probability(p) == said
+
+
+@pytest.mark.parametrize(
+  ("low", "high", "said"),
+  [
+    (0.004, 0.4, "0.004 to 0.40"),
+    (-0.004, 0.4, "\N{MINUS SIGN}0.004 to 0.40"),
+    (-0.4, -0.00021, "\N{MINUS SIGN}0.40 to \N{MINUS SIGN}0.0002"),
+    (0.0, 0.4, "0.00 to 0.40"),
+    (1e-17, 0.4, "0.00 to 0.40"),
+    (0.006, 0.4, "0.01 to 0.40"),
+  ],
+)
+def test_an_end_of_an_interval_shows_on_which_side_of_zero_it_is(low, high, said):
+  assert verdict.span(low, high) == said
