@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from biasjax.data import layouts
 from biasjax.report import chance, highlight
 from biasjax.report.drawing import BLUE, INK, ON_IMAGE, RED, SEQUENTIAL, Drawing, colours, figure, words
 from biasjax.report.scatters import legend
@@ -19,6 +20,11 @@ HUMAN_ROW = (
   " The last row, the star and the dotted line are people's, one octave wide about 39.6 cycles an image."
 )
 PUBLISHED_PIXELS, PUBLISHED_BANDS = 224, 7  # of a side, where a table does not say; octaves of noise in them
+BENCHMARKS = {
+  "ImageNet-C": (*layouts.FIFTEEN, *layouts.EXTRA),
+  "ImageNet-C-bar": layouts.CBAR,
+  "LAION-C": layouts.LAION_C,
+}
 FULL = 4.0  # the highest threshold index
 MANY_MODELS = 60  # beyond, single models are not labelled
 
@@ -68,7 +74,7 @@ def _root(values: np.ndarray) -> np.ndarray:
 
 
 def severity_curves(study: Study) -> Drawing | None:
-  """Mean accuracy by corruption severity."""
+  """Mean accuracy by corruption severity, a panel for each benchmark."""
   found = matching(study, r"top1_acc/(.+)_([1-5])")
   complete = [c for c, _ in found if all((c, str(s)) in found for s in range(1, 6))]
   names = list(dict.fromkeys(complete))
@@ -76,31 +82,45 @@ def severity_curves(study: Study) -> Drawing | None:
     return None
   # Of benchmarks, else of corruptions that were made here; a mean over some of them would be another number.
   names = [name for name in names if "/" not in name] or names
-  by_severity = {
-    s: study.table.frame[[found[name, str(s)] for name in names]].mean(axis=1, skipna=False)
-    for s in range(1, 6)
-  }
-  table = pd.DataFrame(by_severity)
+  benchmarks: dict[str, list[str]] = {}
+  for name in names:
+    benchmarks.setdefault(_benchmark(name), []).append(name)
   drawn = figure(3.4)
-  panel = drawn.subplots()
-  draw_lines(study, panel, np.arange(1.0, 6.0), table)
-  guessing = chance.of_columns(study, [found[name, str(s)] for name in names for s in range(1, 6)])
-  if guessing is not None:
-    chance.line(panel, float(guessing.max(axis=1).median()))
-  panel.set_xticks(range(1, 6))
-  panel.set_xlabel("severity")
-  panel.set_ylabel("top-1 accuracy, %")
+  panels = drawn.subplots(1, len(benchmarks), sharey=True, squeeze=False)[0]
+  tables = []
+  for panel, (benchmark, mine) in zip(panels, benchmarks.items(), strict=True):
+    by_severity = {
+      s: study.table.frame[[found[name, str(s)] for name in mine]].mean(axis=1, skipna=False)
+      for s in range(1, 6)
+    }
+    table = pd.DataFrame(by_severity)
+    draw_lines(study, panel, np.arange(1.0, 6.0), table)
+    guessing = chance.of_columns(study, [found[name, str(s)] for name in mine for s in range(1, 6)])
+    if guessing is not None:
+      chance.line(panel, float(guessing.max(axis=1).median()))
+    panel.set_title(f"{benchmark}, {len(mine)} corruptions")
+    panel.set_xticks(range(1, 6))
+    panel.set_xlabel("severity")
+    named = table.rename(columns=lambda s: f"severity_{s}")
+    tables.append(named.assign(category=study.table.category, benchmark=benchmark).reset_index(names="model"))
+  panels[0].set_ylabel("top-1 accuracy, %")
   legend(study, drawn)
-  data = table.rename(columns=lambda s: f"severity_{s}").assign(category=study.table.category)
+  counts = [f"{len(mine)} corruptions of {benchmark}" for benchmark, mine in benchmarks.items()]
   return Drawing(
     "severity_curves",
     "Accuracy under corruptions of rising severity",
-    f"Mean over {len(names)} corruptions. Thin lines: models that have all; thick ones: the categories' "
+    f"Mean over {'; over '.join(counts)}. Thin lines: models that have all; thick ones: the categories' "
     "medians; dashed, where known: guessing.",
     drawn,
-    data.reset_index(names="model"),
+    pd.concat(tables, ignore_index=True),
     "Measurements",
   )
+
+
+def _benchmark(corruption: str) -> str:
+  """The benchmark whose corruption this is, by its name."""
+  name = corruption.rpartition("/")[2]
+  return next((title for title, of in BENCHMARKS.items() if name in of), "Other benchmarks")
 
 
 def matching(study: Study, pattern: str) -> dict[tuple[str, ...], str]:

@@ -50,8 +50,9 @@ def points(factors: Mapping[str, float], measures: pd.DataFrame, intervals: Inte
 
   Returns:
     `measure, x, n, value, low, high, effect, effect_low, effect_high`. With several seeds the interval is
-    Student's over them; with one it is of its images alone, which says nothing of another training. effect
-    is the difference to the smallest x, with Welch's interval where both have several seeds.
+    Student's over them, and none where they are equal, whose variance is not seen; with one it is of its
+    images alone, which says nothing of another training. effect is the difference to the smallest x, with
+    Welch's interval where both have several seeds.
   """
   rows = []
   x = np.array(list(factors.values()))
@@ -83,6 +84,8 @@ def points(factors: Mapping[str, float], measures: pd.DataFrame, intervals: Inte
 
 def _half_width(values: np.ndarray) -> float:
   n = len(values)
+  if np.ptp(values) == 0:
+    return math.nan
   return float(scipy.special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * values.std(ddof=1) / math.sqrt(n))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import made_tables
-from biasjax.data.layouts import FIFTEEN
+from biasjax.data.layouts import CBAR, FIFTEEN
 from biasjax.report import cards, cells, curves, drawing, figures, matrix
 from biasjax.study import analysis, definitions, table
 
@@ -74,11 +74,33 @@ def test_accuracy_under_corruptions_is_the_mean_over_the_same_ones_for_every_mod
   made_here = {f"top1_acc/corruptions/fog_{s}": 100.0 for s in range(1, 6)}
   table_ = dataclasses.replace(study.table, frame=frame.assign(**made_here))
   drawing = curves.severity_curves(dataclasses.replace(study, table=table_))
-  assert "Mean over 15 corruptions." in drawing.caption
+  assert "Mean over 15 corruptions of ImageNet-C." in drawing.caption
   found = drawing.data.set_index("model")["severity_3"]
   assert np.isnan(found[lacking])
   expected = study.table.frame.loc[whole, [f"top1_acc/{c}_3" for c in FIFTEEN]].sum() / 15
   assert found[whole] == pytest.approx(expected)
+
+
+def test_accuracy_under_corruptions_is_a_mean_for_each_benchmark(study):
+  """A model that lacks one benchmark has its line in the other's panel."""
+  rng, frame = np.random.default_rng(0), study.table.frame.copy()
+  names = [f"top1_acc/{of}_{s}" for of in CBAR for s in range(1, 6)]
+  more = pd.DataFrame(rng.uniform(20, 80, (len(frame), len(names))), frame.index, names)
+  lacking, whole = frame.index[:2]
+  more.loc[lacking] = float("nan")
+  table_ = dataclasses.replace(study.table, frame=frame.join(more))
+  drawing = curves.severity_curves(dataclasses.replace(study, table=table_))
+  assert "Mean over 15 corruptions of ImageNet-C; over 10 corruptions of ImageNet-C-bar." in drawing.caption
+  titles = [panel.get_title() for panel in drawing.figure.axes]
+  assert titles == ["ImageNet-C, 15 corruptions", "ImageNet-C-bar, 10 corruptions"]
+  found = drawing.data.set_index(["benchmark", "model"])["severity_2"]
+  assert np.isnan(found["ImageNet-C-bar", lacking])
+  c, c_bar = (
+    np.mean([frame.join(more).at[whole, f"top1_acc/{of}_2"] for of in kind]) for kind in (FIFTEEN, CBAR)
+  )
+  assert found["ImageNet-C", whole] == pytest.approx(c)
+  assert found["ImageNet-C-bar", whole] == pytest.approx(c_bar)
+  assert np.isfinite(found["ImageNet-C", lacking])
 
 
 def test_accuracy_under_corruptions_has_a_line_at_chance(study):

@@ -47,6 +47,15 @@ def test_seeds_of_one_setting_give_students_interval_and_welchs_effect():
   assert (last["effect_low"], last["effect_high"]) == pytest.approx((welch.low, welch.high))
 
 
+def test_seeds_that_give_one_number_show_no_variance_and_have_no_interval():
+  measures, errors = frames()
+  factors = {MODELS[-3]: 1.0, MODELS[-2]: 1.0, MODELS[0]: 0.0}
+  measures.loc[MODELS[-3:-1]] = 4.0
+  last = series.points(factors, measures, errors).iloc[-1]
+  assert (last["n"], last["value"]) == (2, 4)
+  assert np.isnan([last["low"], last["high"], last["effect_low"]]).all()
+
+
 def test_one_model_has_the_interval_of_its_images():
   measures, errors = frames()
   factors = {"net_s0_a": 0.0, "net_s0.5_a": 0.5, "net_s1_a": 1.0}
