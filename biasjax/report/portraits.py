@@ -13,6 +13,7 @@ from biasjax.report import waves
 from biasjax.report.curves import HUMAN_CHANNEL, PUBLISHED_PIXELS, channel
 from biasjax.report.drawing import INK, PAPER, Drawing
 from biasjax.report.scores import Scores, digits, label, module, shown
+from biasjax.study.chance import WORD
 from biasjax.study.references import comparable
 
 OWN = ((INK, "o"), ("#c2571a", "s"))
@@ -81,8 +82,9 @@ def _legend(figure: Figure, scores: Scores, *more: Line2D) -> None:
   figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
 
 
-def _marker(flagged: bool, colour: str) -> str:
-  return PAPER if flagged else colour
+def _marker(flag: str, colour: str) -> str:
+  """What a point is filled with; hollow where its number cannot be told from chance, as the captions say."""
+  return PAPER if WORD in flag else colour
 
 
 def accuracies(scores: Scores) -> Drawing | None:
@@ -104,7 +106,7 @@ def accuracies(scores: Scores) -> Drawing | None:
         y = -at - shift
         panel.plot([row.low, row.high], [y, y], color=colour, linewidth=1.4)
         gid = f"accuracy-{at}-{i}"
-        filled = _marker(bool(row.flag), colour)
+        filled = _marker(str(row.flag), colour)
         panel.scatter([row.value], [y], s=26, c=filled, marker=marker, edgecolors=colour, zorder=3, gid=gid)
         points[gid] = [f"{model}: {shown(row, digits(of_key))}"]
         if math.isfinite(row.chance):
@@ -150,7 +152,7 @@ def pass_curves(scores: Scores, probe: str, dataset: str, among: pd.DataFrame) -
       panel.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
       panel.plot(x, rows["value"], color=colour, linewidth=1.4)
       gid = f"pass-{band}-{i}"
-      fills = [_marker(bool(flag), colour) for flag in rows["flag"]]
+      fills = [_marker(str(flag), colour) for flag in rows["flag"]]
       panel.scatter(x, rows["value"], s=18, c=fills, marker=marker, edgecolors=colour, zorder=3, gid=gid)
       points[gid] = [f"{model}, {row._asdict()['metric']}: {shown(row, 3)}" for row in rows.itertuples()]
       drawn.append(rows)
@@ -284,7 +286,7 @@ def _profile(
     panel.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
     panel.plot(x, rows["value"], color=colour, linewidth=1.4)
     gid = f"{probe}-{i}".replace(":", "_")
-    fills = [_marker(bool(flag), colour) for flag in rows["flag"]]
+    fills = [_marker(str(flag), colour) for flag in rows["flag"]]
     panel.scatter(x, rows["value"], s=18, c=fills, marker=marker, edgecolors=colour, zorder=3, gid=gid)
     points[gid] = [f"{model}, {row._asdict()['metric']}: {shown(row, 2)}" for row in rows.itertuples()]
     if model in levels:
@@ -337,7 +339,7 @@ def critical_band(scores: Scores, probe: str, dataset: str, side: int | None) ->
     height = float(channel(np.array([centre[1]]), fit["value"], lowest)[0])
     panel.plot(centre[[0, 2]], [height] * 2, color=colour, linewidth=1.2)
     gid = f"band-{i}"
-    filled = _marker(bool((fit["flag"] != "").any()), colour)
+    filled = PAPER if (fit["flag"] != "").any() else colour
     panel.scatter([centre[1]], [height], s=26, c=filled, marker=marker, edgecolors=colour, zorder=3, gid=gid)
     points[gid] = [f"{model}: centre {shown(next(fit.loc[['cf']].itertuples()), 1)} cycles an image"]
   more, said = [], f"People are left out: their band was measured at {PUBLISHED_PIXELS} pixels, not {side}."
@@ -383,7 +385,7 @@ def shape(scores: Scores, probe: str, dataset: str, kind: str, people: pd.DataFr
     y = np.array([-categories.index(category) - shift for category in rows[0]])
     panel.hlines(y, rows["low"], rows["high"], color=colour, linewidth=1.1)
     gid = f"shape-{i}"
-    fills = [_marker(bool(flag), colour) for flag in rows["flag"]]
+    fills = [_marker(str(flag), colour) for flag in rows["flag"]]
     panel.scatter(rows["value"], y, s=22, c=fills, marker=marker, edgecolors=colour, zorder=3, gid=gid)
     points[gid] = [f"{model}, {row.metric}: {shown(row, 3)}" for row in rows.itertuples()]
     for value in overall[model]["value"].dropna():

@@ -2,6 +2,7 @@
 
 import math
 
+import matplotlib.colors
 import numpy as np
 import pandas as pd
 
@@ -109,3 +110,13 @@ def test_tiles_of_one_number_say_of_which_images_it_is():
   titles = [part.partition("</h3>")[0] for part in page.split('<div class="tile"><h3>')[1:]]
   low, high = "Low frequencies only (LPP)", "High frequencies only (HPP)"
   assert titles == [f"{low} (val)", f"{low} (other)", high]
+
+
+def test_a_hollow_point_is_one_that_cannot_be_told_from_chance_and_no_other():
+  rows = [("accuracy", "top1_acc/val", 80.0, 78.0, 82.0), ("pgd", "top1_acc/PGD", 30.0, 28.0, 32.0)]
+  found = scores([*rows, ("fgsm", "top1_acc/FGSM", 1.0, 0.5, 2.0)])
+  found.own["flag"] = ["", "no gradient to follow on 9 of 50 images", "cannot be told from chance"]
+  (drawing,) = portraits.drawings(found, {}, {}, None, NONE)
+  fills = [points.get_facecolor()[0].tolist() for points in drawing.figure.axes[0].collections]
+  ink, paper = (list(matplotlib.colors.to_rgba(of)) for of in (portraits.INK, portraits.PAPER))
+  assert fills == [ink, ink, paper]
