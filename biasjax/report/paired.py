@@ -82,7 +82,7 @@ def differences(
     except BiasjaxError:
       continue
     for metric, (value, low, high, n) in regroupings.items():
-      rows.append((first, second, dataset, probe, metric, value, low, high, n, _smallest(low, high)))
+      rows.append((first, second, dataset, probe, metric, value, low, high, n, _smallest(value, low, high)))
   columns = pd.DataFrame(rows, columns=COLUMNS)
   for axis in across.AXES:
     values = [main["value"].get((m, across.NAME, across.NAME, axis), math.nan) for m in (first, second)]
@@ -118,7 +118,7 @@ def _axis(
   widths = (mine[["low", "high"]].T - mine["difference"]).to_numpy(float)
   down, up = (float(half) for half in across.combined(widths, together))
   low, high = difference - down, difference + up
-  return difference, low, high, int(mine["n"].sum()), _smallest(low, high)
+  return difference, low, high, int(mine["n"].sum()), _smallest(difference, low, high)
 
 
 def _scale(metric: str) -> float:
@@ -204,9 +204,9 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
   value, low, high = (scale * edge for edge in difference_of_ratios(pair[0], pair[1], ways))
   if not math.isfinite(low):
     return None
-  return value, low, high, len(both), _smallest(low, high)
+  return value, low, high, len(both), _smallest(value, low, high)
 
 
-def _smallest(low: float, high: float) -> float:
-  """In standard errors: those of the interval, and what it takes for the power."""
-  return (1 + float(scipy.special.ndtri(POWER)) / Z) * (high - low) / 2
+def _smallest(value: float, low: float, high: float) -> float:
+  """In standard errors: those of the interval's nearer end, and what it takes for the power."""
+  return (1 + float(scipy.special.ndtri(POWER)) / Z) * min(value - low, high - value)

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -191,6 +191,21 @@ def _ascending(ids: pa.ChunkedArray) -> bool:
   """Whether each is after the one before it, and so no two are equal: much faster to tell than by hashes."""
   later = pc.call_function("greater", [ids.slice(1), ids.slice(0, len(ids) - 1)])
   return not len(later) or bool(pc.call_function("all", [later]).as_py())
+
+
+def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
+  """Decoded tables of one unit with columns of one type: ids are codes in all of them or in none.
+
+  Chunks of a sample differ in how many conditions they have, and so in how their ids are read.
+  """
+  at = SCHEMA.get_field_index("example_id")
+  coded = [pa.types.is_dictionary(table.schema.field("example_id").type) for table in tables]
+  if all(coded) or not any(coded):
+    return list(tables)
+  return [
+    table if there else table.set_column(at, "example_id", table["example_id"].dictionary_encode())
+    for table, there in zip(tables, coded, strict=True)
+  ]
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

@@ -480,7 +480,7 @@ class Store:
     read = self._of_files(unit, files.decode, only)
     tables = [table for (table, _), _ in read]
     # One without a row does not show which types its columns have.
-    table = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
+    table = pa.concat_tables(files.alike([table for table in tables if len(table)] or tables[:1]))
     return Loaded(table.unify_dictionaries(), [footer for (_, footer), _ in read], _joined(read))
 
   def digest(self, unit: Unit) -> str:

@@ -200,3 +200,17 @@ def test_the_docs_say_how_to_read_the_columns_that_some_probes_add(tmp_path, mon
   assert found.loc["pgd", "broken_by"].tolist() == further["broken_by"]
   assert found.loc["accuracy", "norm"].isna().all()
   assert names["attacked"]["norm"].tolist() == [0.5] * 4
+
+
+@pytest.mark.parametrize("later", [("clean",), ("clean", "b")])
+def test_a_sample_of_which_a_chunk_has_one_condition_and_another_several_is_read(tmp_path, later):
+  """Ids of one condition are read as they are, of several as codes."""
+  store = Store(tmp_path, 4)
+  unit = Unit("a", "made", "spectral", {"of": "a", "sample": {"margin": 1.0}})
+  store.register(Images(12), [unit])
+  for start, conditions in ((0, ("clean", "b")), (4, later), (8, ("clean",))):
+    store.write(unit, (start, start + 4), columns(start, start + 4, conditions), {})
+  found, _ = store.read(unit)
+  expected = [f"image{i}" for i in range(12)]
+  assert found.loc[found["condition"] == "clean", "example_id"].tolist() == expected
+  assert store.load(unit).frame()["example_id"].astype(str).tolist() == found["example_id"].tolist()
