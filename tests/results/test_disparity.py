@@ -108,6 +108,12 @@ def test_the_interval_holds_the_gap_of_other_images_as_often_as_it_says(shares, 
   assert least <= held / 400 <= most
 
 
+def test_the_gap_of_equal_groups_is_seldom_said_to_be_none_of_0():
+  rng, n = np.random.default_rng(0), np.full(16, 15)
+  without = sum(disparity.interval_of_gap(rng.binomial(n, 0.56), n, 200, seed)[0] > 0 for seed in range(300))
+  assert without / 300 <= 0.05
+
+
 def test_a_gap_that_equal_groups_would_show_is_flagged():
   even, apart = groups_of(a=[0] * 9 + [1], b=[0] * 8 + [1] * 2), groups_of(a=[0] * 50, b=[0] * 20 + [1] * 30)
   flags = [dict(disparity.metrics(groups))["disparity/{dataset}"]["flag"] for groups in (even, apart)]
