@@ -30,8 +30,12 @@ def decode(encoded: bytes) -> Image.Image:
       white (floating point, 32 bits).
   """
   try:
-    with Image.open(io.BytesIO(encoded)) as image:
-      return _upper_byte(image).convert("RGB")
+    with Image.open(io.BytesIO(encoded)) as opened:
+      image = _upper_byte(opened)
+      if image.mode != "RGB":
+        return image.convert("RGB")
+      image.load()  # to convert what is RGB would copy it
+      return image
   except MemoryError:
     raise
   # Pillow's decoders raise whatever the damage leads them to; which of them it is tells a user nothing.
