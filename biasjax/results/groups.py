@@ -17,7 +17,7 @@ from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_classes, class_names, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results import conditions, disparity
-from biasjax.results.store import Store, write_file
+from biasjax.results.store import SAMPLE, Store, write_file
 
 PROBE = "groups"  # of the rows of metrics.csv
 FOLDER = "groups"
@@ -178,6 +178,9 @@ def tables(
     if unit.dataset not in asked or unit.probe not in probes:
       continue
     place = {"model": unit.model, "dataset": unit.dataset, "probe": unit.probe}
+    if SAMPLE in unit.key:
+      notes.append(f"{unit.model}, {unit.probe} on {unit.dataset} asks a random sample: left out")
+      continue
     if store.missing(unit):
       notes.append(f"{unit.model}, {unit.probe} on {unit.dataset} is not measured to the end: left out")
       continue

@@ -152,6 +152,16 @@ def test_groups_of_annotations_and_of_a_probe_that_was_not_asked(tmp_path):
     grouping.run(asked(tmp_path / "out", probes=["spectral"]))
 
 
+def test_a_sample_is_said_to_be_one_and_left_out(tmp_path):
+  store = run_of(tmp_path, {"net": (0, 10), "sampled": (0, 10)})
+  of = next(unit for unit in store.manifest["units"] if unit["model"] == "sampled")
+  of["key"] = {**of["key"], "sample": {"margin": 1.0}}
+  group = pd.Series(["a"] * 20 + ["b"] * 20, index=[f"{i:02d}.png" for i in range(40)])
+  found, _, notes = groups.tables(store, {"drawn": group}, ["accuracy"])
+  assert set(found["model"]) == {"net"}
+  assert notes == ["sampled, accuracy on drawn asks a random sample: left out"]
+
+
 def test_by_default_the_decisions_of_accuracy_are_compared(tmp_path):
   right, wrong = stored_runs.decisions(LABEL, LABEL), stored_runs.decisions(LABEL, 1 - LABEL)
   ids = [f"{i:02d}.png" for i in range(40)]
