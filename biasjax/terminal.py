@@ -33,9 +33,11 @@ def text_table(metrics: "pandas.DataFrame", width: int | None = None) -> str:
   asked = main.groupby("dataset")["column"].transform("nunique")
   main = main.assign(asked=-asked).sort_values("asked", kind="stable")
   notes = {flag: _letters(i) for i, flag in enumerate(f for f in dict.fromkeys(main["flag"]) if f)}
-  models = list(dict.fromkeys(main["model"]))
-  lines = _numbers(main, models, notes)
+  models = list(dict.fromkeys(metrics["model"]))
   counted = f"{len(models)} network{'s' if len(models) > 1 else ''}"
+  if not len(main):  # of a benchmark that is not whole, say: no mean over it
+    return f"{counted}, no main number: {len(metrics):,} numbers of detail are in metrics.csv\n"
+  lines = _numbers(main, models, notes)
   title = f"{counted}, 95 % intervals"
   if len(models) > 1 and max(map(len, lines)) > width:
     title = f"{counted}; intervals and numbers of images are in metrics.csv"

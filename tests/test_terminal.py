@@ -33,6 +33,14 @@ def test_of_few_networks_a_line_for_each_number_with_its_interval_and_detail_is_
   ]
 
 
+def test_a_network_of_which_nothing_but_detail_is_known_is_counted():
+  detail = ("b", "fog", "top1_acc/fog_1", 8.0, 5.0, 11.0, 160, True)
+  both = text_table(table(("a", "fog", "top1_acc/fog", 50.0, 40.0, 60.0, 160, False), detail), 100)
+  assert both.splitlines()[:2] == ["2 networks, 95 % intervals", "              images  a                  b"]
+  alone = text_table(table(detail), 100)
+  assert alone == "1 network, no main number: 1 numbers of detail are in metrics.csv\n"
+
+
 def test_of_many_a_line_for_each_network_and_heads_are_folded():
   names = [f"network_{i}" for i in range(9)]
   metrics = table(

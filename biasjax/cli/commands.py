@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from biasjax import compiling, convert, partition, probes
 from biasjax.cli import exits, networks, starting, summarising
@@ -208,7 +209,7 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   sampling = margins.apply(asked.get("margin"), asked["seed"], planned, found)
   found, planned = sampling.sources, sampling.planned
   models = _models(asked["models"], asked, found)
-  _refuse_many(models, asked)
+  _refuse_ending(models, asked)
   settings = _settings(asked, models, planned, found, worker)
   settings = dataclasses.replace(settings, margins=sampling.margins)
   split = _passes(asked, models, found)
@@ -217,17 +218,26 @@ def _opened(asked: Mapping[str, Any], worker: Worker) -> Asked:
   return Asked(models, split, planned, settings, _store(asked))
 
 
-def _refuse_many(models: Sequence[Network], asked: Mapping[str, Any]) -> None:
+def _refuse_ending(models: Sequence[Network], asked: Mapping[str, Any]) -> None:
+  """Raises what would be wrong at the end of a run: of pages and exports."""
   if asked.get("report") and len(models) > MOST_REPORTED:
     raise BiasjaxError(
       f"--report is about one or two networks, and {len(models)} are asked for: leave it out, and afterwards "
       "name those that it is to be about: --report --models=NAME,NAME"
     )
+  if asked.get("beside"):
+    from biasjax.study import references, table  # only here: few runs have any
+
+    for path in asked["beside"]:
+      table.read(path, None, (), references.FLAG)
+  export = epath.Path(asked.get("export") or ".")
+  if export.exists() and not export.is_dir():
+    raise BiasjaxError(f"--export={export} is a file: name a folder")
 
 
 def _refuse(opened: Asked, asked: Mapping[str, Any]) -> None:
   """Raises what the run that is planned would, before it computes anything."""
-  _refuse_many(opened.models, asked)
+  _refuse_ending(opened.models, asked)
   passes = _units(opened)
   opened.store.refuse_other_settings([unit for _, _, units in passes for unit in units], asked["preprocess"])
   for _, source, _ in passes:

@@ -118,10 +118,13 @@ def open_dataset(
     source = sources.open_source(spec, data_dir, allow_incomplete=allow_incomplete, classes=classes)
     return _part(source, subset, limit, allow_incomplete)
   match = SPEC.fullmatch(spec)
+  known = {*datasets.DATASETS, *sources.WAYS_IN, "tfds"}
+  bare = spec.partition("=")[2] or spec
+  if not (match and match["row"].replace("-", "_") in known) and archives.exists(
+    pathlib.Path(bare).expanduser()
+  ):
+    raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
   if not match:
-    bare = spec.partition("=")[2] or spec
-    if archives.exists(pathlib.Path(bare).expanduser()):
-      raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
     raise BiasjaxError(
       f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, or "
       "folder:PATH, classes:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; maybe NAME=..."

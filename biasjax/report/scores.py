@@ -122,8 +122,8 @@ class Scores:
     main = self.own[~self.own["detail"]]
     order = main["probe"].map(lambda probe: ORDER.get(module(probe), len(GROUPS)))
     # What most probes were asked about comes before the other datasets.
-    often = self.own.groupby("dataset")["probe"].nunique()
-    main = main.assign(group=order, often=-main["dataset"].map(often))
+    often = -self.own.groupby("dataset")["probe"].nunique()
+    main = main.assign(group=order, often=main["dataset"].map(often))
     return main.sort_values(["group", "often"], kind="stable").drop(columns="often")
 
   def of(self, model: str, pattern: str) -> pd.DataFrame:

@@ -327,6 +327,17 @@ def test_a_tfds_dataset_that_is_not_prepared_is_refused(tmp_path):
     sources.tfds("imagenet_v2", data_dir=str(tmp_path))
 
 
+def test_a_folder_that_is_named_like_a_benchmark_is_told_what_to_write(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "photographs").mkdir()
+  for spec in ("photographs", "mine=photographs"):
+    with pytest.raises(BiasjaxError, match="did you mean folder:photographs"):
+      opening.open_dataset(spec)
+  (tmp_path / "imagenet").mkdir()  # a benchmark is meant, also where a folder is called like it
+  with pytest.raises(BiasjaxError, match=r"imagenet .* is not in "):
+    opening.open_dataset("imagenet", str(tmp_path / "nowhere"))
+
+
 def test_a_dataset_that_lacks_its_kind_or_its_path_is_told_what_to_write(tmp_path):
   with pytest.raises(BiasjaxError, match=f"did you mean folder:{tmp_path}"):
     opening.open_dataset(str(tmp_path))

@@ -100,6 +100,8 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(asked, tmp_path, capsys
       "--report is about one or two networks, and 3 are",
     ),
     ({"report_to": ["tensorbord:x"]}, "did you mean tensorboard"),
+    ({"beside": ["/nowhere/b.csv"]}, "--beside: cannot read /nowhere/b.csv"),
+    ({"export": __file__}, "--export=.* is a file: name a folder"),
   ],
 )
 def test_a_dry_run_refuses_what_the_run_would(asked, tmp_path, changed, message):

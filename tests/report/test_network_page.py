@@ -14,12 +14,16 @@ import chromium
 import numpy as np
 import pandas as pd
 import pytest
+from etils import epath
 from PIL import Image
 
 import board
 from biasjax.cli import reporting
 from biasjax.data import synthetic
 from biasjax.errors import BiasjaxError
+from biasjax.report import network as pages
+from biasjax.report import scores
+from biasjax.results import summary
 from biasjax.statistics import difference_of_ratios
 from deadline import DEADLINE_S
 
@@ -243,6 +247,17 @@ def test_the_page_of_one_says_where_it_stands(of_one):
   text = of_one.read_text(encoding="utf-8")
   assert "Among 1 others" in text
   assert re.search(r"\d of 2</td>", text)
+
+
+def test_a_network_of_which_nothing_but_detail_is_known_has_a_page(tmp_path):
+  (tmp_path / "metrics.csv").write_text(
+    "model,dataset,probe,metric,value,low,high,n,chance,flag,detail,margin,effective_n,estimator,correlation,"
+    "precision,seed,preprocessing,version\n"
+    "a,imagenet-c,accuracy,top1_acc/fog_1@imagenet-c-incomplete,50.5,40.5,60.5,90,0.1,,True,,,,,float32,0,x,0\n"
+  )
+  found = scores.read(epath.Path(tmp_path), [], summary.columns)
+  assert not len(found.main)
+  assert "top1_acc/fog_1" in pages.html(found, pages.Beside(), [], "out")
 
 
 def test_a_page_names_nothing_outside_itself(measured, of_one):
