@@ -127,7 +127,8 @@ class _Writer:
     import torch
 
     found = [node for node in results if isinstance(node, torch.fx.Node)]
-    if len(results) != 1 or len(found) != 1 or len(found[0].meta["val"].shape) != 2:
+    sizes = found[0].meta["val"].shape if len(results) == len(found) == 1 else ()
+    if len(sizes) != 2 or not isinstance(sizes[1], int):  # classes that depend on the image are no number
       shapes = ", ".join(str(list(node.meta["val"].shape)) for node in found)
       raise BiasjaxError(
         f"{self.name}: gives {len(results)} results ({shapes}), not logits [b, classes]: wrap it in a module "

@@ -138,7 +138,7 @@ def _published(
   flag = "all thresholds are equal: no channel" if undetermined["cf"] and not undetermined["bw"] else ""
   of_none = float(np.isnan(resamples[:, PROPERTIES.index("cf")]).mean())
   if not undetermined["cf"] and of_none > 1 - CONFIDENCE:
-    flag = f"in {100 * of_none:.0f} % of resamples of the images no channel: all thresholds are equal"
+    flag = f"in {100 * of_none:.0f} % of resamples of the images no channel"  # flat, or no image right
   for name, value, others in zip(PROPERTIES, found.tolist(), resamples.T, strict=True):
     low, high = percentile_interval(others)
     low, high = (math.nan, math.nan) if math.isnan(value) else (low, high)

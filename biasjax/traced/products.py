@@ -32,9 +32,10 @@ def mm(self: Array, mat2: Array) -> Array:
 
 @operation("aten.addmm.default", product=True)
 def addmm(self: Array, mat1: Array, mat2: Array, beta: Number = 1, alpha: Number = 1) -> Array:
-  """Beta * self + alpha * (mat1 mat2)."""
+  """Beta * self + alpha * (mat1 mat2); with beta 0 whatever self is, NaN or infinite."""
   product = jnp.matmul(mat1, mat2)
-  return (self if beta == 1 else beta * self) + (product if alpha == 1 else alpha * product)
+  product = product if alpha == 1 else alpha * product
+  return product if beta == 0 else (self if beta == 1 else beta * self) + product
 
 
 @operation("aten.baddbmm.default", product=True)

@@ -136,6 +136,15 @@ def test_what_is_no_logits_is_refused():
     tracing.trace(nn.Conv2d(3, 4, 1), 16)
 
 
+def test_as_many_classes_as_the_image_says_are_no_logits():
+  class Chosen(nn.Module):
+    def forward(self, images):
+      return images.mean((1, 2))[:, images[0, 0, 0] > 0.5]
+
+  with pytest.raises(BiasjaxError, match="not logits"):
+    tracing.trace(Chosen(), 16)
+
+
 def test_what_torch_cannot_export_is_one_line():
   class Counting(nn.Module):
     def forward(self, images):

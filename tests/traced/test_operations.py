@@ -150,6 +150,7 @@ PRODUCT = {
   "addmm.default": [
     (normal(2), normal(3, 4), normal(4, 2)),
     (normal(3, 2), normal(3, 4), normal(4, 2), 2, 0.5),
+    (np.full(2, np.nan, np.float32), normal(3, 4), normal(4, 2), 0),
   ],
   "baddbmm.default": [(normal(2, 3, 2), normal(2, 3, 4), normal(2, 4, 2), 1, 0.5)],
   "scaled_dot_product_attention.default": [
