@@ -218,10 +218,11 @@ def _timm(name: str, size: int | None) -> Built:
   built = _stated(module, said, size, f"--timm={name}", "timm's pretrained_cfg")
 
   def adapt(state: dict[str, Any]) -> dict[str, Any]:
-    try:
-      state = state if rename is None else rename(state, module)
-    except TypeError:  # some take no network
-      state = rename(state)
+    if rename is not None:
+      try:
+        state = rename(state, module)
+      except TypeError:  # some take no network
+        state = rename(state)
     return _without_offset(state, said.get("classifier"), said.get("label_offset") or 0)
 
   return dataclasses.replace(built, adapt=adapt)

@@ -135,7 +135,7 @@ def _ends(low: float, high: float) -> str:
 
 def _latex_cell(value: Any) -> str:
   if isinstance(value, (float, np.floating)):
-    return f"${verdict.rounded(value, form='g')}$" if math.isfinite(value) else "--"
+    return f"${verdict.rounded(float(value), form='g')}$" if math.isfinite(value) else "--"
   return escape(str(value))
 
 
