@@ -117,7 +117,9 @@ def test_a_working_directory_that_may_not_be_written_is_one_line(ready, tmp_path
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [[*RUN, "--list=models"], [*CONVERT, "--list"]], ids=["run", "convert"])
+@pytest.mark.parametrize(
+  "arguments", [[*RUN, "--list=probes"], [*CONVERT, "--inspect=a.pth"]], ids=["run", "convert"]
+)
 def test_ctrl_c_while_importing_is_one_line(arguments, tmp_path):
   # A package that is imported on the way interrupts, as a user would who waits for it.
   (tmp_path / "jax").mkdir()
