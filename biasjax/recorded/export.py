@@ -18,7 +18,8 @@ from biasjax.data.classes import categories
 from biasjax.recorded import files, trials
 from biasjax.results.store import Store, Unit, write_file
 
-TRIAL = ("subj", "session", "trial", "rt", "object_response", "category", "condition", "imagename")
+DECIDED = ["object_response", "category", "condition", "imagename"]
+TRIAL = ("subj", "session", "trial", "rt", *DECIDED)
 TIMM = (
   "model",
   "top1",
@@ -33,8 +34,6 @@ TIMM = (
 TOP1, TOP5 = "top1_acc/", "top5_acc/"
 # Names of the hub for what is called otherwise here.
 HUB = {"imagenet": "imagenet-1k"}
-
-Trial = tuple[str, str, str, str]  # response, category, condition, name of the image
 
 
 def write(store: Store, metrics: pd.DataFrame, folder: epath.Path) -> list[epath.Path]:
@@ -78,31 +77,37 @@ def _file_names(names: Iterable[str], replaced: str = r"[^\w.+-]") -> dict[str, 
 
 
 def recorded(store: Store, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
-  """("<experiment>/<experiment>_<model>_session-1.csv", its text) of every experiment that was probed."""
-  units, written = list(units), set()
+  """("<experiment>/<experiment>_<model>_session-1.csv", its text) of every experiment that was probed.
+
+  Of an experiment that was asked in several datasets each has a file (`files.of_datasets`).
+  """
+  written = list(files.of_datasets(_asked(store, units)))
   # Underscores part the fields of a file's name.
-  called = _file_names((unit.model for unit in units), r"[^\w.+-]|_")
-  for unit in units:
-    kind = unit.probe, unit.key.get("labels")
+  called = _file_names((observer for observer, _, _ in written), r"[^\w.+-]|_")
+  for observer, experiment, table in written:
+    rows = [(observer, 1, i, "NaN", *row) for i, row in enumerate(table.itertuples(index=False), 1)]
+    yield f"{experiment}/{experiment}_{called[observer]}_session-1.csv", _csv(TRIAL, rows)
+
+
+def _asked(store: Store, units: Iterable[Unit]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+  """(network, dataset, experiment, decisions): columns `DECIDED`."""
+  for unit in sorted(units, key=lambda unit: unit.probe):
+    kind, found = (unit.probe, unit.key.get("labels")), {}
     if kind == ("shape", "cue_conflict"):
       found = {files.CONFLICT: _of_conflict(store.read(unit)[0])}
     elif kind == ("accuracy", "model_vs_human"):
       found = _of_experiments(store.read(unit)[0])
-    else:
-      continue
-    for experiment, rows in found.items():
-      path = f"{experiment}/{experiment}_{called[unit.model]}_session-1.csv"
-      if path not in written:
-        written.add(path)
-        yield path, _trials(unit.model, rows)
+    for experiment, table in found.items():
+      yield unit.model, unit.dataset, experiment, table
 
 
-def _of_conflict(observations: pd.DataFrame) -> list[Trial]:
+def _of_conflict(observations: pd.DataFrame) -> pd.DataFrame:
   table = trials.from_observations(observations)
-  return [(row.response, row.shape, "0", row.image) for row in table.itertuples(index=False)]
+  called = {"response": "object_response", "shape": "category", "image": "imagename"}
+  return table.rename(columns=called).assign(condition="0")[DECIDED]
 
 
-def _of_experiments(observations: pd.DataFrame) -> dict[str, list[Trial]]:
+def _of_experiments(observations: pd.DataFrame) -> dict[str, pd.DataFrame]:
   """Decisions by experiment; conditions are written as the file names have them."""
   names, found = categories(), {}
   columns = (observations[name] for name in ("example_id", "label", "prediction"))
@@ -115,15 +120,13 @@ def _of_experiments(observations: pd.DataFrame) -> dict[str, list[Trial]]:
     has_condition = experiment in layouts.PARAMETRIC or experiment in ("sketch", "stylized")
     condition = fields[3] if has_condition else "0"
     found.setdefault(experiment, []).append((names[prediction], names[label], condition, image))
-  return found
+  return {experiment: pd.DataFrame(rows, columns=DECIDED) for experiment, rows in found.items()}
 
 
-def _trials(model: str, rows: Sequence[Trial]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Sequence]) -> str:
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(TRIAL)
-  for i, (response, category, condition, image) in enumerate(rows, 1):
-    writer.writerow((model, 1, i, "NaN", response, category, condition, image))
+  writer.writerows([header, *rows])
   return text.getvalue()
 
 
@@ -196,7 +199,4 @@ def timm_tables(metrics: pd.DataFrame, units: Iterable[Unit]) -> Iterator[tuple[
       rows.append((model, *errors, "", crop or "", share, recipe.get("interpolation", "")))
     if not rows:
       continue
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([TIMM, *rows])
-    yield str(dataset), text.getvalue()
+    yield str(dataset), _csv(TIMM, rows)

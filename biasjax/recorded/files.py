@@ -10,7 +10,7 @@ import collections
 import glob
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -248,6 +248,25 @@ def _contradicts(part: pd.DataFrame, other: pd.DataFrame) -> bool:
   first, second = (t.drop_duplicates("stimulus").set_index("stimulus")["response"] for t in (part, other))
   both = first.index.intersection(second.index)
   return bool((first[both] != second[both]).any())
+
+
+def of_datasets(
+  asked: Iterable[tuple[str, str, str, pd.DataFrame]],
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+  """(observer, experiment, decisions) of networks that were probed, whatever datasets the stimuli were in.
+
+  Of an experiment that a network was asked in several datasets, the first has the network's name, and the
+  others are observers of their own, "<network>@<dataset>"; what was decided alike twice counts once.
+
+  Args:
+    asked: (network, dataset, experiment, decisions).
+  """
+  known: dict[tuple[str, str], list[list[tuple]]] = collections.defaultdict(list)
+  for network, dataset, experiment, decisions in asked:
+    content, earlier = sorted(decisions.itertuples(index=False, name=None)), known[network, experiment]
+    if content not in earlier:
+      yield f"{network}@{dataset}" if earlier else network, experiment, decisions
+      earlier.append(content)
 
 
 def names(paths: Sequence[pathlib.Path]) -> list[str]:

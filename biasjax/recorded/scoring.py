@@ -74,16 +74,19 @@ def _probed(workdir: epath.Path) -> list[tuple[Unit, pd.DataFrame]]:
 
 
 def _networks(probed: Sequence[tuple[Unit, pd.DataFrame]]) -> list[pd.DataFrame]:
-  """Each probed network's decisions by experiment; an experiment that was asked twice counts once."""
-  found = {}
+  """Each probed network's decisions by experiment."""
+  asked = []
   for unit, observations in probed:
     if unit.probe == "shape":
       tables = [_as_experiment(trials.from_observations(observations), unit.model)]
     else:
       tables = people.of_network(observations, unit.model)
-    for table in tables:
-      found.setdefault((unit.model, table.attrs["experiment"]), table)
-  return list(found.values())
+    asked += [(unit.model, unit.dataset, table.attrs["experiment"], table) for table in tables]
+  found = []
+  for observer, experiment, table in files.of_datasets(asked):
+    table.attrs = {"observer": observer, "experiment": experiment}
+    found.append(table)
+  return found
 
 
 def _as_experiment(decisions: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -1,17 +1,19 @@
 """What a run writes for others is read by them, or as they read it, and says the same."""
 
+import io
 import pathlib
 
 import numpy as np
 import pandas as pd
 import pytest
+import trial_files
 import yaml
 from etils import epath
 
 import stored_runs
 from biasjax import probes
 from biasjax.data.classes import categories
-from biasjax.recorded import export, files
+from biasjax.recorded import export, files, scoring
 from biasjax.results.store import Store
 
 SHAPES = [
@@ -208,3 +210,31 @@ def test_all_of_it_lies_in_one_folder(tmp_path):
     "timm/results-imagenet.csv",
   }
   assert all(path.exists() for path in written)
+
+
+def test_two_datasets_of_one_experiment_are_two_observers(tmp_path):
+  """One network asked about stimuli in two folders: other stimuli, and once more the same ones."""
+  parts = {"all": SHAPES, "first": SHAPES[:6], "again": SHAPES[:6]}
+  for dataset, names in parts.items():
+    label = [categories().index(name.split("-")[0].rstrip("0123456789")) for name in names]
+    ids = [f"{categories()[of]}/{name}" for of, name in zip(label, names, strict=True)]
+    # For the shape of half of the stimuli of "all", of each in the others.
+    said = [of if i % 2 or dataset != "all" else 0 for i, of in enumerate(label)]
+    of_net = {"net": {"cue-conflict": stored_runs.decisions(label, said)}}
+    stored_runs.write(tmp_path / "run", of_net, dataset, "shape", ids, "cue_conflict")
+  store = Store(tmp_path / "run")
+  found = {path: pd.read_csv(io.StringIO(text)) for path, text in export.recorded(store, store.units())}
+  counts = {
+    table["subj"].iloc[0]: (len(table), (table["object_response"] == table["category"]).sum())
+    for table in found.values()
+  }
+  # In the order of the datasets' names; "first" says what "again" says.
+  assert counts == {"net": (6, 6), "net@all": (12, 6)}
+  assert set(found) == {f"cue-conflict/cue-conflict_{name}_session-1.csv" for name in ("net", "net-all")}
+  # And so has --trials, beside whoever was recorded.
+  birds = [("bird", "bird", "0", name) for name in SHAPES if name.startswith("bird")]
+  trial_files.write(tmp_path, "cue-conflict", "subject-01", birds)
+  scoring.score_trials(f"{tmp_path}/*.csv", tmp_path / "run")
+  table = pd.read_csv(tmp_path / "run/people.csv").query("kind == 'network' and condition == 'all'")
+  rows = table[["observer", "n", "accuracy"]].itertuples(index=False, name=None)
+  assert set(rows) == {("net", 6, 1.0), ("net@all", 12, 0.5)}
