@@ -73,7 +73,7 @@ def run(asked: Mapping[str, Any]) -> int:
 def _forgotten(study: Study, path: str, observed: Observations | None) -> Study:
   """Adds what training forgot, where the models are checkpoints of a run whose decisions are stored."""
   pattern = study.definitions.checkpoints
-  runs = forgetting.runs(pattern, list(study.biases.index)) if pattern else {}
+  runs = forgetting.runs(pattern, [*study.biases.index, *study.table.same]) if pattern else {}
   if not runs:
     return study
   if observed is None:

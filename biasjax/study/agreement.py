@@ -80,7 +80,8 @@ def compare(
 
   Returns:
     `model, column, ours, theirs, corrected, difference, error, z, agrees, cause`, difference being ours
-    minus the corrected; and `model, verdict, columns, within, reason`.
+    minus the corrected, and cause that of published numbers (what a metrics.csv beside theirs knows has
+    none); and `model, verdict, columns, within, reason`.
   """
   models = [m for m in ours.frame.index if m in theirs.frame.index]
   columns = [c for c in ours.frame.columns if c in theirs.frame.columns]
@@ -88,9 +89,11 @@ def compare(
   errors = of_ours.fillna(of_theirs)
   rows = []
   causes = [known_cause(column) for column in columns]
+  measured = set(zip(theirs.intervals["model"], theirs.intervals["column"], strict=True))
   numbers = (t.loc[models, columns].to_numpy(float).tolist() for t in (ours.frame, theirs.frame, errors))
   for model, *lists in zip(models, *numbers, strict=True):
-    for column, cause, a, b, e in zip(columns, causes, *lists, strict=True):
+    for column, of_published, a, b, e in zip(columns, causes, *lists, strict=True):
+      cause = of_published if (model, column) not in measured else None
       if math.isfinite(a) and math.isfinite(b):
         corrected = cause.correct(b) if cause else b
         error = paired.get((model, column), e)

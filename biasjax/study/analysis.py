@@ -15,6 +15,7 @@ from biasjax.study import (
   definitions,
   fragility,
   prediction,
+  same,
   sampling,
   series,
   sign_error,
@@ -93,6 +94,7 @@ def analyse(
   Raises:
     BiasjaxError: no bias, or no axis, can be computed, or a derived column has the name of another one.
   """
+  table = same.once(table, observed)
   if twice := [name for name in asked.columns if name in table.frame]:
     raise BiasjaxError(f"study.columns: {twice[0]} is a column of the table already: call it something else")
   derived, no_column = definitions.compute(asked.columns, table.frame)
@@ -116,7 +118,7 @@ def analyse(
   resampling = Resampling(asked.draws, seed)
 
   known, intervals, of_intervals = _intervals(asked, table, derived, biases, axes, observed)
-  factors = series.members(asked.series, biases.index)
+  factors = series.members(asked.series, biases.index, table.same)
   along = _along(factors, biases, axes, intervals, resampling)
   study = Study(
     definitions=asked,

@@ -18,23 +18,32 @@ from biasjax.study.sampling import Intervals
 MIN_POINTS = 3
 
 
-def members(series: Sequence[Series], models: pd.Index) -> dict[str, dict[str, float]]:
+def members(
+  series: Sequence[Series], models: pd.Index, same: Mapping[str, str] | None = None
+) -> dict[str, dict[str, float]]:
   """{series: {model: factor}}, in ascending order of the factor; only series with `MIN_POINTS` values.
+
+  Args:
+    series: the patterns.
+    models: names.
+    same: {another name of one of the models: that model}, which stands for it in the series.
 
   Raises:
     BiasjaxError: a pattern is no regular expression with a group `x` that holds a number.
   """
-  found = {}
+  found, called = {}, {model: model for model in models} | dict(same or {})
   for one in series:
     try:
       pattern = re.compile(one.pattern)
-      matches = {model: pattern.fullmatch(model) for model in models}
-      factors = {model: float(match["x"]) for model, match in matches.items() if match}
+      factors: dict[str, float] = {}
+      for name, model in called.items():
+        if match := pattern.fullmatch(name):
+          factors.setdefault(model, float(match["x"]))
     except (re.error, IndexError, TypeError, ValueError) as error:
       raise BiasjaxError(
         f"study.series.{one.name}: {one.pattern!r} needs a group (?P<x>...) that holds a number ({error})"
       ) from error
-    factors |= {model: float(x) for model, x in one.extra if model in models}
+    factors |= {called[name]: float(x) for name, x in one.extra if name in called}
     if len(set(factors.values())) >= MIN_POINTS:
       found[one.name] = dict(sorted(factors.items(), key=lambda item: item[1]))
   return found

@@ -32,6 +32,7 @@ class Table:
       one. chance is what guessing gives, where it says so, and flag what a number should not be read without.
     beside: {model: file} of reference rows (`references.read`).
     known_as: {model: what its file calls it}, of reference rows.
+    same: {model that was left out: the one that it is}, of networks with more than one name (`same.once`).
   """
 
   frame: pd.DataFrame
@@ -40,6 +41,7 @@ class Table:
   intervals: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=INTERVALS))
   beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
   known_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  same: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def highlighted(self) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import stored_runs
 from biasjax.study import agreement, stored
 from biasjax.study.definitions import Sizes
-from biasjax.study.table import Table
+from biasjax.study.table import INTERVALS, Table
 
 CLEAN, R = "top1_acc/imagenet", "top1_acc/imagenet-r"
 REAL, PGD = "top1_acc/imagenet-real", "top1_acc/PGD-40/low"
@@ -131,3 +131,17 @@ def test_networks_mixed_up_are_found_out(reference):
   ours = theirs.loc[["resnet50.a1_in1k"], [CLEAN, R]].rename(index=lambda _: "tv_resnet50")
   _, models = agreement.compare(table(ours), table(theirs), sizes("tv_resnet50"), {}, CLEAN)
   assert models["verdict"].tolist() == ["not the same network, or not the same images"]
+
+
+def test_what_was_measured_here_has_none_of_the_published_slips():
+  """Two runs of this project over all images, which have counted no phantoms."""
+  intervals = pd.DataFrame(
+    [("net", column, 17.7, 18.3, 50_000, "imagenet", "pgd", math.nan, "") for column in (PGD, REAL)],
+    columns=INTERVALS,
+  )
+  ours, theirs = (pd.DataFrame([{CLEAN: 76.1, PGD: 18.0, REAL: real}], ["net"]) for real in (83.0, 86.5))
+  other = Table(theirs, pd.Series("all", index=["net"]), intervals=intervals)
+  cells, models = agreement.compare(table(ours), other, sizes("net"), {}, CLEAN)
+  row = cells.set_index("column").loc[PGD]
+  assert (row["corrected"], row["difference"], row["cause"]) == (18.0, 0.0, "")
+  assert models["verdict"][0] == "same network, another protocol"  # of ReaL, which nothing explains
