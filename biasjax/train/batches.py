@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from biasjax.data import preprocess
+from biasjax.data import pipeline
 from biasjax.data.ahead import ahead
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
@@ -50,12 +50,7 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     BiasjaxError: an image cannot be read or decoded.
   """
   per_epoch = steps_per_epoch(source, batch_size)
-  shown = functools.partial(
-    preprocess.preprocess,
-    short_side=source.resize,
-    crop=source.crop,
-    interpolation=source.interpolation,
-  )
+  shown = pipeline.preprocessing(source)
   orders = functools.lru_cache(maxsize=2)(functools.partial(order, source.length, seed))
 
   def load(position):
@@ -63,9 +58,9 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     epoch, within = divmod(step, per_epoch)
     index = orders(epoch)[within * batch_size + row]
     try:
-      example = source.example(int(index))
+      example = pipeline.read(source, int(index))
       return shown(example.encoded), example.label, index
-    except (OSError, ValueError) as error:
+    except ValueError as error:
       reason = " ".join(str(error).split())
       raise BiasjaxError(
         f"{source.location}: example {index} cannot be read ({reason}): mend or remove it"

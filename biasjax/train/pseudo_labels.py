@@ -13,7 +13,6 @@ or the cosine to the cluster's centre), and is what `--annotations` takes.
 
 import argparse
 import csv
-import functools
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ import scipy.optimize
 from jaxtyping import Float, Int
 
 from biasjax import convert, numerics
-from biasjax.data import opening, preprocess
+from biasjax.data import opening, pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
@@ -57,15 +56,13 @@ def answers(
     logits, seen = network.apply(variables, unit_interval(pixels), mutable=["intermediates"])
     return jax.nn.softmax(logits), seen["intermediates"]["features"][0]
 
-  shown = functools.partial(
-    preprocess.preprocess, short_side=source.resize, crop=source.crop, interpolation=source.interpolation
-  )
+  shown = pipeline.preprocessing(source)
   ids, labels, found = [], [], []
   for start in range(0, source.length, ROWS):
     try:
-      examples = [source.example(index) for index in range(start, min(start + ROWS, source.length))]
+      examples = [pipeline.read(source, index) for index in range(start, min(start + ROWS, source.length))]
       pixels = np.stack([shown(example.encoded) for example in examples])
-    except (OSError, ValueError) as error:
+    except ValueError as error:
       raise BiasjaxError(f"{source.location}: an example cannot be read: {error}") from error
     missing = ROWS - len(pixels)  # one program for all batches
     padded = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])

@@ -230,9 +230,23 @@ def test_an_epoch_shows_each_example_at_most_once_and_any_start_continues_it(sou
 
 def test_an_image_that_cannot_be_decoded_is_named(source, tmp_path):
   path = tmp_path / "images/n01443537/n01443537_1.JPEG"
-  path.write_bytes(path.read_bytes()[:500])
+  path.write_bytes(bytes(path.stat().st_size))
   with pytest.raises(BiasjaxError, match=r"example \d+ cannot be read .*mend or remove it"):
     list(batches.batches(source, 0, 4, 0, 5))
+
+
+def test_storage_that_fails_once_does_not_end_a_training(source):
+  failed = set()
+
+  def read(index):
+    if index not in failed:
+      failed.add(index)
+      raise OSError("stale file handle")
+    return source.read(index)
+
+  shaky = dataclasses.replace(source, read=read)
+  found, expected = ([b.pixels for b in batches.batches(of, 7, 4, 0, 2)] for of in (shaky, source))
+  np.testing.assert_array_equal(found, expected)
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
