@@ -14,6 +14,7 @@ from biasjax.configuration import load
 from biasjax.data import opening
 from biasjax.errors import BiasjaxError
 from biasjax.report import command as report
+from biasjax.results.store import write_file
 from biasjax.study import definitions
 from biasjax.train import command as training
 
@@ -146,6 +147,6 @@ def run(asked: Mapping[str, Any]) -> int:
   for member in planned:
     categories.setdefault(member.family, []).append(member.name)
   path = workdir / "categories.json"
-  path.write_text(json.dumps(categories, indent=1) + "\n")
+  write_file(path, (json.dumps(categories, indent=1) + "\n").encode())
   table = {"table": str(workdir / "results.csv"), "categories": str(path), "compare": None}
   return report.run({**asked, **table, "output": str(workdir / "study"), "study": study}) or excluded

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from PIL import Image
 
 from biasjax import compiling, partition
@@ -25,7 +26,7 @@ from biasjax.models import load
 from biasjax.models.architecture import RESNET50, Architecture
 from biasjax.models.load import Model
 from biasjax.probes.base import Probe
-from biasjax.results.store import Store
+from biasjax.results.store import Store, write_file
 from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -163,8 +164,12 @@ def peak_memory() -> int:
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def write(report: Mapping[str, Any], path) -> str:
-  """Writes the report as JSON; returns the text."""
+def write(report: Mapping[str, Any], path: epath.Path) -> str:
+  """Writes the report as JSON; returns the text.
+
+  Raises:
+    BiasjaxError: it cannot be written.
+  """
   text = json.dumps(report, indent=1)
-  path.write_text(text + "\n")
+  write_file(path, f"{text}\n".encode())
   return text

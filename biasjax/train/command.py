@@ -21,6 +21,7 @@ from biasjax.data.classes import SUBSETS, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.models import architecture, load
 from biasjax.results import sinks
+from biasjax.results.store import write_file
 from biasjax.train import batches, given, interventions, loop, step
 from biasjax.types import Variables
 
@@ -279,12 +280,12 @@ def _trained(
     others=[initial_variables(recipe, initial, member) for member in range(1, objective.members)],
     columns=objective.prepare(columns, recipe.architecture.num_classes),
   )
-  _write(place / "settings.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
+  write_file(place / "settings.json", (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(["step", "loss", "accuracy"])
   writer.writerows([at, f"{loss:.7g}", f"{accuracy:.7g}"] for at, (loss, accuracy) in enumerate(log, 1))
-  _write(place / "log.csv", text.getvalue())
+  write_file(place / "log.csv", text.getvalue().encode())
   for member, variables in enumerate(trained[1:], 1):
     _export(workdir, f"{settings.name}_member{member}", recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
@@ -358,11 +359,3 @@ def _export(
   folder = workdir / MODELS / name
   conversion.write(conversion.convert(path, normalization=normalization), folder)
   return folder
-
-
-def _write(path: epath.Path, text: str) -> None:
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-  except OSError as error:
-    raise BiasjaxError(f"cannot write {path}: {error}") from error

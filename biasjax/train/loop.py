@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from biasjax.partition import Partition
 from biasjax.train import batches, step
 from biasjax.types import Variables
 
+logger = logging.getLogger(__name__)
 IN_FLIGHT = 8  # steps that may wait on the device: enough that it is never idle
 KEPT = 2  # states; the one before the last is there if the last is damaged
 Log = list[tuple[float, float]]  # (loss, accuracy) of each step so far
@@ -48,18 +48,17 @@ class States:
     about = {"identity": self.identity, "log": log, "devices": self.devices}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
-      if (
-        self.folder / f"{at:08d}"
-      ).exists():  # it was found damaged, and training went on from the one before
-        shutil.rmtree(self.folder / f"{at:08d}")
+      path = self.folder / f"{at:08d}"
+      if path.exists():  # it was found damaged, and training went on from the one before
+        path.rmtree()
       # Orbax writes under another name and renames, but only where nothing is overwritten.
       with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         checkpointer.save(
-          (self.folder / f"{at:08d}").resolve(),
+          path.resolve(),
           args=ocp.args.Composite(about=ocp.args.JsonSave(about), state=ocp.args.StandardSave(state)),
         )
       for old in self._steps()[:-KEPT]:
-        shutil.rmtree(self.folder / old)
+        (self.folder / old).rmtree()
     except OSError as error:
       raise BiasjaxError(f"cannot write {self.folder}: {error}; start again to go on") from error
 
@@ -95,7 +94,7 @@ class States:
           raise
         # Orbax and TensorStore raise many types for what is damaged, without a common base.
         except Exception as error:
-          logging.warning("%s is damaged (%s): the state before it is used", path, error)
+          logger.warning("%s is damaged (%s): the state before it is used", path, error)
           continue
       before = about.get("devices", self.devices)
       if before != self.devices and int(name) != steps:
