@@ -22,7 +22,7 @@ def runs(pattern: str, models: Sequence[str]) -> dict[str, dict[int, str]]:
   """{run: {epoch: model}} in ascending order, of runs with at least two checkpoints.
 
   Raises:
-    BiasjaxError: the pattern has no groups `run` and `epoch`.
+    BiasjaxError: the pattern has no groups `run` and `epoch`, or takes two models for one epoch of a run.
   """
   try:
     matches = [(m, re.fullmatch(pattern, m)) for m in models]
@@ -33,7 +33,11 @@ def runs(pattern: str, models: Sequence[str]) -> dict[str, dict[int, str]]:
     ) from error
   gathered: dict[str, dict[int, str]] = {}
   for run, epoch, model in sorted(found):
-    gathered.setdefault(run, {})[epoch] = model
+    other = gathered.setdefault(run, {}).setdefault(epoch, model)
+    if other != model:
+      raise BiasjaxError(
+        f"study.checkpoints: {pattern!r} takes both {other} and {model} for epoch {epoch} of {run}: narrow it"
+      )
   return {run: epochs for run, epochs in gathered.items() if len(epochs) > 1}
 
 

@@ -30,6 +30,11 @@ def test_a_pattern_that_names_no_epochs_is_refused(pattern):
     forgetting.runs(pattern, ["a@epochlast"]) or forgetting.runs(pattern, ["(", "a"])
 
 
+def test_two_models_for_one_epoch_are_refused():
+  with pytest.raises(BiasjaxError, match="takes both a@epoch01 and a@epoch1 for epoch 1 of a"):
+    forgetting.runs(PATTERN, ["a@epoch1", "a@epoch01", "a@epoch2"])
+
+
 def test_forgotten_is_what_was_right_and_is_wrong_at_the_end():
   summary, epochs = measure([[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 1, 0]])
   assert summary["forgotten"] == 25
