@@ -23,16 +23,15 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def alone(path: str | os.PathLike, busy: str, *, wait: bool = False) -> Iterator[None]:
+def alone(path: str | os.PathLike, busy: str | None = None) -> Iterator[None]:
   """Holds a file of a local folder; the system lets go of it when a process dies.
 
   Args:
     path: of the file, made if it is not there; of a bucket nothing is held, since buckets have no locks.
-    busy: what is said where another process holds it.
-    wait: for that process, instead.
+    busy: what is said where another process holds it; None to wait for that process instead.
 
   Raises:
-    BiasjaxError: another process holds it, and `wait` is false.
+    BiasjaxError: another process holds it, and `busy` is given.
     OSError: the file cannot be made.
   """
   if "://" in os.fspath(path):
@@ -41,7 +40,7 @@ def alone(path: str | os.PathLike, busy: str, *, wait: bool = False) -> Iterator
   os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
   with open(path, "a") as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
     except BlockingIOError as error:
       raise BiasjaxError(busy) from error
     except OSError as error:  # some network file systems

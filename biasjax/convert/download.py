@@ -1,9 +1,7 @@
 """Files of the zoo from the network into a cache: resumed after a break, verified, whole or not at all."""
 
-import contextlib
 import email.message
 import errno
-import fcntl
 import hashlib
 import http.client
 import os
@@ -13,9 +11,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 
-from biasjax import messages
+from biasjax import messages, processes
 from biasjax.errors import BiasjaxError
 from biasjax.version import __version__
 
@@ -90,7 +87,7 @@ def fetch(source: str, *, sha256: str | None = None, offline: bool = False) -> p
     raise BiasjaxError(f"{source}: is not in the cache ({path.parent}), and --offline keeps from fetching it")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path.with_name(f"{path.name}.lock")):
+    with processes.alone(path.with_name(f"{path.name}.lock")):
       if not path.is_file():
         _download(source, address, path, sha256)
   except OSError as error:
@@ -99,14 +96,6 @@ def fetch(source: str, *, sha256: str | None = None, offline: bool = False) -> p
       f"{path.parent}: cannot be written ({reason}); what is there will be continued"
     ) from error
   return path
-
-
-@contextlib.contextmanager
-def lock(path: pathlib.Path) -> Iterator[None]:
-  """Held by one process at a time; the system lets go of it when a process dies."""
-  with open(path, "w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
 
 
 def _download(source: str, address: str, path: pathlib.Path, sha256: str | None) -> None:

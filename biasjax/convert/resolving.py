@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from biasjax import processes
 from biasjax.convert import cached, conversion, download, readers, stated
 from biasjax.errors import BiasjaxError
 from biasjax.models import stored, zoo
@@ -117,8 +118,7 @@ def of_row(row: zoo.Checkpoint, *, offline: bool = False) -> pathlib.Path:
   folder = cached.models_directory() / row.name
   if cached.is_current(row):
     return folder
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  with download.lock(folder.parent / f".{row.name}.lock"):
+  with processes.alone(folder.parent / f".{row.name}.lock"):
     if not cached.is_current(row):  # another process may have been faster
       checkpoint = download.fetch(row.source, sha256=row.sha256, offline=offline)
       head = download.fetch(row.head, offline=offline) if row.head else None
@@ -152,8 +152,7 @@ def of_file(path: pathlib.Path, *, reading: str | None = None) -> pathlib.Path:
     name += "@" + (re.sub(r"[^\w.+-]+", "_", reading).strip("_.") or "top")
   folder = download.cache_directory() / "files" / digest[:16] / (name or path.name)
   if not cached.holds(folder, {}):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with download.lock(folder.parent / ".lock"):
+    with processes.alone(folder.parent / ".lock"):
       if not cached.holds(folder, {}):  # another process may have been faster
         conversion.write(conversion.convert(path, reading=reading), folder, overwrite=True)
   return folder

@@ -207,9 +207,10 @@ class Store:
       f"another run is at work in {self.workdir}: wait for it, name another --workdir, or divide the "
       "work with --shard"
     )
+    path = self.workdir / f".lock-{name}"
     with contextlib.ExitStack() as held:
       try:
-        held.enter_context(processes.alone(self.workdir / f".lock-{name}", busy, wait=wait))
+        held.enter_context(processes.alone(path, None if wait else busy))
       except OSError as error:
         raise BiasjaxError(f"cannot write into {self.workdir}: {error}; name another --workdir") from error
       yield
