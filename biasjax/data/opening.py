@@ -126,8 +126,8 @@ def open_dataset(
     raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
   if not match:
     raise BiasjaxError(
-      f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, or "
-      "folder:PATH, classes:PATH, tfds:DATASET[@SPLIT], cue_conflict:PATH, categories16:PATH; maybe NAME=..."
+      f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, "
+      f"tfds:DATASET[@SPLIT], or {', '.join(f'{kind}:PATH' for kind in sources.WAYS_IN)}; maybe NAME=..."
     )
   if match["row"] in (*sources.WAYS_IN, "tfds"):
     raise BiasjaxError(f"--dataset={spec}: {match['row']} needs to know where: {match['row']}:PATH")

@@ -55,9 +55,9 @@ class Source:
     fingerprint: changes when the set of examples does (names, sizes, labels; TFDS: version and split).
     location: where it is, for messages.
     labels: what labels are indices into: "imagenet" (the sorted 1,000 WordNet ids), "classes" (a network's
-      own), "categories16" (the 16
-      categories of Geirhos et al.) or "cue_conflict" (the same, of the shape; the file name tells the
-      texture); "synthetic" and "synthetic_conflict" likewise with the drawn categories.
+      own), "categories16" (the 16 categories of Geirhos et al.) or "cue_conflict" (the same, of the shape;
+      the file name tells the texture); "synthetic" and "synthetic_conflict" likewise with the drawn
+      categories. A row of `datasets` that has classes, conditions or several labels of its own is named.
     resize: short side in pixels that images are brought to before they are cropped; None for stimuli that
       are shown as they are.
     crop: pixels of a side, as networks see them.
@@ -465,8 +465,7 @@ def open_source(
 ) -> Source:
   """The dataset that a `--dataset` names: [NAME=]KIND:PATH or [NAME=]tfds:DATASET[@SPLIT].
 
-  KIND is "folder" (ImageNet's classes), "classes" (a network's own; `classes` as in `own_classes`), "biased"
-  (likewise, with a cue), "cue_conflict" or "categories16". NAME is what tables call it. A folder that does
+  KIND is one of `WAYS_IN`; `classes` as in `own_classes`. NAME is what tables call it. A folder that does
   not say is "imagenet" if it holds ImageNet's validation images, all of them by name and each in its class,
   and "folder" if not: photographs of one's own are not ImageNet, whatever their classes.
 
@@ -476,8 +475,8 @@ def open_source(
   match = re.fullmatch(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z_0-9]+):(?P<where>.+)", spec)
   if not match or match["kind"] not in (*WAYS_IN, "tfds"):
     raise BiasjaxError(
-      f"--dataset={spec}: expected folder:PATH or tfds:DATASET[@SPLIT] (or classes:PATH, cue_conflict:PATH, "
-      "categories16:PATH), optionally NAME=..."
+      f"--dataset={spec}: expected tfds:DATASET[@SPLIT], "
+      f"{' or '.join(f'{kind}:PATH' for kind in WAYS_IN)}, optionally NAME=..."
     )
   if match["kind"] == "tfds":
     return tfds(match["where"], match["name"], data_dir)

@@ -74,11 +74,11 @@ def build(
   for split, of in ((CONFLICTING, classes - 1), (UNBIASED, classes)):
     if counts[split] % of:
       raise BiasjaxError(f"{counts[split]} pictures of a class are no multiple of {of} cues in {split}")
-  known = root / ABOUT
-  if known.exists() and json.loads(known.read_text()) != dict(about):
+  known, made_of = root / ABOUT, json.dumps(dict(about)) + "\n"
+  if known.exists() and known.read_text() != made_of:
     raise BiasjaxError(f"{root} holds another world ({known.read_text().strip()}): name another --output")
   root.mkdir(parents=True, exist_ok=True)
-  known.write_text(json.dumps(dict(about)) + "\n")
+  known.write_text(made_of)
   at_rho = [part for part in ("train", "validation") if part in counts]
   splits = {f"{part}_{rho:g}": (counts[part], rho) for rho in rhos for part in at_rho}
   splits |= {split: (counts[split], 1.0) for split in (ALIGNED, CONFLICTING, UNBIASED)}
