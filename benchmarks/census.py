@@ -154,7 +154,7 @@ def compared(name: str, size: int, told: dict) -> dict[str, object]:
   except BiasjaxError as error:
     return {"error": str(error)}
   apply = interpreter.apply_function(traced.program)
-  variables = tracing.variables(traced, np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32))
+  variables = tracing.variables(traced.weights, np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32))
 
   def total(x, weights):
     logits = apply(variables, x)

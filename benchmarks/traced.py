@@ -74,7 +74,7 @@ def measured(name: str) -> dict[str, object]:
   network = module(name)
   traced = tracing.trace(network, SIZE)
   half, quarter = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
-  variables = jax.device_put(tracing.variables(traced, half, quarter))
+  variables = jax.device_put(tracing.variables(traced.weights, half, quarter))
   images = np.random.default_rng(0).random((BATCH.value, SIZE, SIZE, 3), np.float32)
   x = jnp.asarray(images)
   apply = interpreter.apply_function(traced.program)

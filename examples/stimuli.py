@@ -20,7 +20,7 @@ from PIL import Image
 from biasjax import partition, probes
 from biasjax.data import opening
 from biasjax.data.pipeline import Batch
-from biasjax.engine import passes, stimuli
+from biasjax.engine import passes, pictures, stimuli
 from biasjax.errors import BiasjaxError
 from biasjax.probes import Probe
 from biasjax.results.store import write_file
@@ -66,8 +66,7 @@ def written(probe: Probe, batch: Batch, seed: int, output: epath.Path, form: str
   if all(path.exists() for path in paths.values()):
     return 0, 0
   rounded = 0
-  split = partition.of_process()
-  images = stimuli.under_conditions(probe, batch, seed, split)
+  images = pictures.perturbed(probe, list(probe.conditions), batch.pixels, batch.noise_ids, seed=seed)
   for (condition, row), path in paths.items():
     image = images[condition][row]
     rounded += form == "png" and bool((levels(image) / np.float32(255) != image).any())

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from biasjax import numerics
-from biasjax.convert import apart, building, cached, certificate
+from biasjax.convert import apart, building, cached, certificate, tracing
 from biasjax.convert.building import Tried, Wanted
-from biasjax.convert.conversion import Conversion, insert
+from biasjax.convert.conversion import Conversion
 from biasjax.convert.normalization import check
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
@@ -40,11 +40,10 @@ def convert(wanted: Wanted) -> Conversion:
   interpreter.check(program, name)
   check(tried.normalization)
   mean, std = (np.array(getattr(tried.normalization, key), np.float32) for key in ("mean", "std"))
-  variables: Variables = {"normalization": {"mean": mean, "std": std}}
   for path, value in tried.weights.items():
     if path[0] == "params" and not np.isfinite(value).all():
       raise BiasjaxError(f"{name}: {tried.names[path]!r} holds values that are not finite")
-    insert(variables, path, value)
+  variables = tracing.variables(tried.weights, mean, std)
   _refuse_other(name, program, variables)
   _refuse_mixing(name, program, variables)
   found = {

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import operator
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,10 @@ def trace(module: Any, size: int) -> Traced:
   return _Writer(exported, type(module).__name__, size).traced()
 
 
-def variables(traced: Traced, mean: np.ndarray, std: np.ndarray) -> Variables:
-  """The tree of variables that `traced.program` takes, with mean and std, float32 [3], of the images."""
+def variables(weights: Mapping[tuple[str, ...], np.ndarray], mean: np.ndarray, std: np.ndarray) -> Variables:
+  """A program's tree of variables, of {path: weight} and the images' mean and std, float32 [3]."""
   tree: Variables = {"normalization": {"mean": mean, "std": std}}
-  for path, value in traced.weights.items():
+  for path, value in weights.items():
     insert(tree, path, value)
   return tree
 

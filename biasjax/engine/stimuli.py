@@ -2,14 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-import numpy as np
-
-from biasjax import numerics, partition
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import programs
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 
@@ -53,25 +49,3 @@ def batches(source: Source, rows: int, threads: int = pipeline.THREADS) -> Itera
   """All images of a source, as a pass sees them."""
   every = [(start, min(start + rows, source.length)) for start in range(0, source.length, rows)]
   return pipeline.batches(source, every, batch_size=rows, threads=threads)
-
-
-@numerics.settled()
-def under_conditions(
-  probe: Probe, batch: pipeline.Batch, seed: int, split: partition.Partition
-) -> Mapping[str, np.ndarray]:
-  """Condition -> images float32 [b, h, w, 3] in [0, 1], by the programs of a pass.
-
-  Args:
-    probe: no attack.
-    batch: its rows a multiple of the devices.
-    seed: of all noise.
-    split: the devices.
-  """
-  pixels, ids = split.put((batch.pixels, batch.noise_ids))
-  prepared = split.compile(programs.prepare_step(probe.prepare))(pixels)
-  perturb = split.compile(programs.perturb_step(probe.perturb), shared=2)
-  found = {}
-  for name, condition in probe.conditions.items():
-    key, data = split.share((programs.condition_key(seed, probe.name, name), condition))
-    found[name] = split.get(perturb(key, data, ids, prepared))
-  return found

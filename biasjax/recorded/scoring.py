@@ -59,10 +59,6 @@ def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
   return "\n\n".join([*parts, f"{workdir}: {', '.join(written)}"])
 
 
-def _is_conflict(table: pd.DataFrame) -> bool:
-  return table.attrs["experiment"] == files.CONFLICT
-
-
 def _probed(workdir: epath.Path) -> list[tuple[Unit, pd.DataFrame]]:
   """What is complete in `workdir` about stimuli that people have seen: units and their observations."""
   if not (workdir / "run.json").exists():

@@ -13,10 +13,10 @@ import scipy.special
 
 from biasjax.results import conditions
 from biasjax.results.summary import Summarised
+from biasjax.statistics import CONFIDENCE
 from biasjax.study.stored import Observations
 
 GROUPS = 20
-CONFIDENCE = 0.95
 
 Interval = tuple[float, float, float, int]  # difference, low, high, images
 

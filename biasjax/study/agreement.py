@@ -32,7 +32,7 @@ class Cause:
   Attributes:
     pattern: of its column.
     reason: in words.
-    corrected: the published number as it would have been, where that can be computed.
+    phantom: whether the published number counts `PHANTOMS` robust images that there are not.
   """
 
   pattern: str

@@ -163,14 +163,12 @@ def analyse(
     named = [*v.biases, *v.axes]
     if named and not {*named} & {*asked.biases, *asked.axes}:
       notes.append(f"{v.name!r} varies nothing: the study has no {named[0]}.")
-  labels = {m.name: m.label or m.name for m in (*asked.biases.values(), *asked.axes.values())}
-  measures = pd.concat([biases, axes], axis=1)
+  labels, measures = study.labels, pd.concat([biases, axes], axis=1)
   at_chance = chance.flagged({**asked.biases, **asked.axes}, measures, table, asked.columns)
   notes += chance.notes(at_chance, labels)
   above = {}
   if at_chance.to_numpy().any():
-    clear = (chance.without(values, at_chance) for values in (biases, axes))
-    kept_biases, kept_axes = clear
+    kept_biases, kept_axes = (chance.without(values, at_chance) for values in (biases, axes))
     for name, members in groups.items():
       found = correlation.tested(kept_biases, kept_axes, members, resampling)
       above |= {(*pair, name): of for pair, of in found.items()}
@@ -182,7 +180,7 @@ def analyse(
     biases, axes, category, asked.reference_axis, resampling
   )
   notes += [*more, *of_intervals]
-  tables["intervals"] = _long(intervals, pd.concat([biases, axes], axis=1))
+  tables["intervals"] = _long(intervals, measures)
   found = sign_error.environments(category, factors, biases.index)
   measures = pd.concat([biases, axes[[a for a in axes if a == asked.reference_axis]]], axis=1)
   tables["sign_error"] = sign_error.table(measures, axes, intervals.errors, found)

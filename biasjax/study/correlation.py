@@ -30,8 +30,8 @@ def midranks(values: np.ndarray) -> np.ndarray:
   return scipy.stats.rankdata(values, axis=0)
 
 
-def weighted_midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """The midrank that each model has in a sample which holds it `weights` times.
+def centred_midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  """The midrank that each model has in a sample which holds it `weights` times, less the ranks' mean.
 
   Args:
     values: float [n].
@@ -40,11 +40,6 @@ def weighted_midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
   Returns:
     float [draws, n]; a model that is not in the sample has a rank all the same, and weight 0.
   """
-  return _centred_midranks(values, weights) + (weights.sum(axis=1, keepdims=True) + 1) / 2
-
-
-def _centred_midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """`weighted_midranks` less their mean, (models in the sample + 1) / 2."""
   distinct, which = np.unique(values, return_inverse=True)
   order = np.argsort(which, kind="stable")
   counts = weights[:, order]
@@ -66,7 +61,7 @@ def _unit(values: np.ndarray, weights: np.ndarray, roots: np.ndarray) -> np.ndar
     weights: float [draws, n].
     roots: of the weights.
   """
-  scaled = _centred_midranks(values, weights)
+  scaled = centred_midranks(values, weights)
   scaled *= roots
   norm = np.sqrt(np.einsum("dn,dn->d", scaled, scaled))
   scaled /= np.where(norm > 1e-9, norm, np.nan)[:, None]

@@ -51,9 +51,7 @@ def write(study: Study, folder: pathlib.Path, seed: int, source: Mapping[str, An
 
 def as_json(study: Study, seed: int, source: Mapping[str, Any]) -> dict[str, Any]:
   """Everything as plain JSON; missing numbers are null."""
-  first = study.definitions.groups[0].name
-  tables = {name: records(table) for name, table in study.tables.items() if name not in ("predicted",)}
-  tables["bias_by_bias"] = [row for row in tables["bias_by_bias"] if row["group"] == first]
+  tables = {name: records(table) for name, table in study.tables.items() if name != "predicted"}
   counts = {name: int(members.sum()) for name, members in study.groups.items()}
   return {
     "biasjax": __version__,

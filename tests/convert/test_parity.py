@@ -95,7 +95,7 @@ def test_a_traced_resnet_is_the_native_one(torchvision, tmp_path):
   net = randomise(timm.create_model("resnet50", pretrained=False, layers=(1, 1, 1, 1)))
   native = converted(tmp_path, net.state_dict(), "safetensors")
   traced = tracing.trace(net, 64)
-  variables = tracing.variables(traced, **native.variables["normalization"])
+  variables = tracing.variables(traced.weights, **native.variables["normalization"])
   weights = np.random.default_rng(1).normal(size=1000).astype(np.float32)
 
   def looked_at(apply, variables):

@@ -43,7 +43,7 @@ def of_torch(
 def of_jax(traced: tracing.Traced, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   apply = interpreter.apply_function(traced.program)
   channels = {"mean": np.full(3, MEAN, np.float32), "std": np.full(3, STD, np.float32)}
-  variables = tracing.variables(traced, **channels)
+  variables = tracing.variables(traced.weights, **channels)
 
   def total(x):
     logits = apply(variables, x)
