@@ -1,6 +1,6 @@
 """A PyTorch network to a program: `torch.export`, decomposed to the operations of the table, as data.
 
-One of the two modules that need torch; it is there when a network is converted and never after.
+Needs torch, which is there when a network is converted and never after.
 """
 
 import dataclasses
