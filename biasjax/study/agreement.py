@@ -48,7 +48,7 @@ class Cause:
 
 CAUSES = (
   Cause(
-    r"top1_acc/imagenet-real", "published: the last batch of 336 images only (7 classes), 2 to 5 points high"
+    r"top1_acc/imagenet-real", "published: the last batch only (326 images of 7 classes), 2 to 5 points high"
   ),
   Cause(r"top1_acc/PGD-40/.*", "published: over 50,048 images, 48 of them phantoms counted as robust", True),
   Cause(r"top1_acc/stylized", "published: 16-way decisions on 800 images"),
