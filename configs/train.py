@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
   config.train.warmup_epochs = 0.5
   config.train.learning_rate = 0.2
   config.train.optimizer = "sgd"
+  config.train.momentum = 0.9
   config.train.weight_decay = 5e-4
   config.train.label_smoothing = 0.05
   config.train.average_decay = 0.99

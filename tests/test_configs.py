@@ -1,5 +1,6 @@
 """The configs name datasets, probes and networks that are there."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import pytest
 from biasjax import probes
 from biasjax.configuration import load
 from biasjax.data import datasets
+from biasjax.train import command
 from deadline import DEADLINE_S
 
 everything, paper, study = load("all"), load("paper"), load("study")
@@ -34,6 +36,13 @@ def test_configs_name_what_is_there(config):
     name, where = probes.located(spec)
     assert probes.get(name)
     assert not where or {part.replace("-", "_") for part in where.split("+")} <= tables
+
+
+# What --init brings has no place in a config that goes on from it.
+@pytest.mark.parametrize(("name", "brought"), [("train", set()), ("finetune", {"architecture", "width"})])
+def test_every_setting_of_a_training_can_be_set_on_the_command_line(name, brought):
+  settings = {field.name for field in dataclasses.fields(command.Training)}
+  assert set(load(name).get_config().train) == settings - brought
 
 
 def test_everything_is_every_benchmark():
