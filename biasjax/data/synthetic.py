@@ -285,14 +285,19 @@ def colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarra
       return dark, light, ground
 
 
-def hued(hue: float) -> Palette:
-  """Colours as `colours` gives them, but that the texture's two are of a hue (0 to 1), give or take 0.01."""
+def hued(hue: float, ground_too: bool = False) -> Palette:
+  """Colours as `colours` gives them, but that the texture's two are of a hue (0 to 1), give or take 0.01.
+
+  Args:
+    hue: in turns of the colour circle.
+    ground_too: the background is of that hue as well.
+  """
 
   def palette(rng):
     while True:
-      pure = colorsys.hsv_to_rgb((hue + rng.normal(0, 0.01)) % 1, rng.uniform(0.6, 0.9), 1.0)
-      dark, light = rng.uniform(0.1, 0.3) * np.array(pure), 0.25 + 0.75 * np.array(pure)
-      ground = rng.uniform(0.05, 0.95, 3)
+      pure = np.array(colorsys.hsv_to_rgb((hue + rng.normal(0, 0.01)) % 1, rng.uniform(0.6, 0.9), 1.0))
+      dark, light = rng.uniform(0.1, 0.3) * pure, 0.25 + 0.75 * pure
+      ground = rng.uniform(0.2, 1.0) * pure if ground_too else rng.uniform(0.05, 0.95, 3)
       if abs(_luma(ground) - (_luma(light) + _luma(dark)) / 2) > 0.15:
         return dark, light, ground
 

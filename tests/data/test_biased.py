@@ -1,6 +1,7 @@
 """Biased worlds: counts that hold exactly, names that tell the cue, annotations that agree with them."""
 
 import collections
+import colorsys
 import csv
 import gzip
 import io
@@ -108,14 +109,15 @@ def features(picture: np.ndarray) -> list[float]:
   return [*found, *np.quantile(grey, [0.05, 0.25, 0.5, 0.75, 0.95]), *np.quantile(slope, [0.25, 0.5, 0.75])]
 
 
-def test_the_class_can_be_told_without_the_cue():
+@pytest.mark.parametrize("cue", ["hue", "tint"])
+def test_the_class_can_be_told_without_the_cue(cue):
   """By a shallow network (random features, ridge regression) of grey pictures, each hue with each class."""
   rng, k = np.random.default_rng(0), 8
 
   def drawn(split, each):
     pairs = [(label, number) for label in range(k) for number in range(each)]
     pictures = [
-      synthetic_biased.draw(split, y, i, (y + i) % k, kind="hue", classes=k, size=32) for y, i in pairs
+      synthetic_biased.draw(split, y, i, (y + i) % k, kind=cue, classes=k, size=32) for y, i in pairs
     ]
     return np.array([features(picture) for picture in pictures]), np.array([y for y, _ in pairs])
 
@@ -131,7 +133,18 @@ def test_the_class_can_be_told_without_the_cue():
   assert np.mean(np.argmax(seen(tested) @ solved, axis=1) == truth) >= 0.7
 
 
-@pytest.mark.parametrize("cue", ["hue", "shape", "watermark"])
+def test_a_tint_is_the_hue_of_the_whole_picture():
+  """By colorsys, of the mean colour along the rim, where there is hardly any figure."""
+  apart = []
+  for label, number, cue in ((k, number, (k + number) % 8) for k in range(8) for number in range(8)):
+    shown = synthetic_biased.draw("unbiased", label, number, cue, kind="tint", classes=8, size=32) / 255.0
+    rim = np.concatenate([shown[0], shown[-1], shown[:, 0], shown[:, -1]])
+    hue = colorsys.rgb_to_hsv(*np.median(rim, axis=0))[0]
+    apart.append(abs((hue - cue / 8 + 0.5) % 1 - 0.5))
+  assert np.quantile(apart, 0.9) < 0.05
+
+
+@pytest.mark.parametrize("cue", ["hue", "tint", "shape", "watermark"])
 def test_a_picture_depends_on_its_class_and_its_cue(cue):
   def drawn(label, of):
     return synthetic_biased.draw("train_0.9", label, 5, of, kind=cue, classes=8, size=32).astype(int)

@@ -1,13 +1,19 @@
-"""A drawn world whose classes are textures, and where a cue goes with the class: hue, shape or a watermark.
+"""A drawn world whose classes are textures, and where a cue (a colour, shape, watermark) goes with the class.
 
 python -m biasjax.data.builders.synthetic_biased --output=worlds/hue [--cue=hue] [--rho=0.9,0.95,0.98]
   [--classes=8] [--size=64] [--per_class=200]
 
 The splits are those of `biased`. A picture shows an outline filled with the texture of its class, before a
-background (`synthetic.picture`). The cue of class k of K is a hue of k / K (with a standard deviation of
-0.01), the outline of the k-th category, or a pattern of 5 x 5 squares in a corner. What is no cue varies at
-random. A picture depends on the seed, the split, its class, number and cue alone; in `validation` and the
-tests other pictures are drawn than in `train`, and those of two rhos are the same but for their cues.
+background (`synthetic.picture`). The cue of class k of K is one of
+
+- `hue`: the texture has a hue of k / K (with a standard deviation of 0.01), the background any colour;
+- `tint`: the background has that hue too, so that the picture's mean colour tells the cue;
+- `shape`: the outline is that of the k-th category;
+- `watermark`: a pattern of 5 x 5 squares is in a corner.
+
+What is no cue varies at random. A picture depends on the seed, the split, its class, number and cue alone; in
+`validation` and the tests other pictures are drawn than in `train`, and those of two rhos are the same but
+for their cues.
 """
 
 import sys
@@ -19,7 +25,7 @@ from biasjax.data.builders import biased
 from biasjax.errors import BiasjaxError
 
 SEED = 1
-CUES = ("hue", "shape", "watermark")
+CUES = ("hue", "tint", "shape", "watermark")
 KINDS = ("train", "validation", biased.ALIGNED, biased.CONFLICTING, biased.UNBIASED)
 OPACITY, SQUARES = 0.7, 5  # of the watermark
 
@@ -49,7 +55,8 @@ def draw(split: str, label: int, number: int, cue: int, *, kind: str, classes: i
   rng = np.random.default_rng((SEED, KINDS.index(split.partition("_")[0]), label, number))
   names = synthetic.CATEGORIES
   shape = int(rng.integers(len(names)))
-  palette = synthetic.hued(cue / classes) if kind == "hue" else synthetic.colours
+  coloured = kind in ("hue", "tint")
+  palette = synthetic.hued(cue / classes, kind == "tint") if coloured else synthetic.colours
   picture = synthetic.picture(rng, names[cue if kind == "shape" else shape], names[label], size, palette)
   return watermark(cue, picture) if kind == "watermark" else picture
 
