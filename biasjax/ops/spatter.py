@@ -106,18 +106,16 @@ def distance(seeds: Bool[Array, "h w"]) -> Float[Array, "h w"]:
   by, length = (jnp.asarray(table) for table in _hops())
 
   def hop(i, found):
-    start = FURTHEST + by[i, 0], FURTHEST + by[i, 1]
-    there = jax.lax.dynamic_slice(found, start, seeds.shape)
-    nearer = jnp.minimum(found[FURTHEST:-FURTHEST, FURTHEST:-FURTHEST], there + length[i])
-    return jax.lax.dynamic_update_slice(found, nearer, (FURTHEST, FURTHEST))
+    around = jnp.pad(found, FURTHEST, constant_values=FURTHEST)
+    there = jax.lax.dynamic_slice(around, (FURTHEST + by[i, 0], FURTHEST + by[i, 1]), seeds.shape)
+    return jnp.minimum(found, there + length[i])
 
-  found = jnp.where(jnp.pad(seeds, FURTHEST), 0.0, jnp.float32(FURTHEST))
-  return jax.lax.fori_loop(0, len(length), hop, found)[FURTHEST:-FURTHEST, FURTHEST:-FURTHEST]
+  return jax.lax.fori_loop(0, len(length), hop, jnp.where(seeds, 0.0, jnp.float32(FURTHEST)))
 
 
 def equalised(levels: Levels, most: int) -> Levels:
   """OpenCV's equalizeHist of levels from 0 to `most`."""
-  below = jnp.stack([jnp.sum(levels <= k) for k in range(most + 1)])
+  below = jnp.cumsum(jnp.zeros(most + 1, jnp.int32).at[levels].add(1))
   first = below[jnp.argmax(below > 0)]
   total = levels.size
   table = jnp.round((below - first).astype(jnp.float32) * (255 / jnp.maximum(total - first, 1)))

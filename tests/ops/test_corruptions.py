@@ -94,20 +94,31 @@ def test_glass_blur_copies_as_the_published_loop_does(picture):
     assert difference.mean() < 0.05
 
 
-@jax.jit
-def motion_blurred(picture, radius, sigma, angle):
-  return corruptions.convolved(picture, corruptions.motion_kernel(radius, sigma, angle), "edge")
+MOTION_WAYS = {
+  "chosen": corruptions.smeared,
+  "loop": lambda image, *of: corruptions.sum_of_shifts(image, *corruptions.motion_path(*of)),
+  "spectra": lambda image, *of: corruptions.product_with_path(image, *corruptions.motion_path(*of)),
+}
 
 
+@pytest.mark.parametrize("way", MOTION_WAYS)
 @pytest.mark.parametrize("angle", [-45.0, -31.0, 0.0, 17.0, 45.0, -90.0, -135.0])
-def test_motion_blur_is_image_magicks(picture, angle):
+def test_motion_blur_is_image_magicks(picture, angle, way):
+  blur = jax.jit(MOTION_WAYS[way])
   for radius, sigma in corruptions.MOTION:
-    found = np.asarray(
-      motion_blurred(jnp.asarray(picture, jnp.float32), *map(jnp.float32, (radius, sigma, angle)))
-    )
+    found = np.asarray(blur(jnp.asarray(picture, jnp.float32), *map(jnp.float32, (radius, sigma, angle))))
     expected = originals.motion_blurred(picture, radius, sigma, angle)
     # A shift that lies on the edge between two pixels may round to the other one.
     assert np.abs(found - expected).mean() < 0.5
+
+
+def test_each_image_of_a_batch_has_its_own_motion(picture):
+  angles = jnp.array([-45.0, 10.0, 45.0])
+  pictures = jnp.stack([jnp.roll(jnp.asarray(picture, jnp.float32), 5 * i, axis=1) for i in range(3)])
+  blur = jax.jit(jax.vmap(corruptions.smeared, in_axes=(0, None, None, 0)))
+  for i, found in enumerate(blur(pictures, jnp.float32(15), jnp.float32(8), angles)):
+    expected = originals.motion_blurred(np.asarray(pictures[i]), 15, 8, float(angles[i]))
+    assert np.abs(np.asarray(found) - expected).mean() < 0.5
 
 
 def test_elastic_transform_is_opencvs_and_scipys(picture):
