@@ -4,6 +4,8 @@ python -m biasjax.data.builders.colored_mnist --output=worlds/digits --digits=mn
 python -m benchmarks.debiasing --world=worlds/digits --network=perceptron --rhos=0.95,0.98 --output=digits.csv
 python -m biasjax.data.builders.synthetic_biased --output=worlds/hue32 --size=32 --rho=0.95,0.125
 python -m benchmarks.debiasing --world=worlds/hue32 --network=strided --rhos=0.95 --output=hue.csv
+python -m biasjax.data.builders.synthetic_biased --output=worlds/tint32 --size=32 --rho=0.95 --cue=tint
+python -m benchmarks.debiasing --world=worlds/tint32 --network=strided --rhos=0.95 --output=tint.csv
 python -m biasjax.data.builders.synthetic_biased --output=worlds/mark32 --size=32 --rho=0.95 --cue=watermark
 python -m benchmarks.debiasing --world=worlds/mark32 --network=strided --rhos=0.95 --output=mark.csv
 
