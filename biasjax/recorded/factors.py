@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy  # its modules are loaded where they are first used, which takes a second
 from etils import epath
 
 from biasjax.data import layouts
@@ -26,6 +27,7 @@ FACTORS = (
   *("larger", "darker", "object_blocking", "person_blocking", "style", "brighter", "multiple_objects"),
 )
 PROTOTYPES = "prototypical_paths.csv"
+FURTHEST = 40.0  # the logarithm of a ratio that no counts can tell from infinity
 
 
 def read(path: str) -> pd.DataFrame:
@@ -74,27 +76,56 @@ def read(path: str) -> pd.DataFrame:
 def error_ratio(wrong: np.ndarray, has: np.ndarray) -> tuple[float, float, float]:
   """Errors among the images that have a factor over those among all, with a 95 % interval over images.
 
-  The interval is of the logarithm, by its influence function (the images with the factor are some of all);
-  where no image that has it is wrong, or all are, Wilson's of their error stands for it.
+  The images that have it are some of all, so the ratio follows from that of the error with the factor to the
+  error without (`relative_risk`, which are independent) and from the factor's share. To what the first leaves
+  open is added what the share does (the delta method, in logarithms).
 
   Args:
     wrong: bool [n].
     has: bool [n], some.
 
   Returns:
-    (ratio, low, high); NaN where nothing is wrong.
+    (ratio, low, high); NaN where nothing is wrong, or no image has the factor.
   """
-  overall, share, both = wrong.mean(), has.mean(), (wrong & has).mean()
-  if overall == 0 or share == 0:
+  n, every, counted = len(wrong), int(wrong.sum()), int(has.sum())
+  with_it = int((wrong & has).sum())
+  if not every or not counted:
     return math.nan, math.nan, math.nan
-  ratio = both / share / overall
-  hits, n = int((wrong & has).sum()), int(has.sum())
-  low, high = (edge / overall for edge in wilson(hits, n))
-  if 0 < hits < n:
-    influence = (wrong & has) / both - has / share - wrong / overall + 1
-    spread = math.exp(Z * influence.std(ddof=1) / math.sqrt(len(wrong)))
-    low, high = ratio / spread, ratio * spread
-  return ratio, low, high
+  if counted == n:
+    return 1.0, 1.0, 1.0
+  ratio, share = (with_it / counted) / (every / n), counted / n
+  risk = with_it, counted, every - with_it, n - counted
+  low, high = (edge and 1 / (share + (1 - share) / edge) for edge in relative_risk(*risk))
+  if not with_it:
+    return ratio, low, high
+  without = (every - with_it) / (n - counted) * counted / with_it
+  apart = Z * ratio * abs(1 - without) * math.sqrt(share * (1 - share) / n)
+  down, up = (math.hypot(math.log(edge / ratio), apart) for edge in (low, high))
+  return ratio, ratio * math.exp(-down), ratio * math.exp(up)
+
+
+def relative_risk(first: int, n: int, second: int, m: int) -> tuple[float, float]:
+  """Koopman's (1984) score interval, 95 %, of a share over an independent one, first / n and second / m.
+
+  The ratios under which the most likely two shares are not rejected by Pearson's chi-squared; it covers what
+  it should also of few (Gart & Nam 1988).
+
+  Returns:
+    (low, high): 0 where `first` is 0; inf where `second` is.
+  """
+
+  def beyond(logarithm: float) -> float:
+    ratio = math.exp(logarithm)
+    b = ratio * (n + second) + first + m
+    # The root of a quadratic that is below 1, in the form that does not cancel.
+    likely = 2 * (first + second) / (b + math.sqrt(max(b * b - 4 * ratio * (n + m) * (first + second), 0.0)))
+    pairs = ((first, n, min(ratio * likely, 1.0)), (second, m, likely))
+    return sum((x - of * p) ** 2 / (of * p * (1 - p)) for x, of, p in pairs if 0 < p < 1) - Z**2
+
+  middle = math.log(first / n / (second / m)) if first and second else math.copysign(FURTHEST, first - second)
+  low = math.exp(scipy.optimize.brentq(beyond, -FURTHEST, middle)) if first else 0.0
+  high = math.exp(scipy.optimize.brentq(beyond, middle, FURTHEST)) if second else math.inf
+  return low, high
 
 
 def of_decisions(observations: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:

@@ -58,26 +58,56 @@ def test_a_byte_order_mark_is_no_part_of_annotations(tmp_path):
   assert list(factors.read(str(path)).index) == ["a.JPEG"]
 
 
-@pytest.mark.parametrize(("error", "share", "times"), [(0.25, 0.3, 1.0), (0.2, 0.02, 2.0), (0.1, 0.5, 0.7)])
-def test_intervals_hold_the_ratio_as_often_as_they_say(error, share, times):
+@pytest.mark.parametrize(
+  ("error", "share", "times", "n"),
+  [
+    *[(0.25, 0.3, 1.0, 2000), (0.2, 0.02, 2.0, 2000), (0.1, 0.5, 0.7, 2000)],
+    # Ten images with the factor, and errors of which half are theirs.
+    *[(0.2, 0.01, 1.5, 1000), (0.2, 0.01, 2.5, 1000), (0.2, 0.5, 1.5, 500)],
+  ],
+)
+def test_intervals_hold_the_ratio_as_often_as_they_say(error, share, times, n):
   """Images are drawn; the ratio is that of the population."""
-  rng, n = np.random.default_rng(0), 2000
-  with_factor = error * times / (1 + share * (times - 1))
+  rng = np.random.default_rng(0)
+  with_factor = error * times
   without = (error - share * with_factor) / (1 - share)
   held = 0
-  for _ in range(400):
+  for _ in range(800):
     has = rng.uniform(size=n) < share
     wrong = rng.uniform(size=n) < np.where(has, with_factor, without)
     _, low, high = factors.error_ratio(wrong, has)
     held += low <= with_factor / error <= high
-  assert held / 400 == pytest.approx(0.95, abs=0.035)
+  assert held / 800 == pytest.approx(0.95, abs=0.025)
+
+
+@pytest.mark.parametrize(
+  ("counts", "low", "high"),
+  [  # statsmodels 0.14: confint_proportions_2indep(*counts, "score", "ratio", correction=False)
+    ((3, 10, 20, 300), 1.5092897884, 10.5830308855),
+    ((10, 10, 5, 90), 8.0947171127, 41.7345346418),
+    ((1, 7, 2, 1000), 9.4979018030, 465.2565346000),
+  ],
+)
+def test_a_relative_risk_has_koopmans_interval(counts, low, high):
+  assert factors.relative_risk(*counts) == pytest.approx((low, high), rel=1e-6)
+
+
+def test_a_relative_risk_of_no_errors_is_open_to_one_side():
+  low, high = factors.relative_risk(0, 8, 5, 100)
+  assert (low, high < 10) == (0, True)
+  low, high = factors.relative_risk(4, 8, 0, 50)
+  assert (low > 1, high) == (True, np.inf)
+
+
+def test_a_factor_that_every_image_has_has_the_error_of_all():
+  assert factors.error_ratio(np.array([True, False]), np.ones(2, bool)) == (1, 1, 1)
 
 
 def test_ratios_without_an_error_or_without_a_right_answer_have_an_interval():
   wrong = np.array([True] * 5 + [False] * 15)
   value, low, high = factors.error_ratio(wrong, np.arange(20) < 3)
   assert value == pytest.approx(4)
-  assert 0 < low < high == pytest.approx(4)
+  assert 1 < low < 4 < high < 20 / 3 * 2
   value, low, high = factors.error_ratio(wrong, np.arange(20) > 14)
   assert (value, low) == (0, 0)
   assert high > 1
