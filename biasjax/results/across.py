@@ -28,6 +28,8 @@ OWN_IMAGES = frozenset(
   (*AXES["ID"][1:2], *AXES["Robustness"][:1], *AXES["Concepts"], "top1_acc/cue-conflict", "shape-bias")
 )
 SHIFTED = (*AXES["ID"][1:], *AXES["Robustness"], *AXES["Concepts"], "top1_acc/ood_mean")
+RELATIVE = "relative_mCE"
+CORRUPTED = {corruption: [f"top1_acc/{corruption}_{s}" for s in SEVERITIES] for corruption in ALEXNET}
 FEWEST_OTHERS = 4  # models that a line of effective robustness is drawn through
 
 
@@ -79,6 +81,8 @@ def _made_of(metric: str) -> tuple[str, ...]:
   """The accuracies that a derived row is made of, by its name."""
   if metric.startswith("effective_robustness/"):
     return CLEAN, f"top1_acc/{metric.removeprefix('effective_robustness/')}"
+  if metric == RELATIVE:
+    return CLEAN, *(column for columns in CORRUPTED.values() for column in columns)
   return AXES.get(metric.removesuffix("/z"), (CLEAN,))
 
 
@@ -148,21 +152,20 @@ def relative_mce(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> li
   Hendrycks & Dietterich 2019: the mean over 15 corruptions of (error - clean error) of the model over that of
   AlexNet, in per cent. The interval takes all corruptions as moving together, and so is wide.
   """
-  by_corruption = {c: [f"top1_acc/{c}_{s}" for s in SEVERITIES] for c in ALEXNET}
-  wanted = [CLEAN, *(column for columns in by_corruption.values() for column in columns)]
+  wanted = list(_made_of(RELATIVE))
   if not set(wanted) <= set(value.columns):
     return []
   rows = []
   for model, accuracies in value[wanted].dropna().iterrows():
     total = weights = width = 0.0
-    for corruption, columns in by_corruption.items():
+    for corruption, columns in CORRUPTED.items():
       weight = 1 / (ALEXNET[corruption] - ALEXNET_CLEAN) / len(ALEXNET)
       total += weight * (accuracies[CLEAN] - accuracies[columns].mean())
       weights += weight
       width += weight * half.loc[model, columns].mean()
     error = math.hypot(width, weights * half.loc[model, CLEAN])
     count = int(n.loc[model, CLEAN])
-    rows.append(_row(str(model), "relative_mCE", 100 * float(total), 100 * error, n=count))
+    rows.append(_row(str(model), RELATIVE, 100 * float(total), 100 * error, n=count))
   return rows
 
 

@@ -101,6 +101,14 @@ def test_relative_mce_of_a_network_that_corruptions_do_not_touch_is_0():
   assert row["low"] < 0 < row["high"]
 
 
+def test_relative_mce_is_flagged_by_any_corruption_at_chance():
+  rows = metrics({m: corrupted(70, lambda corruption: 60.0) for m in ("m0", "m1")})
+  at_chance = (rows["model"] == "m1") & (rows["metric"] == "top1_acc/fog_5")
+  found = across.derive(rows.assign(flag=np.where(at_chance, "cannot be told from chance", "")))
+  flags = found.set_index("model")["flag"]
+  assert (flags["m0"], flags["m1"]) == ("", "rests on an accuracy that is flagged")
+
+
 def on_a_line(clean: np.ndarray, gain: np.ndarray) -> dict[str, dict[str, float]]:
   """Models whose accuracy on V2 follows clean accuracy in logits, and what some have beyond."""
   shifted = 100 * scipy.special.expit(0.9 * scipy.special.logit(clean / 100) - 0.5) + gain
