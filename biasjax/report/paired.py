@@ -15,9 +15,10 @@ import scipy.special
 
 from biasjax.errors import BiasjaxError
 from biasjax.recorded import trials
-from biasjax.report import regrouped
+from biasjax.report import of_samples, regrouped
 from biasjax.report.scores import Scores, module
 from biasjax.results import across
+from biasjax.results.store import SAMPLE
 from biasjax.results.summary import Summarised
 from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES, correlate
@@ -25,8 +26,6 @@ from biasjax.study.stored import Observations
 
 COLUMNS = ["model", "other", "dataset", "probe", "metric", "difference", "low", "high", "n", "smallest"]
 POWER = 0.8  # of the smallest difference that could have been seen
-BANDS = {"LPP": "low", "HPP": "high"}
-BIAS_CUTOFFS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 
 # Numerator and denominator of a ratio of sums over examples, and which image each example is made of, if any.
 Parts = tuple[pd.DataFrame, tuple[str, ...]]
@@ -61,7 +60,7 @@ def differences(
     found: list[Parts] = []
     for model, value in zip((first, second), values, strict=True):
       try:
-        parts = _parts(observed, read, model, dataset, probe, metric)
+        parts = _parts(observed, read, model, dataset, probe, metric, get_probe)
       except BiasjaxError:  # what is damaged is said where the tables are made
         parts = None
       if parts is None or not _gives(parts[0], metric, value):
@@ -134,9 +133,21 @@ def _gives(parts: pd.DataFrame, metric: str, value: float) -> bool:
 
 
 def _parts(
-  observed: Observations, read: dict, model: str, dataset: str, probe: str, metric: str
+  observed: Observations,
+  read: dict,
+  model: str,
+  dataset: str,
+  probe: str,
+  metric: str,
+  get_probe: Callable[[str, int], Summarised],
 ) -> Parts | None:
   """float [examples], columns got and of; None where the number is no ratio of sums over examples."""
+  unit = observed.units.get((model, dataset, probe))
+  if unit is not None and SAMPLE in unit.key:
+    if (model, dataset) not in read:
+      read[model, dataset] = of_samples.frames(observed, get_probe, model, dataset)
+    found = of_samples.parts(read[model, dataset], probe, metric)
+    return None if found is None else (found, ())
   if metric.startswith("top1_acc/"):
     right = observed.accuracy(model, dataset, probe, metric)
     return None if right is None else (pd.DataFrame({"got": right, "of": 1.0}), ())
@@ -150,7 +161,7 @@ def _parts(
     asked, clean = table(probe), table("accuracy")
     if asked is None or clean is None:
       return None
-    wanted = [f"{BANDS[match[1]]}/{cutoff}" for cutoff in BIAS_CUTOFFS]
+    wanted = of_samples.KEPT[match[1]]
     mine = asked[asked["condition"].isin(wanted)]
     got = (mine["rank"] == 0).groupby(mine["example_id"]).mean()
     of = (clean["rank"] == 0).groupby(clean["example_id"]).mean()
@@ -204,7 +215,12 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
   value, low, high = (scale * edge for edge in difference_of_ratios(pair[0], pair[1], ways))
   if not math.isfinite(low):
     return None
-  return value, low, high, len(both), _smallest(value, low, high)
+  n = min(of.attrs.get(of_samples.ASKED, len(both)) for of in (first[0], second[0]))
+  if n < len(both):
+    # The one discordant example that `difference_of_ratios` adds is one of those that were looked at.
+    one = Z * scale / (n * math.sqrt(float(pair[0][1].mean()) * float(pair[1][1].mean())))
+    low, high = value - math.hypot(value - low, one), value + math.hypot(high - value, one)
+  return value, low, high, n, _smallest(value, low, high)
 
 
 def _smallest(value: float, low: float, high: float) -> float:
