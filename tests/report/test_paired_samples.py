@@ -25,7 +25,9 @@ def compared(first: dict, second: dict):
   parts = [of_samples.parts(of, PROBE, METRIC) for of in (first, second)]
   assert parts[0] is not None
   assert parts[1] is not None
-  return paired._compared((parts[0], ()), (parts[1], ()), METRIC)
+  found = paired._compared((parts[0], ()), (parts[1], ()), METRIC)
+  assert found is not None
+  return found
 
 
 def networks(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
