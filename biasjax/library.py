@@ -159,7 +159,8 @@ def images(
     names += [batch.example_ids[row] for row in rows]
     excluded |= batch.excluded
   if not names:
-    raise BiasjaxError(f"{source.location}: no image could be decoded")
+    name, reason = next(iter(excluded.items()))
+    raise BiasjaxError(f"{source.location}: no image could be decoded, e.g. {name}: {reason}")
   for name, reason in excluded.items():
     logger.warning("%s: %s is left out: %s", source.name, name, reason)
   textures, labels_are = None, source.labels

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ALLOWED = {
   "biasjax.types": (),
   "biasjax.errors": (),
+  "biasjax.buckets": (),
   "biasjax.version": (),
   "biasjax.messages": (),
   "biasjax.options": (),
@@ -52,6 +53,7 @@ ALLOWED = {
   ),
 }
 LEAVES = {
+  "biasjax.buckets",
   "biasjax.errors",
   "biasjax.options",
   "biasjax.processes",

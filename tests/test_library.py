@@ -211,6 +211,9 @@ def test_images_that_cannot_be_decoded_are_left_out(tmp_path, caplog):
   assert len(given.pixels) == len(given.labels) == 1
   assert list(given.excluded) == ["n01440764/n01440764_1.JPEG"]
   assert "n01440764_1.JPEG is left out" in caplog.text
+  (folder / "n01440764/n01440764_0.JPEG").write_bytes(b"")
+  with pytest.raises(biasjax.BiasjaxError, match=r"no image could be decoded, e\.g\. .*_0\.JPEG: 0 bytes"):
+    biasjax.images(f"folder:{folder}")
 
 
 def test_class_folders_that_are_not_the_networks_classes_are_refused(tmp_path):

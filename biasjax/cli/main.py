@@ -19,7 +19,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from biasjax import configuration, processes
+from biasjax import buckets, configuration, processes
 from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import warn
@@ -158,6 +158,7 @@ USED = {
   "with --dry_run": ("dry_run", *_MEASURING),
 }
 WITHOUT_JAX = ("with --list", "with --table", "with --trials", "with --factors", "with --prepare")
+ON_DISKS = ("in training", "in a sweep")  # whose working directory holds more than tables and observations
 EVERYWHERE = ("offline", "tune_cpu", "compilation_cache")
 
 
@@ -223,6 +224,10 @@ def refuse(command: str, asked: dict, given: Sequence[str]) -> None:
   for name in ("workdir", "output"):  # of a variable that was not set, and otherwise this folder
     if not asked[name]:
       raise BiasjaxError(f"--{name}= is empty: name a folder (--{name}=. is this one)")
+  local = ("data_dir", "manual_dir", "output", *(["workdir"] if command in ON_DISKS else []))
+  in_bucket = next((name for name in local if asked[name] and buckets.named(asked[name])), None)
+  if in_bucket:
+    raise BiasjaxError(f"--{in_bucket}={asked[in_bucket]}: {command} this has to be a folder on a disk")
   meeting = [name for name in _WORKER[2:] if asked[name] is not None]
   if asked["shard"] and (asked["distributed"] or meeting):
     other = meeting[0] if meeting else "distributed"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from biasjax import processes
+from biasjax import buckets, processes
 from biasjax.convert import cached, conversion, download, readers, stated
 from biasjax.errors import BiasjaxError
 from biasjax.models import stored, zoo
@@ -55,7 +55,7 @@ def not_fetched(specs: Sequence[str]) -> tuple[list[str], list[str]]:
   present, absent = [], []
   for spec in _files(specs):
     path, _ = _split(spec)
-    if "/" in spec and not path.exists():
+    if "/" in spec and not buckets.exists(path):
       raise BiasjaxError(_nothing_at(spec))
     names = [spec] if path.exists() else zoo.matching(spec, [*zoo.ZOO, *cached.converted_names()])
     for name in names:

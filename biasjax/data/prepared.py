@@ -3,14 +3,18 @@
 import importlib
 import itertools
 import os
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from biasjax import buckets
 from biasjax.data import datasets
 from biasjax.errors import BiasjaxError
+
+DESCRIPTION = "dataset_info.json"  # what makes a folder one of TFDS
 
 
 class Part(NamedTuple):
@@ -82,6 +86,7 @@ def opened(dataset: str, data_dir: str | None) -> Any:
   """The prepared dataset; says what to do where it is missing or in a format that needs TensorFlow."""
   tfds_lib: Any = importlib.import_module("tensorflow_datasets")  # seconds, so only where it is needed
   file_format = tfds_lib.core.file_adapters.FileFormat.ARRAY_RECORD
+  _refuse_other_paths(dataset)
   try:
     if os.path.isdir(dataset):
       builder = tfds_lib.builder_from_directory(dataset)
@@ -107,6 +112,30 @@ def opened(dataset: str, data_dir: str | None) -> Any:
       f"--dataset_dir={builder.data_dir} --out_path=NEW_FOLDER, and name tfds:NEW_FOLDER"
     )
   return builder
+
+
+def _refuse_other_paths(dataset: str) -> None:
+  """Raises BiasjaxError for a path that is no folder of one prepared version: TFDS takes it for a name."""
+  place = pathlib.Path(dataset)
+  if buckets.named(dataset):
+    raise BiasjaxError(f"{dataset}: array_record is read from disks only: copy the dataset to one")
+  if not place.is_dir():
+    if place.is_absolute() or dataset.startswith("."):
+      raise BiasjaxError(f"{dataset} is not a folder: check the path, or name a dataset of --data_dir")
+  elif not (place / DESCRIPTION).is_file():
+    below = sorted(
+      file.parent for depth in ("*", "*/*", "*/*/*") for file in place.glob(f"{depth}/{DESCRIPTION}")
+    )
+    found = f", such as tfds:{below[-1]}" if below else ""
+    raise BiasjaxError(
+      f"{dataset} holds no {DESCRIPTION}, so it is no dataset that TFDS prepared: name the folder of one "
+      f"version{found}"
+    )
+
+
+def hint(folder: pathlib.Path) -> str:
+  """What to say of a folder that TFDS prepared where images were expected; "" of any other."""
+  return f": did you mean tfds:{folder}?" if (folder / DESCRIPTION).is_file() else ""
 
 
 def labels(spec: str, feature, index: Mapping[str, int]) -> np.ndarray:

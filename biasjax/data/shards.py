@@ -179,7 +179,8 @@ class _Shard:
           f"{wordnet_ids()[told]}: its labels are in another order than ImageNet's"
         )
       found.append((index, name))
-    if labels and not any(map(class_of_name, names)) and self._names() is None and len(of_label) == 1000:
+    numbers = labels and not isinstance(labels[0], str)
+    if numbers and not any(map(class_of_name, names)) and self._names() is None and len(of_label) == 1000:
       logger.warning(
         "%s does not say what its labels are: they are taken for indices into the sorted 1,000 WordNet ids",
         self.path,
@@ -198,7 +199,9 @@ class _Shard:
     """Label -> class."""
     names = self._names()
     kind = self._schema.field("label").type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if pa.types.is_dictionary(kind):
+      kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
       return dict(class_index())
     if names is None or (
       len(names) == 1000 and all(names[i].lower().startswith(word) for i, word in WORDS.items())

@@ -190,8 +190,11 @@ def own_classes(
   )
   good, notes = _whole(root, walk(root), allow_incomplete)
   if not good:
+    packed = walk(root, shards.is_shard)
+    instead = "; of shards write the images into such folders" if packed else archives.described(root)
+    suffixes = " ".join(IMAGE_SUFFIXES)
     raise BiasjaxError(
-      f"{root} holds no images: expected {root}/<class>/* ending in one of {' '.join(IMAGE_SUFFIXES)}"
+      f"{root} holds no images: expected {root}/<class>/* ending in one of {suffixes}{instead}"
     )
   beside = [file.name for file in good if "/" not in file.name]
   if beside:
@@ -256,7 +259,7 @@ def _class_folders(root: pathlib.Path, files: Sequence[File]) -> None:
   if not files:
     raise BiasjaxError(
       f"{root} holds no images: expected {root}/<WordNet id>/* ending in one of {' '.join(IMAGE_SUFFIXES)}, "
-      f"or shards *{shards.SUFFIX}{archives.described(root)}"
+      f"or shards *{shards.SUFFIX}{archives.described(root)}{prepared.hint(root)}"
     )
 
 

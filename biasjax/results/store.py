@@ -38,7 +38,7 @@ import pandas as pd
 import pyarrow as pa
 from etils import epath
 
-from biasjax import processes
+from biasjax import buckets, processes
 from biasjax.errors import BiasjaxError
 from biasjax.results import chunk as files
 from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
@@ -146,7 +146,7 @@ class Store:
   when they are read.
 
   Args:
-    workdir: a local path or gs://; created if absent.
+    workdir: a path on a disk or in a bucket (gs://); created if absent.
     chunk_size: examples in a chunk, fixed for a dataset when it is registered; None takes what is there, or
       what `register` is told.
     create: whether a directory without results is meant to become one, where `chunk_size` is None.
@@ -178,7 +178,7 @@ class Store:
   def _read_manifest(self) -> dict[str, Any] | None:
     """What run.json says; None if there is none."""
     path = self.workdir / "run.json"
-    if not path.exists():
+    if not buckets.exists(path):
       return None
     try:
       manifest = json.loads(path.read_text())

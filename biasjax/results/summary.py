@@ -250,7 +250,8 @@ def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
   observations = {of: reader.frame(of) for of in wanted}
   loaded = reader.loaded(name)
   if not len(observations[name]):
-    raise BiasjaxError("no image could be decoded")
+    image, reason = next(iter(loaded.excluded.items()), ("", ""))
+    raise BiasjaxError(f"no image could be decoded{f', e.g. {image}: {reason}' if image else ''}")
   metrics = [
     (metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS)))
     for metric in probe.summarise(observations)

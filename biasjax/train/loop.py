@@ -29,7 +29,7 @@ class States:
   """The states of one training on disk: <folder>/<step>, each appearing whole.
 
   Attributes:
-    folder: local or gs://.
+    folder: on a disk.
     identity: what must be equal for a state to be gone on from, as JSON.
     devices: over which steps are split; on others a training may go on, which is said: it ends otherwise.
   """

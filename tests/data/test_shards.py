@@ -92,6 +92,24 @@ def test_labels_that_are_wordnet_ids_count_among_the_1000(tmp_path):
     assert everything(sources.folder(path)) == [(f"{TOILET_TISSUE}/a.jpg", 999, jpeg(0))]
 
 
+@pytest.mark.parametrize(
+  "kind", [pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()]
+)
+def test_wordnet_ids_count_in_whatever_form_of_text_they_are_stored(tmp_path, kind, caplog):
+  images = pa.array([{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in range(2)])
+  table = pa.table({"image": images, "label": pa.array([TOILET_TISSUE, GOLDFISH]).cast(kind)})
+  pq.write_table(table, tmp_path / "x.parquet")
+  caplog.clear()
+  assert [label for _, label, _ in everything(sources.folder(tmp_path))] == [1, 999]  # by name
+  assert not caplog.messages  # these labels say what they are
+
+
+def test_own_classes_say_that_they_are_not_read_from_shards(tmp_path):
+  shard(tmp_path / "x.parquet", ROWS)
+  with pytest.raises(BiasjaxError, match="of shards write the images into such folders"):
+    sources.own_classes(tmp_path)
+
+
 def test_rows_without_a_name_of_their_own_are_called_by_their_place(tmp_path, caplog):
   rows = [(jpeg(i), name, i) for i, name in enumerate((None, "image", "image"))]
   shard(tmp_path / "a.parquet", rows)

@@ -255,6 +255,16 @@ def test_a_slice_that_gives_no_images_is_refused(splits, split, message):
     sources.tfds(f"{splits}@{split}")
 
 
+def test_a_path_that_is_no_version_says_which_folder_is(splits, tmp_path):
+  for above in (splits.parent, splits.parent.parent):
+    with pytest.raises(BiasjaxError, match=rf"holds no dataset_info\.json.* such as tfds:{splits}$"):
+      sources.tfds(str(above))
+  with pytest.raises(BiasjaxError, match=rf"^{tmp_path}/gone is not a folder"):  # TFDS takes it for a name
+    sources.tfds(f"{tmp_path}/gone@train")
+  with pytest.raises(BiasjaxError, match=rf"did you mean tfds:{splits}\?"):
+    sources.folder(splits)
+
+
 def test_a_folder_with_an_at_in_its_name_is_read(splits, tmp_path):
   at = tmp_path / "me@lab" / splits.parent.name
   shutil.copytree(splits.parent, at)

@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from biasjax import probes
 from biasjax.data import sources
 from biasjax.data.classes import categories
+from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Metric
 from biasjax.results.store import Store, Unit
 from biasjax.results.summary import summarise, write_tables
@@ -58,6 +60,23 @@ def cue_folder(root: pathlib.Path) -> pathlib.Path:
     (root / shape).mkdir(parents=True)
     (root / shape / f"{shape}1-{texture}2.png").write_bytes(b"never decoded here")
   return root
+
+
+def test_where_no_image_could_be_decoded_it_is_said_why(tmp_path):
+  images = sources.folder(class_folder(tmp_path / "images", {"n01440764": 2}))
+  store, unit = (
+    Store(tmp_path / "out", 2),
+    Unit("net", images.name, "accuracy", {"preprocess": {"crop": 224}}),
+  )
+  store.register(images, [unit])
+  names = ("condition", "example_id", "label", "prediction", "rank", "confidence", "nll", "brier")
+  store.write(
+    unit, (0, 2), {name: [] for name in names}, {place.example_id: "0 bytes" for place in images.places}
+  )
+  with pytest.raises(
+    BiasjaxError, match=r"no image could be decoded, e\.g\. n01440764/n01440764_0\.JPEG: 0 bytes"
+  ):
+    summarise(store, probes.get)
 
 
 def test_every_table_follows_from_the_observations_alone(tmp_path):
