@@ -83,7 +83,7 @@ def read(path: str) -> Annotations:
 
   Raises:
     BiasjaxError: as in `rows.read`; or it has no `example_id` or none of `COLUMNS`, names an example twice,
-      or a field is empty or no number from 0 where it is a weight.
+      or a field is empty, NaN, or no number from 0 where it is a weight.
   """
   where = f"--annotations={path}"
   named, rows = csv_rows.read(path, where)
@@ -96,9 +96,10 @@ def read(path: str) -> Annotations:
     raise BiasjaxError(f"{where} has no rows")
   texts = {name: [row[name].strip() for row in rows] for name in (ID, *COLUMNS) if name in named}
   for name, column in texts.items():
-    if "" in column:
-      of_row = column.index("")
-      raise BiasjaxError(f"{where}: {name} of row {of_row + 1} ({texts[ID][of_row]}) is empty")
+    missing = next((at for at, text in enumerate(column) if text.lower() in ("", "nan")), None)
+    if missing is not None:
+      what = f"is {column[missing]}, no value" if column[missing] else "is empty"
+      raise BiasjaxError(f"{where}: {name} of row {missing + 1} ({texts[ID][missing]}) {what}")
   ids = texts.pop(ID)
   if len(set(ids)) < len(ids):
     seen: set[str] = set()

@@ -38,6 +38,7 @@ ARCHITECTURES = {
   "resnet152": architecture.RESNET152,
 }
 
+STATES, SETTINGS = "states", "settings.json"  # in a training's folder
 MODELS = "models"  # in --workdir, of converted networks
 TAKEN = (MODELS, "observations", "summaries", "adversarial", "groups")  # what else is in it
 
@@ -262,16 +263,22 @@ def _trained(
   place = workdir / settings.name
   keeping = settings.keep_epochs * per_epoch
 
+  def snapshot(at: int) -> str:
+    return f"{settings.name}_epoch{round(at / per_epoch):04d}"
+
   def keep(at: int, trained: Variables) -> None:
-    name = f"{settings.name}_epoch{round(at / per_epoch):04d}"
-    _export(workdir, name, recipe, trained, settings.dtype)
+    _export(workdir, snapshot(at), recipe, trained, settings.dtype)
+
+  members = [f"{settings.name}_member{member}" for member in range(1, objective.members)]
+  snapshots = [snapshot(at) for at in range(keeping, steps + 1, keeping)] if keeping else []
+  _refuse_others(workdir, settings.name, [*snapshots, *members])
 
   partition = partitions.of_process(asked["partitioner"])
   trained, log = loop.train(
     recipe,
     initial_variables(recipe, initial),
     source,
-    loop.States(place / "states", identity, len(partition.devices)),
+    loop.States(place / STATES, identity, len(partition.devices)),
     partition,
     batch_size=asked["batch_size"],
     save_every=settings.save_every,
@@ -280,15 +287,43 @@ def _trained(
     others=[initial_variables(recipe, initial, member) for member in range(1, objective.members)],
     columns=objective.prepare(columns, recipe.architecture.num_classes),
   )
-  write_file(place / "settings.json", (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
+  write_file(place / SETTINGS, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(["step", "loss", "accuracy"])
   writer.writerows([at, f"{loss:.7g}", f"{accuracy:.7g}"] for at, (loss, accuracy) in enumerate(log, 1))
   write_file(place / "log.csv", text.getvalue().encode())
-  for member, variables in enumerate(trained[1:], 1):
-    _export(workdir, f"{settings.name}_member{member}", recipe, variables, settings.dtype)
+  for member, variables in zip(members, trained[1:], strict=False):  # not all of them may be kept
+    _export(workdir, member, recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def _refuse_others(workdir: epath.Path, name: str, derived: Sequence[str]) -> None:
+  """Refuses to write over networks of another training.
+
+  Args:
+    workdir: where both are.
+    name: of the network that is to be trained.
+    derived: of the networks that are exported beside it: snapshots and members.
+
+  Raises:
+    BiasjaxError: one of `derived` was trained under this name, or another training exported `name`.
+  """
+
+  def trained(other: str) -> bool:
+    return any((workdir / other / left).exists() for left in (STATES, SETTINGS))
+
+  own = next((other for other in derived if trained(other)), None)
+  if own:
+    raise BiasjaxError(
+      f"{workdir / own} is a training of its own, and {name} would export a network of this name: take "
+      "another train.name or --workdir"
+    )
+  if (workdir / name / f"{name}.safetensors").exists() and not trained(name):
+    raise BiasjaxError(
+      f"{workdir / name} holds a network that another training exported beside its own: take another "
+      "train.name or --workdir"
+    )
 
 
 def classes_of(source: sources.Source) -> int:

@@ -411,6 +411,36 @@ def test_a_network_is_trained_by_one_process_at_a_time(source, tmp_path):
     command.train(command.Training(name="mine", epochs=0.0), source, asked)
 
 
+def test_a_training_writes_over_no_network_of_another_training(source, tmp_path, monkeypatch):
+  def stop(*_, **__):
+    raise BiasjaxError("stopped here")
+
+  monkeypatch.setattr(command.loop, "train", stop)
+  asked = {
+    **{"init": None, "offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path},
+    "partitioner": "shard_map",
+  }
+
+  def train(**settings):
+    with pytest.raises(BiasjaxError) as raised:
+      command.train(command.Training(architecture="resnet10", width=1, **settings), source, asked)
+    return str(raised.value)
+
+  (tmp_path / "a_epoch0002" / "states").mkdir(parents=True)  # a training of this name
+  said = "a_epoch0002 is a training of its own, and a would export a network of this name"
+  assert said in train(name="a", epochs=4.0, keep_epochs=2)
+  for free in ({"name": "a", "epochs": 1.0, "keep_epochs": 2}, {"name": "a_epoch0002", "epochs": 4.0}):
+    assert train(**free) == "stopped here"
+  (tmp_path / "b_epoch0002").mkdir()  # what training b left
+  (tmp_path / "b_epoch0002" / "b_epoch0002.safetensors").write_bytes(b"weights")
+  assert "holds a network that another training exported" in train(name="b_epoch0002", epochs=4.0)
+  assert train(name="b", epochs=4.0, keep_epochs=2) == "stopped here"  # which goes on
+  (tmp_path / "c_member1").mkdir()
+  (tmp_path / "c_member1" / "settings.json").write_text("{}")  # trained, its states deleted
+  said = train(name="c", epochs=4.0, interventions="diverse:members=2=1")
+  assert "c_member1 is a training of its own" in said
+
+
 def test_a_warm_up_that_never_ends_is_said(source, tmp_path, monkeypatch, capsys):
   def stop(*_, **__):
     raise BiasjaxError("stopped here")
