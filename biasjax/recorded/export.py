@@ -17,6 +17,7 @@ from biasjax.data import layouts
 from biasjax.data.classes import categories
 from biasjax.recorded import files, trials
 from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.summary import INCOMPLETE
 
 DECIDED = ["object_response", "category", "condition", "imagename"]
 TRIAL = ("subj", "session", "trial", "rt", *DECIDED)
@@ -165,9 +166,15 @@ def _result(row: dict[str, Any]) -> dict[str, Any]:
   metric |= {"name": "top-1 accuracy, %" if accuracy else row["metric"], "args": arguments}
   return {
     "task": {"type": "image-classification", "name": "Image classification"},
-    "dataset": {"type": HUB.get(row["dataset"], row["dataset"]), "name": row["dataset"]},
+    "dataset": _dataset(row["dataset"], row["metric"]),
     "metrics": [metric],
   }
+
+
+def _dataset(name: str, metric: str) -> dict[str, str]:
+  """Type and name; of a dataset that is not whole neither is the whole's."""
+  marked = f"{name}{INCOMPLETE}"
+  return {"type": marked, "name": marked} if marked in metric else {"type": HUB.get(name, name), "name": name}
 
 
 def _finite(value: Any) -> bool:

@@ -168,6 +168,14 @@ def test_a_model_card_is_read_by_the_hub_and_its_rows_carry_the_protocol():
   assert "| conflict | shape-bias | 0.25 | -0.75 to 2.25 | 500 |" in card.text
 
 
+def test_a_part_of_imagenet_is_not_called_imagenet_on_a_card():
+  table = metrics().replace({"metric": {"top1_acc/imagenet": "top1_acc/imagenet-incomplete"}})
+  front = yaml.safe_load(export.card("a", table[table["model"] == "a"]).split("---")[1])
+  of = [result["dataset"] for result in front["model-index"][0]["results"]]
+  part = "imagenet-incomplete"
+  assert of == [{"type": part, "name": part}, {"type": "conflict", "name": "conflict"}]
+
+
 def test_a_model_card_says_of_a_sample_how_sure_it_is():
   table = metrics().assign(margin=np.nan, effective_n=np.nan, estimator="")
   table.loc[0, ["margin", "effective_n", "estimator"]] = [0.98, 812.5, "regression"]
