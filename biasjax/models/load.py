@@ -1,10 +1,13 @@
 """Converted checkpoints, from disk to a network that can be applied. The format is written and read here."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -143,7 +146,7 @@ def save(folder: epath.Path, architecture: Structure, variables: Variables) -> N
   description = describe(architecture)
   if isinstance(architecture, Program):
     (folder / PROGRAM).write_text(architecture.text)
-  with _checkpointer() as checkpointer:
+  with storing(), _checkpointer() as checkpointer:
     checkpointer.save(
       (folder / CHECKPOINT).resolve(),
       args=ocp.args.Composite(
@@ -152,6 +155,26 @@ def save(folder: epath.Path, architecture: Structure, variables: Variables) -> N
     )
   lines = [f"{digest}  {name}\n" for name, digest in _checksums(folder).items()]
   (folder / CHECKSUMS).write_text("".join(lines))
+
+
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+  """While Orbax writes: what the system refuses is raised as the OSError that it is, and logged by nobody.
+
+  TensorStore raises a ValueError, with the system's number in its text, and Orbax's threads log each a
+  traceback of their own.
+  """
+  log = logging.getLogger("absl")
+  disabled, log.disabled = log.disabled, True
+  try:
+    yield
+  except ValueError as error:
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    if number is None:
+      raise
+    raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+  finally:
+    log.disabled = disabled
 
 
 def _checkpointer(*items: str) -> ocp.Checkpointer:

@@ -14,12 +14,14 @@ from etils import epath
 from biasjax import messages, numerics
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
+from biasjax.models import load
 from biasjax.partition import Partition
 from biasjax.train import batches, step
 from biasjax.types import Variables
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 8  # steps that may wait on the device: enough that it is never idle
+UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name under which Orbax writes
 KEPT = 2  # states; the one before the last is there if the last is damaged
 Log = list[tuple[float, float]]  # (loss, accuracy) of each step so far
 
@@ -48,11 +50,13 @@ class States:
     about = {"identity": self.identity, "log": log, "devices": self.devices}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
+      for part in self.folder.glob(f"*{UNFINISHED}*"):  # of a process that was killed, or had no room
+        part.rmtree(missing_ok=True)
       path = self.folder / f"{at:08d}"
       if path.exists():  # it was found damaged, and training went on from the one before
         path.rmtree()
       # Orbax writes under another name and renames, but only where nothing is overwritten.
-      with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+      with load.storing(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         checkpointer.save(
           path.resolve(),
           args=ocp.args.Composite(about=ocp.args.JsonSave(about), state=ocp.args.StandardSave(state)),

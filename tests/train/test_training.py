@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from biasjax.convert import torchvision as names
 from biasjax.data import sources
@@ -409,6 +411,27 @@ def test_a_network_is_trained_by_one_process_at_a_time(source, tmp_path):
     other.kill()
   with pytest.raises(BiasjaxError, match="no step of"):
     command.train(command.Training(name="mine", epochs=0.0), source, asked)
+
+
+def test_a_disk_without_room_for_a_state_is_one_line_and_the_state_before_it_stays(tmp_path, capfd):
+  states = loop.States(epath.Path(tmp_path / "states"), {"of": "this"})
+
+  def state(at, size):
+    return {"step": np.array(at), "w": np.random.default_rng(at).random(size).astype(np.float32)}
+
+  states.save(state(1, 10), [(0.5, 0.5)])
+  hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+  try:
+    with pytest.raises(BiasjaxError, match=r"cannot write .*states: .*File too large; start again"):
+      states.save(state(2, 200_000), [])
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+  assert "Traceback" not in capfd.readouterr().err  # of Orbax's threads
+  found, log = states.latest(state(0, 10))
+  assert (int(found["step"]), log) == (1, [(0.5, 0.5)])
+  states.save(state(3, 20), [])
+  assert sorted(path.name for path in states.folder.iterdir()) == ["00000001", "00000003"]
 
 
 def test_a_training_writes_over_no_network_of_another_training(source, tmp_path, monkeypatch):
