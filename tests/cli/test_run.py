@@ -131,7 +131,7 @@ def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, whole, 
   arguments = ["run.py", *probing(network, pictures, tmp_path / "cut", "--noreport")]
   for chunks in (0, 2):  # of 4
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + DEADLINE_S
     while len(list((tmp_path / "cut").rglob("*.parquet"))) < chunks and process.poll() is None:
       assert time.monotonic() < limit
       time.sleep(0.01)

@@ -219,12 +219,12 @@ def hook(event, arguments):
 readers.read(sys.argv[2]); families.recognise({})  # so that what these import is there already
 sys.addaudithook(hook)
 for path in paths:
-  start = time.monotonic()
+  start = time.process_time()
   try:
     families.recognise(readers.read(path).tree); done[path.name] = "inert"
   except BiasjaxError as error:
     done[path.name] = str(error)
-  assert time.monotonic() - start < 20, path
+  assert time.process_time() - start < 20, path
 noted = list(seen)
 # Not getrusage: that counts what the parent had when this process was forked.
 status = pathlib.Path("/proc/self/status").read_text()

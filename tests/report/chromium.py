@@ -1,6 +1,5 @@
 """Drives a headless Chromium over its debugging pipe; needs nothing but the browser."""
 
-import base64
 import json
 import os
 import pathlib
@@ -83,13 +82,6 @@ class Page:
     if "exceptionDetails" in result:
       raise RuntimeError(str(result["exceptionDetails"]))
     return result["result"].get("value")
-
-  def screenshot(self, path: pathlib.Path, top: int, height: int):
-    """A PNG of the page's full width from `top` on."""
-    width = self.run("document.documentElement.clientWidth")
-    clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
-    image = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]
-    path.write_bytes(base64.b64decode(image))
 
   def _read(self) -> dict:
     while b"\0" not in self._buffer:

@@ -99,6 +99,7 @@ def test_a_models_influence_is_the_correlation_with_it_less_that_without_it():
   x, y = rng.normal(size=(2, 12))
   table = fragility.leave_one_model_out(*frames(x, y), np.ones(12, bool))
   whole = scipy.stats.spearmanr(x, y).statistic
+  assert len(table) == 12
   for i, row in enumerate(table.itertuples()):
     without = scipy.stats.spearmanr(np.delete(x, i), np.delete(y, i)).statistic
     assert (row.spearman_without, row.influence) == pytest.approx((without, whole - without))

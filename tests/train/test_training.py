@@ -348,7 +348,7 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
   assert "tiny: 6 steps on 17 images" in done.stdout
   command = [sys.executable, "run.py", *train_command(root, tmp_path / "cut")]
   process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-  limit = time.monotonic() + 200
+  limit = time.monotonic() + DEADLINE_S
   while not (tmp_path / "cut/tiny/states/00000002").exists() and process.poll() is None:
     assert time.monotonic() < limit
     time.sleep(0.005)
