@@ -60,6 +60,7 @@ def measured(tmp_path_factory) -> pd.DataFrame:
       f"--models={models}",
       "--probes=shape@conflict,spectral@drawn,accuracy@shape_only+drawn",
       "--dataset=" + ",".join(f"{name}={drawn}@{split}" for name, split in splits.items()),
+      "--limit=96",
       f"--workdir={folder / 'out'}",
     ],
   ):

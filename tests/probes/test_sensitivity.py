@@ -250,7 +250,7 @@ def test_decisions_of_a_trained_network_are_those_of_pytorch_on_waves_of_numpy(
 
   network, file = torchs_network(reference, torchvision)
   conversion.write(conversion.convert(file), tmp_path / "network")
-  paths = sorted((reference / "data/imagenette_val").glob("*/*.JPEG"))[::40]
+  paths = sorted((reference / "data/imagenette_val").glob("*/*.JPEG"))[::80]
   pixels = np.stack([preprocess.preprocess(path.read_bytes()) for path in paths])
   model = load(tmp_path / "network")
   probe = probes.get("sensitivity", 224)
@@ -271,5 +271,5 @@ def test_decisions_of_a_trained_network_are_those_of_pytorch_on_waves_of_numpy(
     best = np.sort(theirs, axis=1)
     close += int((best[:, -1] - best[:, -2] < 1e-3).sum())
     wrong += int((ours.argmax(1) != theirs.argmax(1)).sum())
-  assert len(paths) == 25
+  assert len(paths) == 13
   assert wrong <= close <= 2
