@@ -206,10 +206,13 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
   parity = found["parity"]
+  wide = parity["torch_logits"] is not None
+  beside = "which cannot compute it in float64"
+  if wide:
+    beside = f"PyTorch's float32: {parity['torch_logits']:.1g}, {parity['torch_gradients']:.1g}"
   print(
-    f"from PyTorch in float64: logits {parity['logits']:.1g} of the largest, gradients "
-    f"{parity['gradients']:.1g} (PyTorch's float32: {parity['torch_logits']:.1g}, "
-    f"{parity['torch_gradients']:.1g})"
+    f"from PyTorch in {'float64' if wide else 'float32'}: logits {parity['logits']:.1g} of the largest, "
+    f"gradients {parity['gradients']:.1g} ({beside})"
   )
   print(f"{output}: {'written' if written else 'holds this conversion already'}")
 

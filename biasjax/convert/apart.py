@@ -79,7 +79,7 @@ def _read(folder: pathlib.Path, who: str) -> Tried:
         raise ValueError(f"{who}: weight {i} is {dtype}")
       weights[tuple(path)] = arrays[f"weight{i}"].view(table.DTYPES[dtype]).reshape(shape)
     logits, gradients = (
-      {precision: arrays[f"{what}_{precision}"] for precision in ("float32", "float64")}
+      {of: arrays[f"{what}_{of}"] for of in building.PRECISIONS if f"{what}_{of}" in arrays}
       for what in ("logits", "gradients")
     )
   names = dict(zip(weights, map(str, said["names"]), strict=True))

@@ -22,6 +22,7 @@ from biasjax.convert.normalization import ASSUMED, Normalization, check, of_valu
 from biasjax.errors import BiasjaxError
 
 KINDS = ("timm", "torchvision", "module")
+PRECISIONS = ("float32", "float64")
 LIBRARIES = ("torch", "timm", "torchvision")
 
 
@@ -84,8 +85,9 @@ class Tried:
     names: the module's own name of each path.
     normalization, preprocessing: see `Built`.
     file: what the certificate says of the file of weights; None if there is none.
-    logits, gradients: by "float32" and "float64", in which PyTorch computed them: of the images of
-      `certificate.probe`, and with respect to them of the sum of logits times `coefficients`.
+    logits, gradients: by those of `PRECISIONS` in which PyTorch computed them: of the images of
+      `certificate.probe`, and with respect to them of the sum of logits times `coefficients`. "float64" is
+      absent where layers ask for float32.
     versions: of `LIBRARIES`, None where one is absent.
   """
 
@@ -143,7 +145,8 @@ def _asked(built: Built, size: int, classes: int) -> tuple[dict[str, np.ndarray]
   def theirs(dtype):
     x = torch.tensor(images, dtype=dtype, requires_grad=True)
     normalised = (x - torch.tensor(mean, dtype=dtype)) / torch.tensor(std, dtype=dtype)
-    result = module.to(dtype)(normalised.permute(0, 3, 1, 2))
+    # The one result may be in a dict or the like.
+    (result,) = tracing.results(module.to(dtype)(normalised.permute(0, 3, 1, 2)))
     (result * torch.tensor(weights, dtype=dtype)).sum().backward()
     assert x.grad is not None
     return result.detach().numpy(), x.grad.numpy()
@@ -154,13 +157,16 @@ def _asked(built: Built, size: int, classes: int) -> tuple[dict[str, np.ndarray]
     # A convolution of single channels in float64 is thousands of small steps, between which threads wait for
     # each other far longer than they compute.
     torch.set_num_threads(1)
+  found = {}
   try:
-    found = {"float32": theirs(torch.float32), "float64": theirs(torch.float64)}
-  except Exception as error:  # of layers of one's own, which may ask for one type of numbers
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    raise BiasjaxError(
-      f"{type(module).__name__}: PyTorch cannot compute it in float32 and float64, to compare with: {reason}"
-    ) from error
+    for precision in PRECISIONS:
+      found[precision] = theirs(getattr(torch, precision))
+  except Exception as error:  # layers of one's own may ask for float32
+    if not found:
+      reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+      raise BiasjaxError(
+        f"{type(module).__name__}: PyTorch cannot compute it and its gradient, to compare with: {reason}"
+      ) from error
   finally:
     torch.set_num_threads(threads)
   module.float()
@@ -315,6 +321,9 @@ def _module(name: str, size: int | None) -> Built:
   except Exception as error:  # it is the user's code
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     raise BiasjaxError(f"--module={name}: {reason}; expected PACKAGE.MODULE:FUNCTION") from error
+  parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+  while isinstance(module, parallel) or hasattr(module, "_orig_mod"):  # the latter of torch.compile
+    module = module.module if isinstance(module, parallel) else module._orig_mod
   if not isinstance(module, torch.nn.Module):
     raise BiasjaxError(f"--module={name}: gives {type(module).__name__}, not a torch.nn.Module")
   if not hasattr(module, "pretrained_cfg"):

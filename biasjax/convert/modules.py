@@ -97,6 +97,8 @@ def _refuse_mixing(name: str, program: Program, variables: Variables) -> None:
 def parity(tried: Tried, program: Program, variables: Variables) -> dict[str, Any]:
   """How far logits and image gradients are from PyTorch's in float64, beside PyTorch's own float32.
 
+  From float32, with None beside it, where PyTorch cannot compute the network in float64.
+
   Raises:
     BiasjaxError: further than rounding explains.
   """
@@ -113,17 +115,21 @@ def parity(tried: Tried, program: Program, variables: Variables) -> dict[str, An
   def norm(found, expected):
     return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-30))
 
-  single, double = ((tried.logits[of], tried.gradients[of]) for of in ("float32", "float64"))
+  single = tried.logits["float32"], tried.gradients["float32"]
+  wide = "float64" in tried.logits
+  expected = (tried.logits["float64"], tried.gradients["float64"]) if wide else single
   found = {
-    "logits": certificate.difference(logits, double[0]),
-    "gradients": norm(np.asarray(gradient), double[1]),
-    "torch_logits": certificate.difference(single[0], double[0]),
-    "torch_gradients": norm(single[1], double[1]),
+    "logits": certificate.difference(logits, expected[0]),
+    "gradients": norm(np.asarray(gradient), expected[1]),
+    "torch_logits": certificate.difference(single[0], expected[0]) if wide else None,
+    "torch_gradients": norm(single[1], expected[1]) if wide else None,
   }
   for key, most in (("logits", LOGITS), ("gradients", GRADIENTS)):
-    if not found[key] <= max(most, 10 * found[f"torch_{key}"]):
+    theirs = found[f"torch_{key}"]
+    if not found[key] <= max(most, 10 * (theirs or 0.0)):
+      beside = "" if theirs is None else f" (PyTorch's float32: {theirs:.2g})"
       raise BiasjaxError(
-        f"the traced network's {key} differ from PyTorch's by {found[key]:.2g} (PyTorch's float32: "
-        f"{found[f'torch_{key}']:.2g}): it is not written"
+        f"the traced network's {key} differ from PyTorch's by {found[key]:.2g}{beside}: it is not written"
       )
-  return {key: float(f"{value:.2g}") for key, value in found.items()} | {"torch": tried.versions["torch"]}
+  rounded = {key: None if value is None else float(f"{value:.2g}") for key, value in found.items()}
+  return rounded | {"torch": tried.versions["torch"]}

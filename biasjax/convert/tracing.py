@@ -75,10 +75,22 @@ def trace(module: Any, size: int) -> Traced:
       exported = exported.run_decompositions(decompositions)
   except Exception as error:  # torch.export raises whatever the module leads it to
     reason = " ".join(str(error).split())[:300]
+    if reason.startswith("Constraints violated"):  # torch's own words are about our call
+      raise BiasjaxError(
+        f"{type(module).__name__}: it can be traced for one number of images only: it has a loop over them, "
+        "say, or a number of images of its own"
+      ) from error
     raise BiasjaxError(
       f"{type(module).__name__}: torch.export cannot trace it: {type(error).__name__}: {reason}"
     ) from error
   return _Writer(exported, type(module).__name__, size).traced()
+
+
+def results(given: Any) -> list[Any]:
+  """What of a network's result is there, whatever dicts, lists or objects hold it."""
+  from torch.utils import _pytree
+
+  return [leaf for leaf in _pytree.tree_leaves(given) if leaf is not None]
 
 
 def variables(weights: Mapping[tuple[str, ...], np.ndarray], mean: np.ndarray, std: np.ndarray) -> Variables:
@@ -103,6 +115,7 @@ class _Writer:
     output = self._output(next(node for node in graph.nodes if node.op == "output").args[0])
     needed = self._needed(output)
     self._inputs(needed)
+    self._refuse_changing(needed)
     missing = {
       node for node in needed if node.op == "call_function" and self._operation(node) not in OPERATIONS
     }
@@ -124,18 +137,33 @@ class _Writer:
     return Traced(programs.parse(programs.dump(content), self.name), self.weights, self.names)
 
   def _output(self, results: Any) -> Any:
-    """The one result that is logits."""
+    """The one result that is logits; after what the network changes of its input and its buffers."""
     import torch
 
-    found = [node for node in results if isinstance(node, torch.fx.Node)]
-    sizes = found[0].meta["val"].shape if len(results) == len(found) == 1 else ()
+    specs = self.exported.graph_signature.output_specs
+    outputs = zip(results, specs, strict=True)
+    given = [node for node, spec in outputs if spec.kind.name == "USER_OUTPUT" and node is not None]
+    found = [node for node in given if isinstance(node, torch.fx.Node)]
+    sizes = found[0].meta["val"].shape if len(given) == len(found) == 1 else ()
     if len(sizes) != 2 or not isinstance(sizes[1], int):  # classes that depend on the image are no number
-      shapes = ", ".join(str(list(node.meta["val"].shape)) for node in found)
+      shapes = ", ".join(_shape(node) for node in found)
       raise BiasjaxError(
-        f"{self.name}: gives {len(results)} results ({shapes}), not logits [b, classes]: wrap it in a module "
-        "that returns these alone"
+        f"{self.name}: gives {len(given)} result{'' if len(given) == 1 else 's'} ({shapes}), not logits "
+        "[b, classes]: wrap it in a module that returns these alone"
       )
     return found[0]
+
+  def _refuse_changing(self, needed: set[Any]) -> None:
+    """Raises BiasjaxError where logits depend on a buffer that the network changes."""
+    signature = self.exported.graph_signature
+    names = {node.name for node in needed}
+    changed = {spec.target for spec in signature.output_specs if spec.kind.name == "BUFFER_MUTATION"}
+    for spec in signature.input_specs:
+      if spec.target in changed and spec.arg.name in names:
+        raise BiasjaxError(
+          f"{self.name}: its logits depend on {spec.target}, a buffer that it changes whenever it is called, "
+          "and so on what it saw before"
+        )
 
   def _needed(self, output: Any) -> set[Any]:
     """What the output depends on: assertions and what nobody uses are left out."""
@@ -224,6 +252,12 @@ class _Writer:
     return f"{path or 'the network itself'}, {kind}"
 
 
+def _shape(node: Any) -> str:
+  """The shape of a node's value; "b" for what depends on the number of images."""
+  sizes = [str(size) if isinstance(size, int) else "b" for size in node.meta["val"].shape]
+  return f"[{', '.join(sizes)}]"
+
+
 def _numpy(value: Any, what: str) -> np.ndarray:
   """A tensor in an element type of the table.
 
@@ -232,9 +266,10 @@ def _numpy(value: Any, what: str) -> np.ndarray:
   """
   import torch
 
-  kind = ELEMENTS.get(str(value.dtype))
+  kind = ELEMENTS.get(str(value.dtype)) if isinstance(value, torch.Tensor) else None
   if kind is None:
-    raise BiasjaxError(f"{what} is {value.dtype}, which is not supported")
+    found = getattr(value, "dtype", f"a {type(value).__name__}")
+    raise BiasjaxError(f"{what} is {found}, which is not supported")
   value = value.detach().cpu().contiguous()
   if kind == "int32":
     wide = value.to(torch.int64).numpy()

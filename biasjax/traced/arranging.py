@@ -218,6 +218,19 @@ def replication_pad(self: Array, padding: Ints) -> Array:
   return jnp.pad(self, margins, mode="edge")
 
 
+@operation("aten._pad_circular.default")
+def circular_pad(self: Array, pad: Ints) -> Array:
+  """A margin of what lies at the other end; negative margins cut."""
+  margins = _margins(self, pad)
+  kept = [(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(self.shape, margins, strict=True)]
+  around = [(max(low, 0), max(high, 0)) for low, high in margins]
+  require(
+    all(stop - start >= max(both) for (start, stop), both in zip(kept, around, strict=True)),
+    f"margins {pad[:8]} of {self.shape}",
+  )
+  return jnp.pad(self[tuple(slice(*both) for both in kept)], around, mode="wrap")
+
+
 def _indices(self: Array, indices: list[Array | None]) -> tuple[Any, ...]:
   """Those that JAX takes, of arrays of whole numbers and of None for all of a dimension."""
   require(len(indices) <= self.ndim, f"{len(indices)} indices of {self.shape}")
@@ -237,7 +250,16 @@ def index(self: Array, indices: list[Array | None]) -> Array:
 
 @operation("aten.index_put.default", "aten._unsafe_index_put.default")
 def index_put(self: Array, indices: list[Array | None], values: Array, accumulate: bool = False) -> Array:
-  """Self with values put where arrays of whole numbers say, or added, as often as they say so."""
+  """Self with values put where arrays of whole numbers say, or added, as often as they say so.
+
+  Or one value where a mask holds.
+  """
+  if len(indices) == 1 and indices[0] is not None and indices[0].dtype == jnp.bool_ and values.size == 1:
+    mask = indices[0]
+    require(mask.shape == self.shape[: mask.ndim], f"a mask of {mask.shape} over {self.shape}")
+    mask = mask.reshape(*mask.shape, *[1] * (self.ndim - mask.ndim))
+    value = values.reshape([1] * self.ndim).astype(self.dtype)
+    return jnp.where(mask, self + value if accumulate else value, self)
   at = self.at[_indices(self, indices)]
   return at.add(values) if accumulate else at.set(values)
 
@@ -261,6 +283,32 @@ def gather(self: Array, dim: int, index: Array) -> Array:
   return jnp.take_along_axis(self[fitting], index, along)
 
 
+def _fitting(self: Array, along: int, index: Array, src: Array) -> tuple[Array, ...]:
+  """Where each element of an index points: a place in `along`, its own in the other dimensions."""
+  shapes = f"an index of {index.shape} into {self.shape} from {src.shape}"
+  require(index.ndim == self.ndim == src.ndim > 0, shapes)
+  for d, (i, n, m) in enumerate(zip(index.shape, self.shape, src.shape, strict=True)):
+    require(i <= m and (d == along or i <= n), shapes)
+  places = list(jnp.indices(index.shape, sparse=True))
+  places[along] = index
+  return tuple(places)
+
+
+@operation("aten.scatter.src", "aten.scatter.value")
+def scatter(self: Array, dim: int, index: Array, src: Array | None = None, value: Number = 0) -> Array:
+  """Self with elements of `src`, or a value, put at the places of a dimension that an index names."""
+  along, given = axis(self, dim), jnp.full(index.shape, value, self.dtype) if src is None else src
+  fitting = _fitting(self, along, index, given)
+  return self.at[fitting].set(given[tuple(slice(n) for n in index.shape)])
+
+
+@operation("aten.scatter_add.default")
+def scatter_add(self: Array, dim: int, index: Array, src: Array) -> Array:
+  """`scatter`, which adds, as often as a place is named."""
+  fitting = _fitting(self, axis(self, dim), index, src)
+  return self.at[fitting].add(src[tuple(slice(n) for n in index.shape)])
+
+
 @operation("aten.embedding.default")
 def embedding(
   weight: Array,
@@ -272,6 +320,13 @@ def embedding(
   """Rows of a table."""
   require(weight.ndim == 2, f"a table of {weight.shape}")
   return jnp.take(weight, indices, 0)
+
+
+@operation("aten.diagonal.default")
+def diagonal(self: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
+  """The diagonal of two dimensions, as a new last one."""
+  require(axis(self, dim1) != axis(self, dim2), f"the diagonal of dimensions {dim1} and {dim2}")
+  return jnp.diagonal(self, offset, dim1, dim2)
 
 
 @operation("aten.as_strided.default")

@@ -10,6 +10,8 @@ from biasjax.traced import (  # noqa: F401 (each enters its own)
   products,
   reductions,
   resizing,
+  sampling,
+  spectra,
 )
 from biasjax.traced.table import OPERATIONS, PRODUCTS
 

@@ -153,9 +153,9 @@ for _name, _function in {
 @operation("aten.abs.default")
 def abs_(self: Array) -> Array:
   """|x|; gradient 0 at 0."""
-  if not jnp.issubdtype(self.dtype, jnp.floating):
+  if not jnp.issubdtype(self.dtype, jnp.inexact):
     return jnp.abs(self)
-  return jnp.where(self == 0, 0, jnp.abs(self))
+  return jnp.where(self == 0, 0, jnp.abs(jnp.where(self == 0, 1, self)))
 
 
 @operation("aten.mish.default")
@@ -182,6 +182,13 @@ def elu(self: Array, alpha: Number = 1, scale: Number = 1, input_scale: Number =
 def leaky_relu(self: Array, negative_slope: Number = 0.01) -> Array:
   """x where it is positive, a small multiple elsewhere."""
   return jnp.where(self > 0, self, self * negative_slope)
+
+
+@operation("aten.rrelu.default")
+def rrelu(self: Array, lower: Number = 1 / 8, upper: Number = 1 / 3, training: bool = False) -> Array:
+  """leaky_relu with the mean of the slopes that training draws."""
+  require(not training, "drawn slopes have no place in an evaluation")
+  return leaky_relu(self, (lower + upper) / 2)
 
 
 @operation("aten.prelu.default", "aten._prelu_kernel.default")
@@ -288,6 +295,13 @@ def same(self: Array) -> Array:
 def to_dtype(self: Operand, dtype: DType | None = None) -> Array:
   """Self in another element type."""
   return jnp.asarray(self, dtype_of(dtype))
+
+
+@operation("aten._local_scalar_dense.default")
+def item(self: Array) -> Array:
+  """The one number of an array."""
+  require(self.size == 1, f"one number of {self.shape}")
+  return self.reshape(())
 
 
 @operation("aten.dropout.default")

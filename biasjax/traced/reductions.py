@@ -77,6 +77,12 @@ def argmax(self: Array, dim: int | None = None, keepdim: bool = False) -> Array:
   return jnp.argmax(self, axis=None if dim is None else axis(self, dim), keepdims=keepdim)
 
 
+@operation("aten.argmin.default")
+def argmin(self: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+  """Where the least is, the first of equals."""
+  return jnp.argmin(self, axis=None if dim is None else axis(self, dim), keepdims=keepdim)
+
+
 @operation("aten.var.correction")
 def var(
   self: Array, dim: Ints | None = None, correction: Number | None = None, keepdim: bool = False
@@ -129,6 +135,14 @@ def vector_norm(
     return jnp.sum(abs_(values), over, keepdims=keepdim)
   require(ord == float("inf"), f"the norm of order {ord}")
   return jnp.max(abs_(values), over, keepdims=keepdim)
+
+
+@operation("aten._cdist_forward.default")
+def cdist(x1: Array, x2: Array, p: Number, compute_mode: int | None = None) -> Array:
+  """The Euclidean distance of each row of one to each row of the other; gradient 0 where it is 0."""
+  require(p == 2 and min(x1.ndim, x2.ndim) >= 2, f"the distances of order {p} of {x1.shape} and {x2.shape}")
+  apart = x1[..., :, None, :] - x2[..., None, :, :]
+  return _root(jnp.sum(apart * apart, -1))
 
 
 @operation("aten.softmax.int", "aten._softmax.default")

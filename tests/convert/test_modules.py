@@ -14,7 +14,7 @@ from torch import nn
 
 import torch_networks
 from biasjax.cli import converting
-from biasjax.convert import building, readers
+from biasjax.convert import building, modules, readers
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 
@@ -331,10 +331,42 @@ class Single(Small):
     return super().forward(images.float()) @ torch.eye(5)
 
 
-def test_a_module_that_asks_for_float32_is_one_line(monkeypatch):
-  monkeypatch.setitem(sys.modules, "made_here", types.SimpleNamespace(make=Single))
-  with pytest.raises(BiasjaxError, match="Single: PyTorch cannot compute it in float32 and float64"):
-    building.tried(building.Wanted("module", "made_here:make", size=32))
+def converted(monkeypatch, make):
+  monkeypatch.setitem(sys.modules, "made_here", types.SimpleNamespace(make=make))
+  monkeypatch.setattr(modules.apart, "tried", building.tried)
+  return modules.convert(building.Wanted("module", "made_here:make", size=32))
+
+
+def test_a_module_that_asks_for_float32_is_compared_with_that(monkeypatch):
+  parity = converted(monkeypatch, lambda: torch_networks.randomise(Single())).certificate["parity"]
+  assert max(parity["logits"], parity["gradients"]) < 1e-5
+  assert (parity["torch_logits"], parity["torch_gradients"]) == (None, None)
+
+
+def test_a_module_that_pytorch_cannot_differentiate_is_one_line(monkeypatch):
+  class Deaf(Small):
+    @torch.no_grad
+    def forward(self, images):
+      return super().forward(images)
+
+  with pytest.raises(BiasjaxError, match="Deaf: PyTorch cannot compute it and its gradient"):
+    converted(monkeypatch, Deaf)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: {"logits": x}, lambda x: [(x,)], lambda x: (None, x)])
+def test_logits_may_be_the_one_thing_in_a_result(monkeypatch, wrap):
+  class Wrapped(Small):
+    def forward(self, images):
+      return wrap(super().forward(images))
+
+  assert converted(monkeypatch, Wrapped).certificate["parity"]["logits"] < 1e-5
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_a_module_may_be_wrapped_for_training(monkeypatch, wrap):
+  found = converted(monkeypatch, lambda: wrap(small()))
+  plain = converted(monkeypatch, small)
+  assert found.certificate["fingerprint"] == plain.certificate["fingerprint"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import torch_networks
 from biasjax.convert import building, modules, tracing
@@ -96,6 +97,130 @@ class Head(nn.Module):
 
   def forward(self, images):
     return self.fc(self.body(images).mean((2, 3)))
+
+
+class Written(nn.Module):
+  """A layer as its users write it: a function of (layer, features), and what it has."""
+
+  def __init__(self, function, **parts):
+    super().__init__()
+    self.function = function
+    for name, part in parts.items():
+      setattr(self, name, part)
+
+  def forward(self, features):
+    return self.function(self, features)
+
+
+def drawn(*shape: int) -> nn.Parameter:
+  return nn.Parameter(torch.empty(shape))  # drawn by `randomise`
+
+
+def global_filter(layer, x):
+  spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(layer.filter)
+  return torch.fft.irfft2(spectrum, s=x.shape[2:], norm="ortho")
+
+
+def transformed(layer, x):
+  turns = torch.eye(3)[:2] + layer.turn(x.mean((2, 3))).view(-1, 2, 3) / 5
+  return functional.grid_sample(x, functional.affine_grid(turns, list(x.shape), False), align_corners=False)
+
+
+def written_over(layer, x):
+  x = x.clone()
+  x[x < 0] = 0.1
+  x[:, 0] *= 2
+  return x
+
+
+def quantised(layer, x):
+  """By the nearest of a codebook; the gradient passes."""
+  nearest = torch.cdist(x.flatten(2).mT, layer.codes).argmin(-1)
+  return x + (layer.codes[nearest].mT.view(x.shape) - x).detach()
+
+
+WRITTEN = {
+  "AlexNet's normalisation of responses": lambda: nn.LocalResponseNorm(3),
+  "attention to channels by their greatest": lambda: Written(
+    lambda layer, x: x * torch.sigmoid(layer.c(nn.AdaptiveMaxPool2d(1)(x))), c=nn.Conv2d(3, 3, 1)
+  ),
+  "convolutions on a torus": lambda: nn.Conv2d(3, 3, 3, padding=2, padding_mode="circular"),
+  "global filters": lambda: Written(global_filter, filter=drawn(3, 16, 9, 2)),
+  "a spatial transformer": lambda: Written(transformed, turn=nn.Linear(3, 6)),
+  "a mask that is written over": lambda: Written(written_over),
+  "a codebook": lambda: Written(quantised, codes=drawn(5, 3)),
+  "distances from prototypes": lambda: Written(
+    lambda layer, x: torch.cdist(x.flatten(2).mT, layer.p).mT[..., None], p=drawn(3, 3)
+  ),
+  "a parameter as a number": lambda: Written(lambda layer, x: x * layer.scale.item(), scale=drawn(1)),
+  "random leaks, which evaluation fixes": lambda: nn.RReLU(),
+  "one dimension": lambda: nn.Sequential(nn.Flatten(2), nn.MaxPool1d(3, 2, 1), nn.Unflatten(2, (-1, 4))),
+  "a spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 3)),
+  "patches in order": lambda: Written(
+    lambda layer, x: layer.gru(x.flatten(2).mT)[0].mT[..., None], gru=nn.GRU(3, 3, batch_first=True)
+  ),
+}
+
+
+@pytest.mark.parametrize("layer", WRITTEN)
+def test_a_layer_as_users_write_it_gives_pytorchs_logits_and_gradients(layer):
+  size = 4 if layer == "patches in order" else 16
+  logits, gradients = differences(torch_networks.randomise(Head(WRITTEN[layer]())), size, 4)
+  assert logits < 1e-5
+  assert gradients < 1e-4
+
+
+class Counting(nn.Module):
+  """Counts its calls, and says so in its logits or not."""
+
+  def __init__(self, says: bool):
+    super().__init__()
+    self.says = says
+    self.register_buffer("calls", torch.zeros(()))
+
+  def forward(self, images):
+    self.calls += 1
+    return images + self.calls if self.says else images
+
+
+def test_a_network_may_change_what_its_logits_do_not_depend_on():
+  logits, gradients = differences(torch_networks.randomise(Head(Counting(says=False))), 16, 4)
+  assert max(logits, gradients) < 1e-5
+  with pytest.raises(BiasjaxError, match=r"logits depend on body\.calls, a buffer that it changes") as raised:
+    tracing.trace(Head(Counting(says=True)), 16)
+  assert "\n" not in str(raised.value)
+
+
+class Pixels(nn.Module):
+  """Changes the images that it is given."""
+
+  def forward(self, images):
+    images -= 0.5
+    return images * images
+
+
+def test_images_that_are_changed_in_place_are_not_a_result():
+  logits, gradients = differences(torch_networks.randomise(Head(Pixels())), 16, 4)
+  assert max(logits, gradients) < 1e-5
+
+
+def test_a_loop_over_images_is_one_line():
+  loop = Written(lambda layer, x: torch.stack([layer.c(image[None])[0] for image in x]), c=nn.Conv2d(3, 3, 1))
+  with pytest.raises(BiasjaxError, match="Head: it can be traced for one number of images only"):
+    tracing.trace(Head(loop), 16)
+
+
+def test_what_is_no_tensor_is_one_line():
+  def mixed(layer, x):
+    return x[:, torch.randperm(3, generator=torch.Generator().manual_seed(0))]
+
+  with pytest.raises(BiasjaxError, match="is a Generator, which is not supported"):
+    tracing.trace(Head(Written(mixed)), 16)
+
+
+def test_sizes_in_an_error_are_the_users():
+  with pytest.raises(BiasjaxError, match=r"gives 1 result \(\[b, 3, 16, 16\]\), not logits \[b, classes\]"):
+    tracing.trace(nn.ReLU(), 16)
 
 
 class Sorting(nn.Module):

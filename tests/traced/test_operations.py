@@ -108,7 +108,11 @@ REDUCED = {
   "min.default": [(EQUALS,)],
   "max.dim": [(EQUALS, 1), (EQUALS, -2, True)],
   "min.dim": [(EQUALS, 1)],
-  "argmax.default": [(EQUALS, 1), (EQUALS,), (EQUALS, -1, True)],
+  **dict.fromkeys(("argmax.default", "argmin.default"), ((EQUALS, 1), (EQUALS,), (EQUALS, -1, True))),
+  "_cdist_forward.default": [
+    (X, normal(4, 7), 2.0, None),
+    (EQUALS, EQUALS[1:], 2.0, None),  # a row's distance from itself
+  ],
   "any.default": [(mask(3, 4),)],
   "any.dim": [(mask(3, 4), 1, True)],
   "any.dims": [(mask(3, 4), [0, 1]), (mask(3, 4), []), (whole(3, 4), None, True)],
@@ -199,6 +203,25 @@ PRODUCT = {
     (normal(2, 4, 5, 4), normal(4, 3, 2, 2), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1),
   ],
 }
+SPECTRUM = (normal(2, 4, 5) + 1j * normal(2, 4, 5)).astype(np.complex64)
+SPECTRA = {
+  "_fft_r2c.default": [(X, [2, 3], n, half) for n, half in ((0, True), (1, True), (2, False))]
+  + [(X, [1], 0, True)],
+  "_fft_c2c.default": [(SPECTRUM, [1, 2], 0, True), (SPECTRUM, [2, 1], 1, False), (SPECTRUM, [0], 2, True)],
+  "_fft_c2r.default": [(SPECTRUM, [1, 2], 1, 8), (SPECTRUM, [1, 2], 2, 9), (SPECTRUM, [2], 0, 8)],
+  "view_as_complex.default": [(normal(3, 2),)],
+  "view_as_real.default": [(SPECTRUM,)],
+  "abs.default": [(np.array([0, 3 - 4j, -2], np.complex64),)],
+  "mul.Tensor": [(SPECTRUM, SPECTRUM[:, :1])],
+}
+# Outside, on the border, on pixels' centres, between, and far away.
+GRID = np.array([[-1.7, 0.3], [-1, 1], [0, 0.3], [0.5, -0.25], [0.99, -3.3], [1, -1], [0.1, 5.2]], np.float32)
+GRID = np.stack([np.stack([GRID, GRID[::-1]]), np.tanh(normal(2, 7, 2))])
+SAMPLING = {
+  "grid_sampler_2d.default": [
+    (X, GRID, mode, padding, corners) for mode in (0, 1) for padding in (0, 1, 2) for corners in (False, True)
+  ],
+}
 STATISTICS = (normal(3), np.abs(normal(3)) + 0.1)
 NORMALISING = {
   "_native_batch_norm_legit_no_training.default": [(X, normal(3), normal(3), *STATISTICS, 0.1, 1e-3)],
@@ -232,6 +255,13 @@ POOLING = {
       (X, [2], [], [0], False, True, 3),
     ),
   ],
+  "max_pool2d_with_indices.default": [(TIED, [3, 2], [2, 3], [1, 0], [1, 2], True), (TIED, [1, 3], [1, 2])],
+  "avg_pool3d.default": [
+    (normal(1, 1, 5, 4, 6), [3, 1, 1], [1]),
+    (normal(1, 2, 5, 4, 6), [3, 2, 2], [2, 2, 1], [1, 0, 1], True, False),
+    (normal(1, 2, 5, 4, 6), [2], [2], [0], False, True, 3),
+  ],
+  "adaptive_max_pool2d.default": [(TIED, [1, 1]), (TIED, [3, 4]), (TIED, [9, 2])],
   "adaptive_avg_pool2d.default": [(X, [1, 1]), (X, [3, 4]), (X, [7, 9])],
   "_adaptive_avg_pool2d.default": [(X, [2, 2])],
 }
@@ -299,6 +329,17 @@ ARRANGING = {
     ]
     for name in ("index_put", "_unsafe_index_put")
   },
+  "_pad_circular.default": [(X, [2, 1, 0, 3]), (X[0], [7, 0]), (X[0], [-2, 1])],
+  "scatter.src": [
+    (X, 2, np.array([[[[4], [1], [0]]]], np.int64), normal(1, 1, 3, 1)),
+    (X, -1, whole(2, 3, 5, 1), X[..., :1]),
+  ],
+  "scatter.value": [(X, 2, whole(1, 3, 4, 7), 0.5), (X, 0, whole(2, 1, 5, 2, below=2), 1)],
+  "scatter_add.default": [
+    (X, 2, whole(2, 2, 4, 7), normal(2, 2, 4, 7)),
+    (X, 0, whole(3, 3, 5, 2, below=2), normal(3, 3, 5, 2)),
+  ],
+  "diagonal.default": [(X, 1, 2, 3), (X, -1, -1, 0), (X,)],
   "unfold.default": [(X, 3, 3, 2), (X, -2, 2, 1), (X, 1, 3, 5)],
   "index_select.default": [(X, 3, whole(5))],
   "gather.default": [(X, 2, whole(2, 3, 2, 4))],
@@ -316,6 +357,7 @@ ARRANGING = {
   "_to_copy.default": [(X,)],
   "to.dtype": [(whole(3), torch.float32), (X * 5, torch.int64), (X, torch.bool)],
   "dropout.default": [(X, 0.5, False)],
+  "_local_scalar_dense.default": [(np.float32(2.5),), (np.array([3], np.int64),)],
   "sym_size.int": [(X, 2)],
 }
 FURTHER = {
@@ -341,6 +383,7 @@ FURTHER = {
   "pow.Scalar": [(2.0, X), (0, np.array([0, 1, 2.5], np.float32))],
   "gelu.default": [(EDGES, "tanh")],
   "elu.default": [(EDGES, 0.7, 1.3, 2.0)],
+  "rrelu.default": [(EDGES,), (EDGES, 0.1, 0.6, False)],
   "prelu.default": [(X, normal(3)), (EDGES, normal(1))],
   "_prelu_kernel.default": [(X, normal(3, 1, 1))],
   "softplus.default": [(EDGES, 2.0, 6.0)],
@@ -359,6 +402,11 @@ FURTHER = {
   "where.Scalar": [(X > 0, 1.0, -1.0)],
   "masked_fill.Scalar": [(X, X > 0, -INF)],
   "masked_fill.Tensor": [(X, X > 0, np.float32(2))],
+  "index_put.default": [
+    (X, [where], value, adding)
+    for where, value in ((X > 0, np.float32(0.5)), (X[:, :, 0, 0] > 0, normal(1)))
+    for adding in (False, True)
+  ],
   "lerp.Scalar": [(X, normal(7), 0.3)],
   "lerp.Tensor": [(X, normal(7), np.abs(np.tanh(X)))],
   "addcmul.default": [(X, X, X, 0.5)],
@@ -377,7 +425,7 @@ for _name, _both in BINARY.items():
   CASES.setdefault(f"aten.{_name}.{_kind}", []).append(_both)
 for _name, _both in SCALAR.items():
   CASES.setdefault(f"aten.{_name}.Scalar", []).append(_both)
-for _table in (REDUCED, PRODUCT, NORMALISING, POOLING, RESIZING, ARRANGING, FURTHER):
+for _table in (REDUCED, PRODUCT, NORMALISING, POOLING, RESIZING, SPECTRA, SAMPLING, ARRANGING, FURTHER):
   for _name, _cases in _table.items():
     CASES.setdefault(f"aten.{_name}", []).extend(_cases)
 
@@ -401,8 +449,9 @@ def theirs(arguments: dict, leaves: dict, constant: tuple = ()):
       tensor = torch.tensor(value)
       if tensor.is_floating_point() and key[0] in constant:
         return tensor.double()
-      if tensor.is_floating_point():
-        leaves[key] = tensor.double().requires_grad_()
+      if tensor.is_floating_point() or tensor.is_complex():
+        wide = tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+        leaves[key] = wide.requires_grad_()
         return leaves[key]
       return tensor
     if isinstance(value, list):
@@ -424,13 +473,20 @@ def ours(arguments: dict):
 
 
 def results_of(name: str) -> int | None:
-  """How many results are compared: what normalisation would save for training is not there."""
-  return 1 if "native_batch_norm" in name else None
+  """How many results are compared: what training alone would need is not there."""
+  return 1 if "native_batch_norm" in name or "max_pool2d" in name else None
 
 
 def floats(results) -> list:
+  """What of results there is, complex numbers as pairs."""
   several = results if isinstance(results, list | tuple) else [results]
-  return [r for r in several if r is not None and np.size(r)]
+  return [_pairs(r) for r in several if r is not None and np.size(r)]
+
+
+def _pairs(values):
+  if isinstance(values, torch.Tensor):
+    return torch.view_as_real(values) if values.is_complex() else values
+  return jnp.stack([values.real, values.imag], -1) if jnp.iscomplexobj(values) else values
 
 
 @pytest.mark.filterwarnings("ignore:.*as_strided|.*upsample")
@@ -471,7 +527,7 @@ def test_an_operation_computes_what_pytorch_computes_and_has_its_gradient(name):
     for key, leaf in leaves.items():
       wanted_gradient = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
       np.testing.assert_allclose(
-        gradients[key], wanted_gradient, rtol=1e-5, atol=1e-5, err_msg=f"{name} {key}"
+        np.conj(gradients[key]), wanted_gradient, rtol=1e-5, atol=1e-5, err_msg=f"{name} {key}"
       )
 
 

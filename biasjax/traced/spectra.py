@@ -1,0 +1,66 @@
+"""Fourier transforms, of which global filters are made, and complex numbers as pairs of real ones."""
+
+import math
+
+import jax.numpy as jnp
+
+from biasjax.traced.table import Array, Ints, axes, operation, require
+
+# What PyTorch divides a transform by: nothing, the root of the number of values, or that number.
+NONE, ROOT, ALL = range(3)
+
+
+def _scaled(values: Array, count: int, normalization: int) -> Array:
+  require(normalization in (NONE, ROOT, ALL) and count > 0, f"normalization {normalization} of {count}")
+  return values if normalization == NONE else values / (math.sqrt(count) if normalization == ROOT else count)
+
+
+def _over(self: Array, dim: Ints) -> tuple[tuple[int, ...], int]:
+  """Dimensions from the front, and how many values they hold."""
+  over = axes(self, dim)
+  require(len(dim) > 0 and len(over) == len(dim), f"a transform of {self.shape} along {dim[:8]}")
+  return over, math.prod(self.shape[d] for d in over)
+
+
+@operation("aten._fft_r2c.default")
+def fft_of_real(self: Array, dim: Ints, normalization: int, onesided: bool) -> Array:
+  """The spectrum of real numbers; of the last dimension one half if `onesided`."""
+  require(jnp.issubdtype(self.dtype, jnp.floating), f"real numbers that are {self.dtype}")
+  over, count = _over(self, dim)
+  transform = jnp.fft.rfftn if onesided else jnp.fft.fftn
+  return _scaled(transform(self, axes=over), count, normalization)
+
+
+@operation("aten._fft_c2c.default")
+def fft_of_complex(self: Array, dim: Ints, normalization: int, forward: bool) -> Array:
+  """The spectrum of complex numbers, or the way back."""
+  require(jnp.iscomplexobj(self), f"complex numbers that are {self.dtype}")
+  over, count = _over(self, dim)
+  transform, norm = (jnp.fft.fftn, "backward") if forward else (jnp.fft.ifftn, "forward")  # neither divides
+  return _scaled(transform(self, axes=over, norm=norm), count, normalization)
+
+
+@operation("aten._fft_c2r.default")
+def fft_to_real(self: Array, dim: Ints, normalization: int, last_dim_size: int) -> Array:
+  """Real numbers of half a spectrum."""
+  require(jnp.iscomplexobj(self), f"complex numbers that are {self.dtype}")
+  over, _ = _over(self, dim)
+  half = last_dim_size // 2 + 1
+  require(last_dim_size > 0 and self.shape[over[-1]] == half, f"{last_dim_size} of {self.shape}")
+  sizes = [*(self.shape[d] for d in over[:-1]), last_dim_size]
+  back = jnp.fft.irfftn(self, s=sizes, axes=over, norm="forward")
+  return _scaled(back, math.prod(sizes), normalization)
+
+
+@operation("aten.view_as_complex.default")
+def view_as_complex(self: Array) -> Array:
+  """Pairs of the last dimension as complex numbers."""
+  require(self.ndim > 0 and self.shape[-1] == 2 and self.dtype == jnp.float32, f"pairs of {self.shape}")
+  return self[..., 0] + 1j * self[..., 1]
+
+
+@operation("aten.view_as_real.default")
+def view_as_real(self: Array) -> Array:
+  """Complex numbers as pairs along a new last dimension."""
+  require(jnp.iscomplexobj(self), f"complex numbers that are {self.dtype}")
+  return jnp.stack([self.real, self.imag], -1)
