@@ -43,6 +43,7 @@ NAME = "images"  # what stands for the dataset in the names of metrics
 CONFLICTS = {"classes": "class_conflict", "categories16": "cue_conflict", "synthetic": "synthetic_conflict"}
 KINDS = (*DECISIONS, *CONDITIONED)
 ROWS = 64  # images that are decoded together
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +100,13 @@ def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
     precision: "bfloat16" for features in bfloat16; float32 otherwise.
 
   Raises:
-    BiasjaxError: there is no such network, `spec` stands for several, or it cannot be fetched or converted.
+    BiasjaxError: there is no such network or precision, `spec` stands for several, or it cannot be fetched or
+      converted.
   """
+  if not isinstance(spec, str | os.PathLike):
+    raise BiasjaxError(f"load: {spec!r} is no name, file or folder")
+  if precision not in PRECISIONS:
+    raise BiasjaxError(f"load: precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
   folders = convert.resolve([os.fspath(spec)])
   if len(folders) != 1:
     raise BiasjaxError(f"{spec} stands for {len(folders)} networks, {folders[0].name} among them: name one")
@@ -136,10 +142,10 @@ def images(
     raise BiasjaxError(f"images: preprocess={preprocess!r}: expected one of {', '.join(passes.RECIPES)}")
   if preprocess == "native" and model is None:
     raise BiasjaxError("images: preprocess='native' is what a network's authors did: say which, model=...")
-  if size is not None and (model is not None or size < 1):
-    raise BiasjaxError(f"images: size={size}: a number of pixels, and not beside model, which has its own")
-  if limit is not None and limit < 1:
-    raise BiasjaxError(f"images: limit={limit}: expected a number of images, at least 1")
+  if size is not None and (model is not None or not _is_whole(size, 1)):
+    raise BiasjaxError(f"images: size={size!r}: a number of pixels, and not beside model, which has its own")
+  if limit is not None and not _is_whole(limit, 1):
+    raise BiasjaxError(f"images: limit={limit!r}: expected a number of images, at least 1")
   source = opening.open_dataset(
     *(spec, data_dir, manual_dir), limit=limit, allow_incomplete=allow_incomplete, classes=classes
   )
@@ -226,8 +232,9 @@ def measure(
     BiasjaxError: an argument is not as above, there is no such probe, logits are not finite, or `workdir`
       holds something else under the same names.
   """
-  if batch_size < 1 or seed < 0:
-    raise BiasjaxError(f"measure: batch_size={batch_size}, seed={seed}: expected at least 1, and at least 0")
+  for what, given_as, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+    if not _is_whole(given_as, least):
+      raise BiasjaxError(f"measure: {what}={given_as!r}: expected a whole number, at least {least}")
   whole = pixels if isinstance(pixels, Images) else None
   if whole is not None:
     if labels is not None or textures is not None or names is not None:
@@ -240,7 +247,7 @@ def measure(
   own_classes = whole.own_classes if whole else None
   pixels, size = _checked_pixels(pixels)
   names = _checked_names(names, len(pixels))
-  asked = [_probe(probe, size) for probe in ([probes] if isinstance(probes, str) else probes)]
+  asked = [_probe(probe, size) for probe in ([probes] if isinstance(probes, str | Probe) else probes or ())]
   if not asked:
     raise BiasjaxError("measure: probes is empty: name one")
   kind = _kind(labels_are, asked, textures is not None)
@@ -284,6 +291,23 @@ def measure(
   if wears is not None:
     _say_no_cue(metrics, labels_are, network.classes, int(max(rights.max(), wears.max())))
   return Measured(metrics, {name: _plain(table) for name, table in tables.items()})
+
+
+def _is_whole(value: Any, least: int) -> bool:
+  return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+
+
+def _array(what: str, given_as: Any) -> np.ndarray:
+  """As NumPy.
+
+  Raises:
+    BiasjaxError: it is nothing that NumPy makes one array of, lists of different lengths say.
+  """
+  try:
+    return np.asarray(given_as)
+  except Exception as error:  # other libraries' arrays raise what they like, of a GPU's memory say
+    reason = " ".join(str(error).split())[:150]
+    raise BiasjaxError(f"measure: {what} is {type(given_as).__name__}, and no array: {reason}") from error
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -356,7 +380,7 @@ def _say_no_cue(metrics: pd.DataFrame, labels_are: str, classes: int, highest: i
 
 def _checked_pixels(pixels: Any) -> tuple[np.ndarray, int]:
   """`pixels` as NumPy, and the pixels of a side."""
-  pixels = np.asarray(pixels)
+  pixels = _array("pixels", pixels)
   shape = pixels.shape
   if pixels.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[0]:
     raise BiasjaxError(
@@ -380,6 +404,8 @@ def _checked_names(names: Sequence[str] | None, n: int) -> list[str]:
 
 
 def _probe(probe: str | Probe, size: int) -> Probe:
+  if not isinstance(probe, str | Probe):
+    raise BiasjaxError(f"measure: probes holds {probe!r}: expected names, or probes of your own")
   return probe if isinstance(probe, Probe) else all_probes.get(probe, size)
 
 
@@ -402,7 +428,7 @@ def _kind(labels_are: str, asked: Sequence[Probe], textures: bool) -> str:
 
 def _checked_labels(what: str, labels: Any, n: int, network: Given, probe: Probe, kind: str) -> np.ndarray:
   """int32 [n, k], each a class that competes, -1 after those of an image."""
-  labels = np.asarray(labels)
+  labels = _array(what, labels)
   several = labels.ndim == 2 and labels.shape[1] > 0 and what == "labels"
   if (
     not np.issubdtype(labels.dtype, np.integer)

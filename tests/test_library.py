@@ -232,6 +232,7 @@ def test_class_folders_that_are_not_the_networks_classes_are_refused(tmp_path):
     ({"preprocess": "mine"}, "preprocess='mine': expected one of paper, native"),
     ({"preprocess": "native"}, "'native' is what a network's authors did: say which, model="),
     ({"size": 0}, "size=0: a number of pixels"),
+    ({"limit": "5"}, "limit='5': expected a number of images"),
     ({"limit": 0}, "limit=0: expected a number of images, at least 1"),
     ({"spec": "folder:/nowhere"}, "/nowhere is not a folder"),
   ],
@@ -448,6 +449,13 @@ def test_noise_belongs_to_names_and_seeds():
     ({"labels_are": "imagnet"}, "labels_are='imagnet': expected one of classes, imagenet"),
     ({"labels_are": "imagenet"}, "1,000 classes needs a network of 1,000 classes; this one has 3"),
     ({"batch_size": 0}, "batch_size=0"),
+    ({"batch_size": "64"}, "batch_size='64': expected a whole number, at least 1"),
+    ({"seed": 0.5}, "seed=0.5: expected a whole number, at least 0"),
+    ({"seed": True}, "seed=True: expected a whole number"),
+    ({"pixels": [PLAIN[0], PLAIN[0, :9]]}, "pixels is list, and no array: "),
+    ({"labels": [[0], [0, 1], [1], [1]]}, "labels is list, and no array: "),
+    ({"probes": ["accuracy", 5]}, "probes holds 5: expected names"),
+    ({"probes": None}, "probes is empty"),
     ({"variables": {}}, r"fails for images float32 \[1, 32, 32, 3\]: KeyError: 'sharpness'"),
     ({"variables": {"sharpness": np.float32(np.nan)}}, r"logits of 4 image\(s\) are not finite, e.g. 000000"),
     ({"apply": lambda v, x: x}, r"gives float32 \[1, 32, 32, 3\] for one image, not logits float32 \[1, cl"),
@@ -482,6 +490,19 @@ def test_load_refuses_a_pattern_of_several(tmp_path, monkeypatch):
   assert biasjax.load("mine_1").name == "mine_1"
   with pytest.raises(biasjax.BiasjaxError, match="mine_\\* stands for 2 networks, mine_1 among them"):
     biasjax.load("mine_*")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tensorfloat32", None])
+def test_load_refuses_a_precision_that_it_would_not_use(precision):
+  with pytest.raises(
+    biasjax.BiasjaxError, match=f"precision={precision!r}: expected one of float32, bfloat16"
+  ):
+    biasjax.load("mine", precision=precision)
+
+
+def test_load_refuses_what_is_no_name():
+  with pytest.raises(biasjax.BiasjaxError, match="load: 5 is no name, file or folder"):
+    biasjax.load(5)  # type: ignore[arg-type]
 
 
 def test_importing_biasjax_does_not_import_jax():

@@ -208,8 +208,8 @@ def softplus(self: Array, beta: Number = 1, threshold: Number = 20) -> Array:
 
 @operation("aten.threshold.default")
 def threshold(self: Array, threshold: Number, value: Number) -> Array:
-  """x where it is above the threshold, the value elsewhere."""
-  return jnp.where(self > threshold, self, jnp.asarray(value, self.dtype))
+  """The value where x is at most the threshold, x elsewhere, NaN too."""
+  return jnp.where(self <= threshold, jnp.asarray(value, self.dtype), self)
 
 
 @operation("aten.hardtanh.default")

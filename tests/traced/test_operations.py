@@ -387,7 +387,7 @@ FURTHER = {
   "prelu.default": [(X, normal(3)), (EDGES, normal(1))],
   "_prelu_kernel.default": [(X, normal(3, 1, 1))],
   "softplus.default": [(EDGES, 2.0, 6.0)],
-  "threshold.default": [(EDGES, 1.0, 5.0)],
+  "threshold.default": [(EDGES, 1.0, 5.0), (np.array([np.nan, 1, 2], np.float32), 1.0, 5.0)],
   "hardtanh.default": [(EDGES, 0.0, 6.0)],
   "clamp.default": [(EDGES, -3, 3.0), (EDGES, None, 1.0), (EDGES, 0.25)],
   "clamp.Tensor": [
