@@ -101,6 +101,7 @@ FAMILIES = {
   "LeViT, EfficientFormer, EfficientViT": {
     "levit_128s": (224, {}),
     "efficientformer_l1": (224, {"depths": (1, 1, 1, 2)}),
+    "efficientformerv2_s0": (224, {}),
     "efficientvit_b0": (64, {}),
   },
   "VOLO": {"volo_d1_224": (64, {"img_size": 64})},
