@@ -294,7 +294,7 @@ def measure(
 
 
 def _is_whole(value: Any, least: int) -> bool:
-  return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+  return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
 
 
 def _array(what: str, given_as: Any) -> np.ndarray:
