@@ -1,6 +1,7 @@
 """An observation belongs to the bytes that it was made of: others are noticed, failures tried again."""
 
 import dataclasses
+import time
 import weakref
 
 import jaxlib.version
@@ -15,6 +16,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.partition import of_process
 from biasjax.results.store import Store
 from biasjax.results.summary import summarise
+from deadline import DEADLINE_S
 from made_images import encoded, pixels
 from made_models import made_model
 
@@ -189,6 +191,10 @@ def test_a_chunk_does_not_hold_the_pixels_of_its_images(tmp_path, source, monkey
       yield batch
 
   def written(self, *args, **more):
+    # Those of the last steps go when the device lets go of them, which a busy machine delays.
+    late = time.monotonic() + DEADLINE_S
+    while sum(pixels() is not None for pixels in seen) > 3 and time.monotonic() < late:
+      time.sleep(0.05)
     alive.append(sum(pixels() is not None for pixels in seen))
     write(self, *args, **more)
 
@@ -199,4 +205,4 @@ def test_a_chunk_does_not_hold_the_pixels_of_its_images(tmp_path, source, monkey
     [made_model("a", 0)], [probes.get("accuracy")], source, store, evaluate.Settings(batch_size=1)
   )
   assert len(seen) == LENGTH
-  assert alive[0] <= 3  # the last one, and what of the one before it waits for the device
+  assert alive[0] <= 3  # the last one, and what is on its way
