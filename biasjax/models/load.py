@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -162,12 +163,15 @@ def storing() -> Iterator[None]:
   """While Orbax writes: what the system refuses is raised as the OSError that it is, and logged by nobody.
 
   TensorStore raises a ValueError, with the system's number in its text, and Orbax's threads log each a
-  traceback of their own.
+  traceback of their own. Writes of other arrays fail later, when Orbax has closed the loop that is told.
   """
   log = logging.getLogger("absl")
   disabled, log.disabled = log.disabled, True
+  hook = sys.unraisablehook
+  sys.unraisablehook = functools.partial(_but_of_a_closed_loop, hook)
   try:
     yield
+    sys.unraisablehook = hook  # where nothing failed nothing fails later
   except ValueError as error:
     number = re.search(r"os_error_code='(\d+)'", str(error))
     if number is None:
@@ -175,6 +179,11 @@ def storing() -> Iterator[None]:
     raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
   finally:
     log.disabled = disabled
+
+
+def _but_of_a_closed_loop(otherwise: Callable[[Any], Any], unraisable: Any) -> None:
+  if str(unraisable.exc_value) != "Event loop is closed":
+    otherwise(unraisable)
 
 
 def _checkpointer(*items: str) -> ocp.Checkpointer:
