@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 from biasjax.study import prediction
 from biasjax.study.resampling import Resampling
@@ -31,6 +32,36 @@ def test_the_monotone_predictor_finds_a_saturating_sum():
   linear = prediction.linear(x[:150], y[:150], x[150:]) - y[150:]
   assert np.mean(error**2) < 0.1 * y.var()
   assert np.mean(error**2) < np.mean(linear**2)
+
+
+def test_the_monotone_predictor_is_one_whatever_the_predictors_order():
+  x, rng = data(50)
+  x = np.concatenate([x, x + 0.5 * rng.normal(size=x.shape)], axis=1)  # that say much the same
+  y = x[:, 0] + x[:, 1] + 0.5 * rng.normal(size=50)
+  predicted = prediction.monotone(x[:40], y[:40], x[40:])
+  turned = prediction.monotone(x[:40, ::-1], y[:40], x[40:, ::-1])
+  np.testing.assert_allclose(predicted, turned, atol=1e-3)
+
+
+def test_the_monotone_predictor_is_what_nonnegative_least_squares_finds():
+  x, rng = data(40)
+  y = x @ [1.0, -1.0, 0.5] + rng.normal(size=40)
+  seen, new, target = x[:30], x[30:], y[:30] - y[:30].mean()
+  # A monotone function is a sum of steps between neighbours, each of a size that is not negative.
+  signs = [np.sign(scipy.stats.spearmanr(column, target).statistic) for column in seen.T]
+  of_each = []
+  for column, sign in zip(seen.T, signs, strict=True):
+    steps = sign * (column[:, None] > np.sort(column)[None, :-1])
+    of_each.append(steps - steps.mean(axis=0))
+  alone = scipy.linalg.block_diag(*of_each) * np.sqrt(prediction.SHRINKAGE)
+  sizes, _ = scipy.optimize.nnls(
+    np.concatenate([np.concatenate(of_each, axis=1), alone]), np.concatenate([target, np.zeros(len(alone))])
+  )
+  expected = np.full(10, y[:30].mean())
+  for column, later, steps, size in zip(seen.T, new.T, of_each, np.split(sizes, 3), strict=True):
+    order = np.argsort(column)
+    expected += np.interp(later, column[order], (steps @ size)[order])
+  np.testing.assert_allclose(prediction.monotone(seen, y[:30], new), expected, atol=1e-3)
 
 
 def test_the_rank_based_predictor_does_not_see_monotone_scales():
