@@ -412,7 +412,7 @@ def mean(
   """The mean of `values` [n] with Student's t interval; NaN for n = 0, no interval for n = 1.
 
   Where all values are equal there is no variance to see. Zeros or ones are then counts, and have Wilson's
-  interval; others have none.
+  interval; others have none. Nor has a mean that is infinite.
 
   Args:
     values: float [n].
@@ -422,6 +422,8 @@ def mean(
   if not len(values):
     return math.nan, math.nan, math.nan
   average = float(np.mean(values, dtype=float))
+  if not math.isfinite(average):
+    return average, math.nan, math.nan
   if clusters is None:
     n = len(values)
     error = float(np.std(values, ddof=1, dtype=float)) / math.sqrt(n) if n > 1 else 0.0
@@ -487,6 +489,9 @@ def spread_of_classes(
   of_each = p * (1 - p) / (n - 1)
   between = float(((p - p.mean()) ** 2).sum()) / (k - 1) - float(of_each.mean())
   # d between / d p, and what the squares of the errors add.
+  if not of_each.any():  # all or none of each class are right, which does not say that it would always be so
+    one_kind = (n + 0.5) / (n + 1)
+    of_each = one_kind * (1 - one_kind) / n
   slope = 2 * (p - p.mean()) / (k - 1) - (1 - 2 * p) / (k * (n - 1))
   error = math.sqrt(float((slope**2 * of_each).sum() + 2 * (of_each**2).sum() / (k - 1) ** 2))
   half = _normal(confidence) * error

@@ -237,6 +237,15 @@ def test_the_spread_of_classes_is_covered_for_the_classes_that_there_are():
   assert np.mean(width) < 0.045  # as if other classes were drawn it would be .06
 
 
+def test_the_spread_of_classes_is_covered_where_few_images_are_all_right_or_all_wrong():
+  rng, covered = np.random.default_rng(0), 0
+  for _ in range(600):
+    p = rng.beta(8, 0.5, size=10)
+    _, low, high = statistics.spread_of_classes(rng.binomial(4, p), np.full(10, 4))
+    covered += low <= p.std(ddof=1) <= high
+  assert covered / 600 > 0.93  # with no width where no class is mixed: .87
+
+
 def test_the_mean_of_intervals_is_as_wide_as_of_normal_estimates_and_stays_inside():
   values, half = np.array([0.2, 0.5, 0.6]), np.array([0.03, 0.04, 0.05])
   value, low, high = statistics.mean_of_intervals(values, values - half, values + half)

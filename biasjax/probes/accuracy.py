@@ -119,6 +119,8 @@ def _percent(edges: tuple[float, float, float]) -> tuple[float, float, float]:
 def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Metric]:
   """Expected calibration error (15 bins), Brier score over all competing classes, negative log-likelihood.
 
+  The last is infinite, and flagged, where a network rules the right class of an image out (a logit of -inf).
+
   Args:
     table: observations.
     image: int [rows], which image each row is of, where an image is there several times.
@@ -128,11 +130,13 @@ def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Me
   scores = [mean(table[name].to_numpy(), clusters=image) for name in ("brier", "nll")]
   # Student's interval does not know that neither is below 0.
   brier, nll = ((value, max(low, 0.0), high) for value, low, high in scores)
+  never = int(np.isinf(table["nll"].to_numpy()).sum())
+  flag = f"the right class of {never} of {len(right)} images has probability 0" if never else ""
   n = len(right) if image is None else int(image.max()) + 1
   return [
     Metric("ece/{dataset}", *error, n, detail=True),
     Metric("brier/{dataset}", *brier, n, detail=True),
-    Metric("nll/{dataset}", *nll, n, detail=True),
+    Metric("nll/{dataset}", *nll, n, detail=True, flag=flag),
   ]
 
 

@@ -51,7 +51,7 @@ def derive(metrics: pd.DataFrame) -> pd.DataFrame:
   rows = [
     *axes(value, tables["low"], tables["high"], tables["n"], _margins(first)),
     *relative_mce(value, half, tables["n"]),
-    *effective_robustness(value, half),
+    *effective_robustness(value, tables["low"], tables["high"]),
   ]
   models = list(dict.fromkeys(metrics["model"]))
   kept = sorted(rows, key=lambda row: models.index(row["model"]))
@@ -169,11 +169,12 @@ def relative_mce(value: pd.DataFrame, half: pd.DataFrame, n: pd.DataFrame) -> li
   return rows
 
 
-def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
+def effective_robustness(value: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> list[dict]:
   """Accuracy under a shift beyond what in-distribution accuracy predicts, in percentage points.
 
   Taori et al. 2020: the prediction is a line in logits of accuracy through the other models of the table, so
-  it says how a model stands among these. `n` is how many they are.
+  it says how a model stands among these. `n` is how many they are. The interval joins those of the accuracy,
+  of the clean one that the prediction is at, and of the line (Zou & Donner 2008).
   """
   rows = []
   for column in SHIFTED:
@@ -187,15 +188,17 @@ def effective_robustness(value: pd.DataFrame, half: pd.DataFrame) -> list[dict]:
       if found is None:
         continue
       at, slope, error = found
-      predicted = float(scipy.special.expit(at))
-      # d accuracy / d logit; the model's own errors come in through both accuracies.
-      steep = 100 * predicted * (1 - predicted)
-      clean = both[CLEAN].iloc[i] / 100
-      own = half.loc[model, CLEAN] / 100 / max(clean * (1 - clean), 1e-9)
-      width = math.sqrt(half.loc[model, column] ** 2 + (steep * slope * own) ** 2 + (steep * error) ** 2)
+      predicted = 100 * float(scipy.special.expit(at))
+      own, clean = ([float(edge.loc[model, name]) for edge in (low, high)] for name in (column, CLEAN))
+      # By the ends themselves: at an accuracy of 100 % a logit has no slope that says how far it may be.
+      moved = at + slope * (_logit(np.array(clean)) - x[i])
+      reach = 100 * scipy.special.expit([np.sort(moved), [at - error, at + error]]) - predicted
+      accuracy = float(both[column].iloc[i])
+      down = math.hypot(accuracy - own[0], *reach[:, 1])
+      up = math.hypot(own[1] - accuracy, *reach[:, 0])
       name = f"effective_robustness/{column.removeprefix('top1_acc/')}"
-      gain = float(both[column].iloc[i]) - 100 * predicted
-      rows.append(_row(str(model), name, gain, width, n=int(others.sum()), detail=True))
+      n = int(others.sum())
+      rows.append(_row(str(model), name, accuracy - predicted, down, up, n=n, detail=True))
   return rows
 
 

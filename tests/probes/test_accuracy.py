@@ -362,6 +362,21 @@ def test_calibration_agrees_with_torchmetrics_definition():
   assert low < value < high
 
 
+def test_a_class_that_a_network_rules_out_makes_nll_infinite_and_is_said():
+  """log_softmax of a logit of -inf, whose mean with anything is infinite; no warning of NumPy's."""
+  ids = [f"n01440764/{i}.JPEG" for i in range(4)]
+  table = observed(ids, np.array([True, True, False, True]))["accuracy"]
+  scores = torch.tensor(
+    [[2.0, 0.0, -math.inf], [0.0, -math.inf, 1.0], [1.0, 0.0, -math.inf], [1.0, 1.0, 1.0]]
+  )
+  log_p = torch.log_softmax(scores.double(), dim=1)
+  table["nll"] = -log_p[range(4), [0, 2, 2, 1]].numpy()
+  found = {m.name: m for m in accuracy.summarise({"accuracy": table})}["nll/{dataset}"]
+  assert found.value == math.inf
+  assert np.isnan([found.low, found.high]).all()
+  assert found.flag == "the right class of 1 of 4 images has probability 0"
+
+
 def test_brier_and_nll_are_means_of_what_was_observed():
   found = values(observed(range(50), np.ones(50)))
   assert found["brier/{dataset}"] == pytest.approx(0.5)

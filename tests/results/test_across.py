@@ -153,3 +153,19 @@ def test_the_interval_of_effective_robustness_holds_the_truth():
     row = derived(values, half).loc[("m11", "effective_robustness/imagenet-v2")]
     held += row["low"] <= 3 <= row["high"]
   assert held >= 72
+
+
+def test_a_clean_accuracy_of_100_says_how_far_it_may_be():
+  """Of 200 images, all right: Wilson's interval is from 98.1, and the line's prediction follows it."""
+  shifted = "top1_acc/imagenet-v2"
+  values = {f"m{at}": {across.CLEAN: at, shifted: at - 10} for at in range(70, 98, 3)}
+  rows = metrics(values | {"all": {across.CLEAN: 100.0, shifted: 93.0}})
+  rows.loc[(rows["model"] == "all") & (rows["metric"] == across.CLEAN), ["low", "high"]] = 98.1, 100.0
+  row = across.derive(rows).set_index(["model", "metric"]).loc[("all", "effective_robustness/imagenet-v2")]
+  others = rows[rows["model"] != "all"].pivot(index="model", columns="metric", values="value") / 100
+  slope, intercept = np.polyfit(*(scipy.special.logit(others[name]) for name in (across.CLEAN, shifted)), 1)
+  at = 100 * scipy.special.expit(intercept + slope * scipy.special.logit(np.array([0.981, 0.99995])))
+  assert row["value"] == pytest.approx(93 - at[1])
+  # Beside it the accuracy's own interval of 1 point, and the line's, which is no wider here than 3.
+  assert at[1] - at[0] < row["high"] - row["value"] < np.hypot(at[1] - at[0], np.hypot(1, 3))
+  assert row["value"] - row["low"] < np.hypot(1, 3)
