@@ -374,35 +374,36 @@ def snow(key: RandomKey, image: Image, severity: Severity) -> Image:
   return truncated(whitened + flakes + flakes[::-1, ::-1])
 
 
-def plasma(drawn: Float[Array, "n2"], decay: Float[Array, ""]) -> Float[Array, "n n"]:
-  """A map of heights in [0, 1] by the diamond-square algorithm on a torus.
+def plasma(
+  drawn: Float[Array, "n2"], decay: Float[Array, ""]
+) -> tuple[Float[Array, "n n"], Float[Array, ""], Float[Array, ""]]:
+  """(heights, lowest, highest) of a map by the diamond-square algorithm on a torus.
 
   Args:
-    drawn: uniform in [-1, 1], one for each place of a square map whose side is a power of two.
+    drawn: uniform in [-1, 1], one for each place of a square map whose side is a power of two, at least 2.
     decay: how much less heights change with each halving of the distance.
   """
-  size = math.isqrt(len(drawn))
-  heights = jnp.zeros((size, size), jnp.float32)
-  step, wibble, used = size, jnp.float32(100), 0
+  side, used = math.isqrt(len(drawn)), 0
+  heights, wibble = jnp.zeros((1, 1), jnp.float32), jnp.float32(100)
+  pairs = heights
 
   def wobbled(total):
     nonlocal used
     used += total.size
     return total / 4 + wibble * wibble * drawn[used - total.size : used].reshape(total.shape)
 
-  while step >= 2:
-    half = step // 2
-    corners = heights[::step, ::step]
-    total = corners + jnp.roll(corners, -1, 0)
-    heights = heights.at[half::step, half::step].set(wobbled(total + jnp.roll(total, -1, 1)))
-    inside, corners = heights[half::step, half::step], heights[::step, ::step]
-    above = inside + jnp.roll(inside, 1, 0) + corners + jnp.roll(corners, -1, 1)
-    heights = heights.at[::step, half::step].set(wobbled(above))
-    left = inside + jnp.roll(inside, 1, 1) + corners + jnp.roll(corners, -1, 0)
-    heights = heights.at[half::step, ::step].set(wobbled(left))
-    step, wibble = half, wibble / decay
-  heights = heights - heights.min()
-  return heights / heights.max()
+  while len(heights) < side:
+    count = len(heights)
+    below = heights + jnp.roll(heights, -1, 0)
+    inside = wobbled(below + jnp.roll(below, -1, 1))
+    above = wobbled(inside + jnp.roll(inside, 1, 0) + heights + jnp.roll(heights, -1, 1))
+    left = wobbled(inside + jnp.roll(inside, 1, 1) + below)
+    rows = [jnp.stack(of, axis=-1).reshape(count, -1) for of in ((heights, above), (left, inside))]
+    pairs = jnp.stack(rows, axis=1)
+    heights = pairs.reshape(2 * count, -1)
+    wibble /= decay
+  # Of the array before its last change of shape, which XLA would otherwise make twice.
+  return heights, pairs.min(), pairs.max()
 
 
 def fog(key: RandomKey, image: Image, severity: Severity) -> Image:
@@ -410,9 +411,11 @@ def fog(key: RandomKey, image: Image, severity: Severity) -> Image:
   thickness, decay = of_severity(FOG, severity)
   size = image.shape[0]
   side = max(256, 1 << (size - 1).bit_length())
-  heights = plasma(draw.uniform(key, (side * side,), -1, 1), decay)[:size, :size, None]
+  heights, lowest, highest = plasma(draw.uniform(key, (side * side,), -1, 1), decay)
   brightest = image.max()
-  return truncated((image + thickness * heights) * brightest / (brightest + thickness))
+  # Quotients of the whole image's numbers: a division for each pixel takes its time.
+  fogged = image + (heights[:size, :size, None] - lowest) * (thickness / (highest - lowest))
+  return truncated(fogged * (brightest / (brightest + thickness)))
 
 
 # --- digital -----------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """Random numbers against their distributions, and their words against the generator's published ones."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from jax.extend.random import threefry_2x32
+from scipy import special, stats
 
 from biasjax.ops import draw
 
@@ -56,3 +59,21 @@ def test_a_batch_of_keys_gives_each_ones_numbers():
   together = jax.vmap(lambda key: draw.normal(key, (5,)))(keys)
   for key, numbers in zip(keys, together, strict=True):
     np.testing.assert_array_equal(numbers, draw.normal(key, (5,)))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 6, 3)])
+def test_words_are_those_of_jaxs_own_generator(shape):
+  key = jax.random.key(5)
+  expected = threefry_2x32(jax.random.key_data(key), jnp.arange(np.prod(shape, dtype=int), dtype=jnp.uint32))
+  np.testing.assert_array_equal(draw.bits(key, shape), expected.reshape(shape))
+
+
+def test_normal_numbers_are_the_quantiles_of_uniform_ones():
+  key, shape = jax.random.key(2), (1000, 1000)
+  drawn = np.asarray(draw.uniform(key, shape, -1.0), float)
+  extreme = drawn == -1  # which has no quantile
+  found, expected = np.asarray(draw.normal(key, shape)), math.sqrt(2) * special.erfinv(drawn)
+  np.testing.assert_allclose(found[~extreme], expected[~extreme], rtol=6e-7)
+  assert np.abs(expected[~extreme]).max() > 4.5
+  edge = np.nextafter(np.float32(-1), np.float32(0))
+  assert (found[extreme] == np.float32(math.sqrt(2) * special.erfinv(float(edge)))).all()
