@@ -67,8 +67,8 @@ def uniform(
 def normal(key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
   """Standard normal, float32, by inversion of the distribution function; within 5.6 of 0.
 
-  The inverse error function is Giles 2010's in single precision, "Approximating the erfinv function", right to
-  3e-7 of the value. XLA's is the same but for a logarithm that takes longer.
+  The inverse error function is Giles 2010's in single precision ("Approximating the erfinv function"), right
+  to 3e-7 of the value. XLA's has another logarithm, which takes longer.
   """
   drawn = jnp.maximum(uniform(key, shape, -1.0), float(np.nextafter(np.float32(-1), np.float32(0))))
   w = -jnp.log((1 - drawn) * (1 + drawn))

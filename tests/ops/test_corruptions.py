@@ -182,7 +182,9 @@ def test_plasma_is_the_published_algorithms():
     step, wibble = half, wibble / decay
   assert (lowest, highest) == (found.min(), found.max())
   span = heights.max() - heights.min()
-  np.testing.assert_allclose((found - lowest) / (highest - lowest), (heights - heights.min()) / span, atol=1e-5)
+  np.testing.assert_allclose(
+    (found - lowest) / (highest - lowest), (heights - heights.min()) / span, atol=1e-5
+  )
 
 
 def test_fog_keeps_the_brightest_value_and_snow_only_whitens(picture):
