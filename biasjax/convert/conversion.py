@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import uuid
 from typing import Any
 
 import ml_dtypes
@@ -182,7 +183,8 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
   """
   output = pathlib.Path(os.path.abspath(output))
   previous = output.parent / f".{output.name}.previous"
-  temporary = output.parent / f".{output.name}.{os.getpid()}.tmp"
+  # Process ids repeat: on other hosts, and in a container that is started again.
+  temporary = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
   try:
     if previous.exists() and not output.exists():
       previous.rename(output)  # a replacement was interrupted between its two steps
@@ -227,7 +229,7 @@ def write_certificate(folder: pathlib.Path, content: dict[str, Any]) -> None:
     BiasjaxError: storage failed.
   """
   path = folder / stored.CERTIFICATE
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
   try:
     temporary.write_text(certificate.dump(content))
     os.replace(temporary, path)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import uuid
 
 import ml_dtypes
 import numpy as np
@@ -51,7 +52,7 @@ def write(model: Model, path: str | os.PathLike) -> int:
   if path.exists():
     raise BiasjaxError(f"{path}: exists already: choose another name")
   tensors = state_dict(model)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -234,6 +234,24 @@ def test_of_two_conversions_into_one_folder_at_once_the_first_stays(tmp_path, ca
   assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "net.safetensors"]
 
 
+def test_a_killed_conversion_is_not_in_the_way_of_a_process_of_the_same_number(tmp_path, monkeypatch):
+  # As in a container that is started again, where the command has the same process id each time.
+  monkeypatch.setattr(os, "getpid", lambda: 7)
+  left = []
+
+  def killed(folder, *_):
+    left.append(folder)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(load, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+      convert(tiny_tensors(), tmp_path)
+  left[0].mkdir()  # which no process that is killed takes away
+  assert convert(tiny_tensors(), tmp_path) == 0
+  assert biasjax.load(tmp_path / "net").certificate["normalization"]["std"] == [0.229, 0.224, 0.225]
+
+
 def test_replacement_interrupted_between_its_steps_is_taken_back(tmp_path):
   assert convert(tiny_tensors(), tmp_path) == 0
   (tmp_path / "net").rename(tmp_path / ".net.previous")
