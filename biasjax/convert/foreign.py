@@ -8,6 +8,7 @@ from typing import Any
 from biasjax.convert import families
 from biasjax.convert.pickles import Placeholder, printable
 from biasjax.convert.tensors import is_tensor
+from biasjax.models.variants import TRACED
 
 COVERED = "only ResNets with BatchNorm and torchvision's names are converted"
 # Patterns of names, all of which are there, and what has such names. The first that fits counts.
@@ -123,11 +124,11 @@ def explain(tree: Any, path: pathlib.Path, family: str | None) -> str:
   if family is None:
     for patterns, what in NETWORKS:
       if all(fnmatch.filter(names, pattern) for pattern in patterns):
-        return f"holds {what}; {COVERED}"
+        return f"holds {what}; {COVERED}; {TRACED}"
   where = f"laid out as in {family!r} " if family else ""
   return (
     f"no ResNet with torchvision's names {where}is in it ('conv1.weight', 'layer1.0.conv1.weight', ...): see "
-    f"python -m convert --inspect={path}"
+    f"python -m convert --inspect={path}; if it is another network, {TRACED}"
   )
 
 

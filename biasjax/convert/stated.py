@@ -142,10 +142,10 @@ def compare(statements: Iterable[Statement], architecture: Architecture | None, 
     if what := _difference(statement, architecture):
       said = f"{source}: {statement}, which {what}; only plain ResNets are covered"
       if architecture is None:
-        raise BiasjaxError(said)
+        raise BiasjaxError(f"{said}; {variants.TRACED}")
       raise BiasjaxError(
         f"{said}, and its tensors would do for one ({torchvision.describe(architecture)}): if it is one, "
-        "python -m convert --plain"
+        f"python -m convert --plain; {variants.TRACED}"
       )
 
 
@@ -162,7 +162,7 @@ def compare_name(path: pathlib.Path) -> None:
     if what := variants.other_function(name.replace("--", "/"), exactly=True):
       raise BiasjaxError(
         f"{path}: a network called {name!r} {what}; only plain ResNets are covered: if it is one, "
-        "python -m convert --plain"
+        f"python -m convert --plain; {variants.TRACED}"
       )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from biasjax.errors import BiasjaxError
 from biasjax.models.architecture import PUBLISHED, Architecture
+from biasjax.models.variants import TRACED
 
 NAME = 100  # characters of a name that a message shows
 COUNTER = "num_batches_tracked"  # of every BatchNorm since torch 0.4.1; evaluation has no use for it
@@ -164,6 +165,7 @@ def match(
     )
   if problems:
     known = [what for is_so, what in SIGNS if is_so(shapes, missing, unexpected)]
+    known += [f"{what}; {TRACED}" for is_so, what in OTHERS if is_so(shapes, missing, unexpected)]
     hint = f": {known[0]}" if known else ""
     raise BiasjaxError(f"{source}: {'; '.join(problems)} (read as {describe(architecture)}){hint}")
   return wanted, counted
@@ -183,15 +185,17 @@ SIGNS: tuple[tuple[Sign, str], ...] = (
   (lambda s, m, u: _stem(s, 1) == 1, "it takes images of one channel (grey), and images here are RGB"),
   (lambda s, m, u: _stem(s, 1) != 3, "it does not take images of three channels, and images here are RGB"),
   (
+    lambda s, m, u: any(n.startswith("fc.") for n in u),
+    "to take 'fc' as its classifier and no more: --head=fc",
+  ),
+)
+OTHERS: tuple[tuple[Sign, str], ...] = (  # networks that may be traced
+  (
     lambda s, m, u: _stem(s, 2) == 3,
     "its stem is for small images (CIFAR: 3x3, no pooling), which is not covered",
   ),
   (lambda s, m, u: _stem(s, 2) != 7, "its stem is another, which is not covered"),
   (lambda s, m, u: any("running_" in name for name in m), "without running statistics it has no BatchNorm"),
-  (
-    lambda s, m, u: any(n.startswith("fc.") for n in u),
-    "to take 'fc' as its classifier and no more: --head=fc",
-  ),
   (
     lambda s, m, u: any(re.search(r"\.(se|ca|attn|cbam|eca)\b", n) for n in u),
     "it has attention (SE or the like)",

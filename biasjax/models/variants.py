@@ -8,6 +8,12 @@ import re
 
 from biasjax.models.architecture import PUBLISHED
 
+# What a message says of a network that is no plain ResNet.
+TRACED = (
+  "with PyTorch it can be traced: python -m convert --timm=NAME, --torchvision=NAME or "
+  "--module=PACKAGE.MODULE:FUNCTION, with --checkpoint=FILE for weights of your own"
+)
+
 ACTIVATIONS = {
   *("celu", "elu", "frelu", "gelu", "hardswish", "hardsigmoid", "hswish", "leaky", "leakyrelu", "mish"),
   *("prelu", "relu6", "selu", "sigmoid", "silu", "softplus", "swish", "tanh", "psilu", "pssilu"),

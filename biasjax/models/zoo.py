@@ -457,7 +457,8 @@ def matching(pattern: str, names: list[str]) -> list[str]:
   found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
   if not found and (what := variants.other_function(pattern)):
     raise BiasjaxError(
-      f"no model is called {pattern!r}: such a network {what}, and only plain ResNets are covered"
+      f"no model is called {pattern!r}: such a network {what}, and only plain ResNets are covered; "
+      f"{variants.TRACED}"
     )
   if not found:
     hint = suggestion(pattern, names, most=3, otherwise="see python run.py --list=models")

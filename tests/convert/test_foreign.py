@@ -152,6 +152,7 @@ def test_network_that_is_no_resnet_is_named(torchvision, tmp_path, name):
   said = refusal(tmp_path / "x.pth")
   assert f"holds {NETWORKS[name]}" in said
   assert "only ResNets with BatchNorm and torchvision's names are converted" in said
+  assert "--timm=NAME, --torchvision=NAME" in said
 
 
 def test_torchvisions_networks_are_named_too(torchvision, tmp_path):
@@ -164,6 +165,15 @@ def test_torchvisions_networks_are_named_too(torchvision, tmp_path):
       names = list(getattr(torchvision.models, name)().state_dict())
     torch.save({key: torch.zeros(1) for key in names}, tmp_path / f"{name}.pth")
     assert f"holds {what}" in refusal(tmp_path / f"{name}.pth")
+
+
+@pytest.mark.parametrize("name", ["regnety_002", "mixer_s32_224", "resnet26d", "seresnet18", "resnext26ts"])
+def test_of_a_network_that_is_not_recognised_it_is_said_how_it_is_traced(torchvision, tmp_path, name):
+  timm = pytest.importorskip("timm")
+  with torch.device("meta"):
+    state = timm.create_model(name).state_dict()
+  torch.save({key: torch.zeros(value.shape) for key, value in state.items()}, tmp_path / "x.pth")
+  assert "--timm=NAME, --torchvision=NAME" in refusal(tmp_path / "x.pth")
 
 
 def test_file_without_a_state_dict_is_called_so(tmp_path):
@@ -198,6 +208,7 @@ def test_network_that_is_nearly_a_resnet_is_explained(net, tmp_path, change, sai
   change(state)
   torch.save(state, tmp_path / "x.pth")
   assert said in refusal(tmp_path / "x.pth")
+  assert ("--timm=NAME" in refusal(tmp_path / "x.pth")) == ("RGB" not in refusal(tmp_path / "x.pth"))
 
 
 # Classifiers under other names.
