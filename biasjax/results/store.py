@@ -187,8 +187,15 @@ class Store:
         for dataset in manifest["datasets"].values():
           dataset.setdefault("chunk_size", of_all)
         manifest["format"] = FORMAT
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-      raise BiasjaxError(f"{path} cannot be read ({error}): mend it, or name another --workdir") from error
+        _whole(manifest)
+    except OSError as error:
+      raise BiasjaxError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+      reason = f"it has no {error}" if isinstance(error, KeyError) else error
+      raise BiasjaxError(
+        f"{path} is damaged ({reason}): delete it and start the same run again, which goes on from what "
+        "observations/ holds, or name another --workdir"
+      ) from error
     if written_as not in READABLE:
       raise BiasjaxError(
         f"{self.workdir} was written by another version of biasjax (format {written_as}, here {FORMAT}): "
@@ -518,6 +525,14 @@ class Store:
     """
     loaded = self.load(unit)
     return loaded.frame(strings=True), loaded.excluded
+
+
+def _whole(manifest: Mapping[str, Any]) -> None:
+  """Raises KeyError, TypeError or ValueError where run.json lacks what its readers take for granted."""
+  for dataset in manifest["datasets"].values():
+    _ = range(0, dataset["length"], dataset["chunk_size"]), dataset["fingerprint"], dataset["location"]
+  for unit in manifest["units"]:
+    _ = unit["model"], unit["dataset"], unit["probe"], {**unit["key"]}
 
 
 def _joined(read: Sequence[tuple[Any, bytes]]) -> str:

@@ -115,6 +115,38 @@ def test_results_of_the_version_before_are_read(tmp_path):
   pd.testing.assert_frame_equal(old.read(old.units()[0])[0], store.read(store.units()[0])[0])
 
 
+def test_a_run_json_that_is_damaged_is_one_line_and_what_is_computed_is_found_again_without_it(tmp_path):
+  store = filled(tmp_path / "out")
+  path = tmp_path / "out/run.json"
+  whole = path.read_bytes()
+  known = json.loads(whole)
+  dataset, unit = known["datasets"]["made"], known["units"][0]
+  for content in (
+    *(b"", whole[: len(whole) // 2], whole[:-1], b"\xff" * 9),
+    *(json.dumps(other).encode() for other in ([], None, {}, {"format": 3})),
+    *(
+      json.dumps(known | changed).encode()
+      for changed in (
+        {"datasets": []},
+        {"datasets": {"made": {}}},
+        {"datasets": {"made": dataset | {"chunk_size": 0}}},
+        {"datasets": {"made": dataset | {"length": "8"}}},
+        {"units": [1]},
+        {"units": [{"model": "a"}]},
+        {"units": [unit | {"key": 3}]},
+        {"units": None},
+      )
+    ),
+  ):
+    path.write_bytes(content)
+    with pytest.raises(BiasjaxError, match=r"run.json is damaged \(.+\): delete it and start the same run"):
+      Store(tmp_path / "out")
+  path.unlink()
+  again, units = Store(tmp_path / "out", 4), store.units()
+  again.register(Images(40), units)
+  pd.testing.assert_frame_equal(again.read(units[0])[0], store.read(units[0])[0])
+
+
 def test_a_file_under_the_name_of_another_chunk_is_damaged(tmp_path):
   content = chunk.encode(
     {"model": "a", "dataset": "made", "probe": "accuracy"}, columns(0, 4), chunk.Footer((0, 4), {}, {})
