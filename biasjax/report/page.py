@@ -8,11 +8,13 @@ from typing import Any
 import jinja2
 import markupsafe
 import pandas as pd
+from etils import epath
 
 from biasjax.errors import BiasjaxError
 from biasjax.report import cards, cells, matrix, pictures, sections
 from biasjax.report.drawing import OWN, THEME, Kept
 from biasjax.report.scatters import over
+from biasjax.results.store import write_file
 from biasjax.study import verdict
 from biasjax.study.analysis import Study
 from biasjax.version import __version__
@@ -71,9 +73,9 @@ def write(
     card, known = templates.get_template("model.html.j2"), cards.Known(study, provenance, places)
     for model in study.biases.index:
       text = card.render(version=__version__, **cards.card(known, model))
-      (folder / "models" / cards.file_name(model)).write_text(text, encoding="utf-8")
+      write_file(epath.Path(folder / "models" / cards.file_name(model)), text.encode())
     index = _index(templates.get_template("index.html.j2"), study, drawn(), source, seed, places)
-    (folder / "index.html").write_text(index, encoding="utf-8")
+    write_file(epath.Path(folder / "index.html"), index.encode())
   except OSError as error:
     raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
 

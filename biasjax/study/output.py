@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from etils import epath
 
 from biasjax.errors import BiasjaxError
+from biasjax.results.store import write_file
 from biasjax.study import verdict
 from biasjax.study.analysis import Study, models
 from biasjax.study.correlation import deciding
@@ -36,15 +38,17 @@ def write(study: Study, folder: pathlib.Path, seed: int, source: Mapping[str, An
   Raises:
     BiasjaxError: the folder cannot be written.
   """
+  # Each file is written whole, and none before all are made: what stops a study in its middle, a mistake or
+  # a kill, leaves no half of a file, and hardly new ones beside those of the study before.
   tables = {"models": models(study).reset_index(), **study.tables}
+  texts = {f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
+  texts |= {f"tables/{name}.tex": text for name, text in latex_tables(study).items()}
+  known = json.dumps(as_json(study, seed, source), indent=1, allow_nan=False, ensure_ascii=False)
+  texts["study.json"] = known + "\n"
   try:
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(study, seed, source), indent=1, allow_nan=False, ensure_ascii=False)
-    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
-    for name, table in tables.items():
-      table.to_csv(folder / "tables" / f"{name}.csv", index=False)
-    for name, text in latex_tables(study).items():
-      (folder / "tables" / f"{name}.tex").write_text(text, encoding="utf-8")
+    for name, text in texts.items():
+      write_file(epath.Path(folder / name), text.encode())
   except OSError as error:
     raise BiasjaxError(f"--output: cannot write {error.filename or folder}: {error.strerror}") from error
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import scipy.stats
 import made_tables
 from biasjax.errors import BiasjaxError
 from biasjax.report import command
+from biasjax.study import output
 from deadline import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -80,6 +82,38 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "study").write_text("a file")
   with pytest.raises(BiasjaxError, match="--output: cannot write"):
     command.run(asked_for(tmp_path, made_tables.table(6, 0)))
+
+
+def test_a_study_that_stops_in_its_middle_leaves_the_one_before(tmp_path, monkeypatch):
+  def texts():
+    kept = [
+      path for path in (tmp_path / "study").rglob("*") if path.suffix in (".json", ".csv", ".tex", ".html")
+    ]
+    return {path: path.read_bytes() for path in kept if "figures" not in path.parts}
+
+  assert command.run(asked_for(tmp_path, made_tables.table(6, 0))) == 0
+  before = texts()
+
+  def stopped(_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(output, "latex_tables", stopped)
+  with pytest.raises(KeyboardInterrupt):
+    command.run(asked_for(tmp_path, made_tables.table(6, 1)))
+  assert texts() == before
+
+
+def test_a_page_for_which_there_is_no_room_leaves_the_one_before(tmp_path):
+  assert command.run(asked_for(tmp_path, made_tables.table(6, 0))) == 0
+  page = tmp_path / "study/index.html"
+  before, limits = page.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 9000, limits[1]))  # the page is the largest file
+  try:
+    with pytest.raises(BiasjaxError, match=r"cannot write .*index\.html: .*File too large"):
+      command.run(asked_for(tmp_path, made_tables.table(6, 1)))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert page.read_bytes() == before
 
 
 def test_a_comparison_is_in_the_study(tmp_path, capsys):
