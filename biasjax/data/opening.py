@@ -14,7 +14,7 @@ from typing import Any
 
 from etils import epath
 
-from biasjax.data import archives, checking, datasets, layouts, prepared, sources, subsets
+from biasjax.data import archives, checking, datasets, layouts, pipeline, prepared, sources, subsets
 from biasjax.data.datasets import Dataset
 from biasjax.data.layouts import Listing, Place
 from biasjax.data.sources import Example, Source
@@ -414,8 +414,12 @@ def _open_stock(row: Dataset, path: str) -> tuple[Source, list[str]]:
 
 
 def scanned(source: Source) -> list[Place]:
-  """Labels and ids of a source that has no listing, by reading all of it."""
-  examples = (source.example(index) for index in range(source.length))
+  """Labels and ids of a source that has no listing, by reading all of it.
+
+  Raises:
+    BiasjaxError: storage fails, or a label is none of the classes.
+  """
+  examples = (pipeline.read(source, index) for index in range(source.length))
   return [Place(example.example_id, example.label) for example in examples]
 
 

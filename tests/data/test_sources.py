@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from biasjax.data import classes, opening, sources
+from biasjax.data import classes, opening, prepared, sources
 from biasjax.errors import BiasjaxError
 from made_images import class_folder, encoded, pixels
 
@@ -282,6 +282,28 @@ def test_a_shard_of_tfds_that_is_gone_or_damaged_is_said(splits, tmp_path, damag
 
 
 # Labels that are none of the classes.
+
+
+def test_a_record_that_cannot_be_read_for_once_is_read_again_where_all_are(splits, monkeypatch):
+  source = sources.tfds(f"{splits}@train")
+  expected, read = [source.read(i) for i in range(10)], prepared.records
+  failures = [3, 7]
+
+  def unsteady(*args):
+    length, at = read(*args)
+
+    def once(index):
+      if index in failures:
+        failures.remove(index)
+        raise OSError("short of data for once")
+      return at(index)
+
+    return length, once
+
+  monkeypatch.setattr(prepared, "records", unsteady)
+  found = opening.open_dataset(f"tfds:{splits}@train", limit=4)
+  assert not failures
+  assert {place.example_id for place in found.places} <= {example.example_id for example in expected}
 
 
 def test_a_split_without_labels_is_refused(splits):
