@@ -3,8 +3,11 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 
 import tqdm
+
+from biasjax.errors import BiasjaxError
 
 INSTALLED = {"biasjax": r"(python )?\brun\.py\b", "biasjax-convert": r"python -m convert\b|^convert(?=: )"}
 
@@ -20,6 +23,35 @@ def as_called(text: str) -> str:
 def warn(sentence: str, program: str = "run.py") -> None:
   """Prints a sentence to the standard error, after the name of the program."""
   print(as_called(f"{program}: {sentence}"), file=sys.stderr)
+
+
+def refused(error: OSError) -> str:
+  """What the system would not do, and with which file."""
+  return f"{error.filename}: {error.strerror or error}" if error.filename else error.strerror or str(error)
+
+
+def ended(work: Callable[[], object], program: str) -> int:
+  """Prints what `work` returns; a user's mistake, or storage that fails, is one line instead.
+
+  Args:
+    work: all that a command does once its flags are read.
+    program: what messages begin with.
+
+  Returns:
+    The exit status: 0, 1 after a mistake, 75 where a Ctrl-C stopped it (docs/running.md).
+  """
+  try:
+    print(work())
+  except BiasjaxError as error:
+    warn(f"error: {error}", program)
+  except OSError as error:
+    warn(f"error: {refused(error)}", program)
+  except KeyboardInterrupt:
+    warn("stopped", program)
+    return 75
+  else:
+    return 0
+  return 1
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"

@@ -18,7 +18,7 @@ from absl import flags
 
 from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
-from biasjax.messages import warn
+from biasjax.messages import refused, warn
 
 TEXTS = {
   "model": "A network of the zoo, or a pattern such as 'robust_*': fetched, verified, converted, cached.",
@@ -337,7 +337,7 @@ def main(argv: list[str]) -> int:
   except BiasjaxError as error:
     message = str(error)
   except OSError as error:  # of a file that may not be read, a disk that is full
-    message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    message = refused(error)
   else:
     return 0
   warn(f"error: {message}", program="convert")

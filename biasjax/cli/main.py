@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from biasjax import buckets, configuration, processes
 from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
-from biasjax.messages import warn
+from biasjax.messages import refused, warn
 from biasjax.version import __version__
 
 MOST_DRAWING = 4  # processes for the figures of a study
@@ -406,8 +406,7 @@ def main(argv: list[str]) -> int:
     warn(f"error: {error}")
   except OSError as error:  # of a file that may not be read, a disk that is full: nothing that a program does
     std_logging.getLogger("biasjax").info("the traceback:", exc_info=True)
-    where = f"{error.filename}: " if error.filename else ""
-    warn(f"error: {where}{error.strerror or error}")
+    warn(f"error: {refused(error)}")
   return exits.MISTAKE
 
 

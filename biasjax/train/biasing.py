@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 
 from biasjax.data import annotations
 from biasjax.errors import BiasjaxError
-from biasjax.messages import warn
+from biasjax.messages import ended
 from biasjax.train.interventions.reweighted import effective
 
 TOLERANCE = 1e-9  # of u: where domains hardly overlap the gradient is all but 0 wherever u is
@@ -168,12 +168,7 @@ def main() -> int:
   )
   parser.add_argument("--output", required=True, help="the CSV to write")
   given = parser.parse_args()
-  try:
-    print(write(given.annotations, given.output))
-  except BiasjaxError as error:
-    warn(f"error: {error}")
-    return 1
-  return 0
+  return ended(lambda: write(given.annotations, given.output), "biasing")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ or the cosine to the cluster's centre), and is what `--annotations` takes.
 
 import argparse
 import csv
+import os
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from biasjax import convert, numerics
 from biasjax.data import opening, pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
-from biasjax.messages import warn
+from biasjax.messages import ended
 from biasjax.models import load
 from biasjax.models.architecture import Architecture
 from biasjax.models.resnet import ResNet
@@ -142,8 +143,10 @@ def write(model: load.Model, source: Source, output: str, by: str, clusters: int
     raise BiasjaxError(f"--clusters={clusters}: expected a number of clusters, to {source.length} examples")
   if seed < 0:
     raise BiasjaxError(f"--seed={seed}: expected a whole number from 0")
-  if not pathlib.Path(output).expanduser().absolute().parent.is_dir():  # before hours of asking
-    raise BiasjaxError(f"--output={output} cannot be written: its folder is not there")
+  folder = pathlib.Path(output).expanduser().absolute().parent
+  if not os.access(folder, os.W_OK):  # before hours of asking
+    reason = "its folder may not be written into" if folder.is_dir() else "its folder is not there"
+    raise BiasjaxError(f"--output={output} cannot be written: {reason}")
   if by == "error" and isinstance(model.architecture, Architecture):
     classes, asked = model.architecture.num_classes, command.classes_of(source)
     if classes != asked:
@@ -184,16 +187,15 @@ def main() -> int:
   parser.add_argument("--clusters", type=int, default=0, help="how many; by default as many as classes")
   parser.add_argument("--seed", type=int, default=0, help="of the clusters' beginnings")
   given = parser.parse_args()
-  try:
+
+  def written() -> str:
     (folder, *more) = convert.resolve([given.model])
     if more:
       raise BiasjaxError(f"--model={given.model} names {1 + len(more)} networks; one is needed")
     source = opening.open_dataset(given.dataset, given.data_dir)
-    print(write(load.load(folder), source, given.output, given.by, given.clusters, given.seed))
-  except BiasjaxError as error:
-    warn(f"error: {error}")
-    return 1
-  return 0
+    return write(load.load(folder), source, given.output, given.by, given.clusters, given.seed)
+
+  return ended(written, "pseudo_labels")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import colorsys
 import csv
 import gzip
 import io
+import pathlib
 
 import numpy as np
 import pytest
@@ -169,6 +170,26 @@ def test_a_world_is_made_once_and_another_in_its_place_is_refused(world):
     synthetic_biased.make(str(world), [1.2], classes=3, size=32, per_class=8)
   with pytest.raises(BiasjaxError, match="--classes=17: expected 2 to 16"):
     synthetic_biased.make(str(world), [0.9], classes=17)
+
+
+def test_a_world_that_had_no_room_for_what_it_is_made_of_is_made_later(tmp_path, monkeypatch):
+  written = pathlib.Path.write_text
+
+  def full(path, text, *args, **options):
+    written(path, text[:9], *args, **options)
+    raise OSError(28, "No space left on device", str(path))
+
+  asked = {"rho": [0.75], "classes": 3, "size": 32, "per_class": 4}
+  with monkeypatch.context() as patch:
+    patch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+      synthetic_biased.make(str(tmp_path / "hue"), **asked)
+  assert (
+    len(
+      opening.open_dataset(f"biased:{synthetic_biased.make(str(tmp_path / 'hue'), **asked)}/aligned").places
+    )
+    > 0
+  )
 
 
 def test_a_name_that_does_not_tell_the_cue_is_refused(world, tmp_path):

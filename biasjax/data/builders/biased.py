@@ -21,7 +21,7 @@ from PIL import Image
 
 from biasjax.data.sources import ABOUT
 from biasjax.errors import BiasjaxError
-from biasjax.messages import warn
+from biasjax.messages import ended
 
 ALIGNED, CONFLICTING, UNBIASED = "aligned", "conflicting", "unbiased"
 RHOS = (0.9, 0.95, 0.98)
@@ -78,7 +78,10 @@ def build(
   if known.exists() and known.read_text() != made_of:
     raise BiasjaxError(f"{root} holds another world ({known.read_text().strip()}): name another --output")
   root.mkdir(parents=True, exist_ok=True)
-  known.write_text(made_of)
+  if not known.exists():  # whole or not at all: what a kill cuts short would be another world
+    unfinished = root / f".{ABOUT}"
+    unfinished.write_text(made_of)
+    unfinished.replace(known)
   at_rho = [part for part in ("train", "validation") if part in counts]
   splits = {f"{part}_{rho:g}": (counts[part], rho) for rho in rhos for part in at_rho}
   splits |= {split: (counts[split], 1.0) for split in (ALIGNED, CONFLICTING, UNBIASED)}
@@ -111,13 +114,12 @@ def command(page: str | None, options: Callable[[argparse.ArgumentParser], None]
   parser.add_argument("--rho", default=",".join(f"{rho:g}" for rho in RHOS), help="shares, a list")
   options(parser)
   given = vars(parser.parse_args())
-  try:
+
+  def made() -> pathlib.Path:
     try:
-      given["rho"] = [float(rho) for rho in given["rho"].split(",")]
+      rhos = [float(rho) for rho in given["rho"].split(",")]
     except ValueError as error:
       raise BiasjaxError(f"--rho={given['rho']}: expected shares, 0.9,0.95") from error
-    print(make(**given))
-  except BiasjaxError as error:
-    warn(f"error: {error}")
-    return 1
-  return 0
+    return make(**given | {"rho": rhos})
+
+  return ended(made, parser.prog.removesuffix(".py"))

@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from biasjax.data import synthetic
+from biasjax.messages import ended
 
 SEED = 0
 TRAIN, VALIDATION, CONFLICT = "train", "validation", "conflict"
@@ -147,14 +148,14 @@ def prepare(data_dir: str, size: int = 64, per_category: int = PER_CATEGORY[TRAI
   return pathlib.Path(builder.data_dir)
 
 
-def main(argv: list[str]) -> None:
-  """Prepares what the flags ask for."""
+def main(argv: list[str]) -> int:
+  """Prepares what the flags ask for; returns the exit status."""
   del argv
   logging.set_verbosity(logging.ERROR)  # tfds notes every split and file
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
   values = flags.FLAGS
-  print(prepare(values.data_dir, values.size, values.per_category))
+  return ended(lambda: prepare(values.data_dir, values.size, values.per_category), "synthetic_conflict")
 
 
 if __name__ == "__main__":
