@@ -1,9 +1,8 @@
-"""Random numbers from a key, by the generator of `jax.random`, on a CPU at a fifth of its price.
+"""Arrays of random numbers as `jax.random` draws them, of the size of images; on a CPU three times as fast.
 
-`jax.random` makes each 32-bit word of two that its generator gives (Threefry 2 x 32), so that arrays can be
-split over devices; here both are used, since an image is never split. On a CPU it also goes through the
-generator's rounds in a loop, whose arrays pass through memory each time; here they are written out. Numbers
-are others than `jax.random`'s of the same key, and as good.
+There `jax.random` goes through its generator's rounds in a loop, whose arrays pass through memory each time;
+here they are written out. Words and uniform numbers are the same to the last bit; normal ones differ by its
+rounding.
 """
 
 import functools
@@ -31,29 +30,27 @@ ERFINV_FAR = (
 Bound = float | int | Array
 
 
-def threefry(
-  key: UInt32[Array, "2"], x: UInt32[Array, "n"], y: UInt32[Array, "n"]
-) -> tuple[UInt32[Array, "n"], UInt32[Array, "n"]]:
-  """The two words of each block (x, y) by Threefry 2 x 32 with 20 rounds (Salmon et al. 2011)."""
+def threefry(key: UInt32[Array, "2"], counter: UInt32[Array, "n"]) -> UInt32[Array, "n"]:
+  """The words of the blocks (0, counter), combined: Threefry 2 x 32 with 20 rounds (Salmon et al. 2011)."""
   schedule = key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA)
-  x, y = x + schedule[0], y + schedule[1]
+  x, y = jnp.broadcast_to(schedule[0], counter.shape), counter + schedule[1]
   for group in range(5):
     for by in ROTATIONS[group % 2]:
       x = x + y
       y = (y << np.uint32(by) | y >> np.uint32(32 - by)) ^ x
     x = x + schedule[(group + 1) % 3]
     y = y + schedule[(group + 2) % 3] + np.uint32(group + 1)
-  return x, y
+  return x ^ y
 
 
 def bits(key: RandomKey, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-  """Words of 32 random bits."""
+  """Words of 32 random bits, fewer than 2^32."""
   count = math.prod(shape)
   half = -(-count // 2)
-  first = jnp.arange(half, dtype=jnp.uint32)
-  second = first + np.uint32(half)
-  second = jnp.where(second < count, second, 0)
-  return jnp.concatenate(threefry(jax.random.key_data(key), first, second))[:count].reshape(shape)
+  counter = jnp.arange(half, dtype=jnp.uint32)
+  # In two halves: of one piece XLA makes one loop with what is done with it, which is too long for vectors.
+  words = [threefry(jax.random.key_data(key), of) for of in (counter, counter + np.uint32(half))]
+  return jnp.concatenate(words)[:count].reshape(shape)
 
 
 def uniform(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from biasjax.ops import pyramid
+from biasjax.ops import draw, pyramid
 from biasjax.types import RandomKey
 
 
@@ -24,7 +24,7 @@ def octave_noise(key: RandomKey, size: int, level: Int[Array, ""]) -> Float[Arra
     size: pixels of a side.
     level: of the Laplacian pyramid; 0 is the finest.
   """
-  chosen, finest = pyramid.band(jax.random.normal(key, (size, size), jnp.float32), level)
+  chosen, finest = pyramid.band(draw.normal(key, (size, size)), level)
   return chosen * (rms(finest) / rms(chosen))
 
 
