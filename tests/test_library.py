@@ -199,8 +199,28 @@ def test_images_of_several_right_classes_are_measured_as_such(tmp_path):
   variables, labels = VARIABLES, np.array([[0, -1], [0, 1], [2, -1], [2, 0]])
   found = biasjax.measure(brightness, variables, PLAIN, labels, "accuracy").metrics
   assert found.loc["top1_acc/images", "value"] == 75  # it says 0, 1, 1, 2
+  # Who says any of the three as often is right in 6 of 12; the answers dealt out would be in 7 of 16.
+  assert found.loc["top1_acc/images", "chance"] == pytest.approx(50)
+  assert not found.index.str.startswith("class_acc").any()
   with pytest.raises(biasjax.BiasjaxError, match="labels holds -1"):
     biasjax.measure(brightness, variables, PLAIN, np.array([[-1, 0]] * 4), "accuracy")
+
+
+def test_guessing_among_several_right_classes_is_at_chance_in_every_probe():
+  """Of ten classes any three in a row are right: who guesses is right in three of ten."""
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+  labels = (rng.integers(0, 10, (60, 1)) + np.arange(3)) % 10
+
+  def guess(variables, images):
+    return jnp.sin(1e4 * images.mean((1, 2)) @ variables)
+
+  network = rng.normal(size=(3, 10)).astype(np.float32)
+  found = biasjax.measure(guess, network, pixels, labels, ("accuracy", "spectral")).metrics
+  assert found.loc["top1_acc/images", "chance"] == pytest.approx(30, abs=5)
+  assert found.loc["top1_acc/images", "flag"] == "cannot be told from chance"
+  filtered = found[found.index.str.startswith("top1_acc/bandpass")]
+  assert (filtered["chance"] > 25).all()
 
 
 def test_images_that_cannot_be_decoded_are_left_out(tmp_path, caplog):

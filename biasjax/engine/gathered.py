@@ -99,6 +99,9 @@ class Gathered:
         ids = np.array(batch.example_ids, object)
         of_batch = {"condition": np.full(len(ids), condition, object), "example_id": ids}
         of_batch |= {"label": batch.labels[:, 0]}
+        if batch.labels.shape[1] > 1:
+          several = [" ".join(str(label) for label in row if label >= 0) for row in batch.labels.tolist()]
+          of_batch["labels"] = np.array(several, object)
         of_batch |= dict(zip(COLUMNS, self._partition.get(step), strict=True)) | dict(further)
         for name, values in of_batch.items():
           columns[name].append(np.asarray(values)[batch.valid])

@@ -60,7 +60,7 @@ def summarise(observations: Mapping[str, pd.DataFrame]) -> list[Metric]:
     main += [_top(rank, guessing), _top(rank, guessing, k=5, detail=True)]
   if "texture" in table:
     main += cue_share(table)
-  several_right = kind == "imagenet_real" or kind in REFINED_BIAS
+  several_right = kind == "imagenet_real" or kind in REFINED_BIAS or "labels" in table
   return main + calibration(table, image) + ([] if several_right else by_class(table, image))
 
 
@@ -87,7 +87,9 @@ def cue_share(table: pd.DataFrame) -> list[Metric]:
 
 
 def _chances(table: pd.DataFrame, condition: np.ndarray | None = None, conditions: int = 1) -> np.ndarray:
-  labels, answers = table["label"].to_numpy(), table["prediction"].to_numpy()
+  labels, answers = chance.right_classes(table), table["prediction"].to_numpy()
+  if "labels" in table:
+    return chance.of_answers(labels, answers, chance.competing(table.attrs), condition, conditions)
   of_stimuli = layouts.REFINED_BIAS.get(REFINED_BIAS.get(table.attrs.get("labels", ""), ""), {})
   for first, *others in of_stimuli.values():  # of several right classes the first is the label
     named = [class_index()[wnid] for wnid in others]

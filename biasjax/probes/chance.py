@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from biasjax.data.classes import SUBSETS, subset
 from biasjax.data.synthetic import CATEGORIES
@@ -51,20 +52,31 @@ def of_answers(
   """Chance in each condition, float [conditions], a fraction.
 
   Args:
-    labels: int [n], from 0.
-    answers: int [n], likewise.
+    labels: int [n], from 0; or str [n], where several are right, with blanks between them.
+    answers: int [n], from 0.
     classes: how many compete.
     condition: int [n], of each answer, below `conditions`; all are of one if None.
     conditions: how many there are.
   """
-  many = int(max(labels.max(initial=0), answers.max(initial=0))) + 1
   at = np.zeros(len(labels), np.int64) if condition is None else condition.astype(np.int64)
+  of_each = at
+  if labels.dtype.kind not in "iu":
+    several = [str(of).split() for of in labels]
+    of_each = np.repeat(at, [len(of) for of in several])
+    labels = np.array([int(label) for of in several for label in of], np.int64)
+  many = int(max(labels.max(initial=0), answers.max(initial=0))) + 1
   of_labels, of_answers = (
-    np.bincount(at * many + of, minlength=conditions * many).reshape(conditions, many).astype(float)
-    for of in (labels, answers)
+    np.bincount(place * many + of, minlength=conditions * many).reshape(conditions, many).astype(float)
+    for place, of in ((of_each, labels), (at, answers))
   )
-  n = np.maximum(of_labels.sum(axis=1), 1)
-  return np.maximum((of_labels * of_answers).sum(axis=1) / n**2, 1 / classes)
+  n = np.maximum(of_answers.sum(axis=1), 1)
+  by_number = of_labels.sum(axis=1) / n / classes  # as many classes as are right of an image
+  return np.maximum((of_labels * of_answers).sum(axis=1) / n**2, np.maximum(by_number, 1 / classes))
+
+
+def right_classes(table: pd.DataFrame) -> np.ndarray:
+  """Of each observation what `of_answers` takes for its labels: "labels", where several may be right."""
+  return table["labels" if "labels" in table else "label"].to_numpy()
 
 
 def of_reciprocal_rank(classes: int, right: int) -> float:

@@ -22,12 +22,14 @@ class Observed:
   Attributes:
     ids: of the examples [n].
     label, prediction, rank: int [n, conditions].
+    right_classes: [n, conditions], of `chance.right_classes`.
   """
 
   ids: pd.Index
   label: np.ndarray
   prediction: np.ndarray
   rank: np.ndarray
+  right_classes: np.ndarray
 
   @property
   def right(self) -> np.ndarray:
@@ -69,13 +71,14 @@ def under(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | None =
   if not (np.bincount(at, minlength=n * len(conditions)) == 1).all():
     raise ValueError(f"not each of {n} examples once under {', '.join(conditions)}")
 
-  def matrix(name: str) -> np.ndarray:
-    values = table[name].to_numpy()
+  def matrix(values: np.ndarray) -> np.ndarray:
     placed = np.empty(n * len(conditions), values.dtype)
     placed[at] = values if wanted.all() else values[wanted]
     return placed.reshape(n, len(conditions))
 
-  return Observed(order, matrix("label"), matrix("prediction"), matrix("rank"))
+  label, prediction, rank = (matrix(table[name].to_numpy()) for name in ("label", "prediction", "rank"))
+  several = matrix(chance.right_classes(table)) if "labels" in table else label
+  return Observed(order, label, prediction, rank, several)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +122,8 @@ def accuracies(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | N
   if sample is None:
     said = under(table, conditions, ids)
     at = np.tile(np.arange(len(conditions)), len(said.ids))
-    chances = chance.of_answers(said.label.ravel(), said.prediction.ravel(), classes, at, len(conditions))
+    labels, answers = said.right_classes.ravel(), said.prediction.ravel()
+    chances = chance.of_answers(labels, answers, classes, at, len(conditions))
     return Accuracies(said.ids, said.right.astype(float), chances)
   every = pd.Index(sample.ids)
   order = every.sort_values() if ids is None else ids
@@ -140,7 +144,7 @@ def accuracies(table: pd.DataFrame, conditions: Sequence[str], ids: pd.Index | N
     of.append(Sampled(estimate(outcomes, sample.known, sample.further.get(name)), critical))
     right[:, index] = of[-1].estimate.spread(critical)[at]
   asked = column >= 0
-  labels, answers = (table[name].to_numpy()[asked] for name in ("label", "prediction"))
+  labels, answers = (of[asked] for of in (chance.right_classes(table), table["prediction"].to_numpy()))
   chances = chance.of_answers(labels, answers, classes, column[asked], len(conditions))
   return Accuracies(order, right, chances, of)
 
