@@ -1,0 +1,30 @@
+"""Sums of shifted products are computed once, whatever uses them: counted in what XLA makes of a program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biasjax.traced.convolution import depthwise
+
+BLOCKS, TAPS = 4, 9
+
+
+def blocks(x, kernel):
+  """Convolutions with ReLUs between, as a network has them."""
+  for _ in range(BLOCKS):
+    x = jax.nn.relu(depthwise(x, kernel, (1, 1), (1, 1), (1, 1)))
+  return jnp.sum(x)
+
+
+@pytest.mark.parametrize(
+  ("function", "sums"),
+  [(blocks, BLOCKS), (jax.grad(blocks), 2 * BLOCKS)],  # a gradient has a sum of its own for each
+  ids=["forward", "gradient"],
+)
+def test_each_sum_of_taps_is_computed_once(function, sums):
+  x = np.ones((2, 8, 16, 16), np.float32)
+  kernel = np.full((8, 1, 3, 3), 0.1, np.float32)
+  compiled = jax.jit(function).lower(x, kernel).compile()
+  by_definition = sums * TAPS * 2 * x.size  # a product and an addition for each tap
+  assert compiled.cost_analysis()["flops"] < 1.2 * by_definition
