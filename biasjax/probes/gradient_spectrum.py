@@ -106,13 +106,15 @@ def summarise(observations: Mapping[str, pd.DataFrame], *, size: int) -> list[Me
   numbers = {
     of: table[of].to_numpy(float) for of in table.columns if of.startswith(("share_", "centroid", "log10"))
   }
-  lacking = int(np.isnan(numbers["log10_power"]).sum())
-  flag = f"no gradient on {lacking} of {len(table)} images, which are left out" if lacking else ""
   counts = np.bincount(fourier.rings_of(size, rings(size)).ravel())
+  without = int(np.isnan(numbers["log10_power"]).sum())
 
   def metric(name: str, values: np.ndarray, *, detail: bool = False) -> Metric:
-    values = values[np.isfinite(values)]
-    return Metric(f"gradient-spectrum/{name}", *mean(values), len(values), detail=detail, flag=flag)
+    known = values[np.isfinite(values)]
+    lacking = len(table) - len(known)
+    there = " at these frequencies" if lacking > without else ""
+    flag = f"no gradient{there} on {lacking} of {len(table)} images, which are left out" if lacking else ""
+    return Metric(f"gradient-spectrum/{name}", *mean(known), len(known), detail=detail, flag=flag)
 
   found = [
     metric("centroid", numbers["centroid"]),

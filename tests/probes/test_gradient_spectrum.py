@@ -100,6 +100,23 @@ def test_images_without_a_gradient_are_left_out_and_counted():
   assert row["flag"] == f"no gradient on {none.sum()} of 24 images, which are left out"
 
 
+def test_images_without_a_gradient_at_some_frequencies_are_counted_there():
+  """A network that sees of bright images the mean, of dark ones all: no ring has power in the former."""
+
+  def mean_only(weights, images):
+    return linear(weights, jnp.where(images[:, :1, :1, :1] > 0.5, images.mean((1, 2), keepdims=True), images))
+
+  weights = np.full((SIZE, SIZE, 3), 0.01, np.float32)
+  weights[0, 0] = 0.1
+  found, _ = observed(weights, mean_only)
+  constant = (PIXELS[:, 0, 0, 0] / 255 > 0.5).sum()
+  for name in ("centroid", "r=3"):
+    row = found.metrics.loc[f"gradient-spectrum/{name}"]
+    assert row["n"] == 24 - constant
+    assert row["flag"] == f"no gradient at these frequencies on {constant} of 24 images, which are left out"
+  assert found.metrics.loc["gradient-spectrum/log10-power", "flag"] == ""
+
+
 def test_images_that_no_attack_has_changed_are_not_kept_as_its_work(tmp_path):
   names = [f"{i}.png" for i in range(24)]
   source = library._source(
