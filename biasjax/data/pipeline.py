@@ -110,6 +110,22 @@ def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
   )
 
 
+def pixels(source: Source, index: int, shown: Callable[[bytes], np.ndarray]) -> tuple[Example, np.ndarray]:
+  """An example and what `shown` makes of it, where every image is needed.
+
+  Raises:
+    BiasjaxError: as `read`, or it cannot be decoded; it is named.
+  """
+  example = read(source, index)
+  try:
+    return example, shown(example.encoded)
+  except ValueError as error:
+    reason = " ".join(str(error).split())
+    raise BiasjaxError(
+      f"{source.location}: {example.example_id} cannot be decoded ({reason}): mend or remove it"
+    ) from error
+
+
 def batches(
   source: Source,
   chunks: Sequence[tuple[int, int]],

@@ -57,14 +57,8 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     step, row = divmod(position, batch_size)
     epoch, within = divmod(step, per_epoch)
     index = orders(epoch)[within * batch_size + row]
-    try:
-      example = pipeline.read(source, int(index))
-      return shown(example.encoded), example.label, index
-    except ValueError as error:
-      reason = " ".join(str(error).split())
-      raise BiasjaxError(
-        f"{source.location}: example {index} cannot be read ({reason}): mend or remove it"
-      ) from error
+    example, pixels = pipeline.pixels(source, int(index), shown)
+    return pixels, example.label, index
 
   positions = range(start * batch_size, stop * batch_size)
   examples = ahead(load, positions, threads=8, most=4 * batch_size)

@@ -60,11 +60,9 @@ def answers(
   shown = pipeline.preprocessing(source)
   ids, labels, found = [], [], []
   for start in range(0, source.length, ROWS):
-    try:
-      examples = [pipeline.read(source, index) for index in range(start, min(start + ROWS, source.length))]
-      pixels = np.stack([shown(example.encoded) for example in examples])
-    except ValueError as error:
-      raise BiasjaxError(f"{source.location}: an example cannot be read: {error}") from error
+    indices = range(start, min(start + ROWS, source.length))
+    examples, pixels = zip(*(pipeline.pixels(source, index, shown) for index in indices), strict=True)
+    pixels = np.stack(pixels)
     missing = ROWS - len(pixels)  # one program for all batches
     padded = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
     found.append([np.asarray(part)[: len(pixels)] for part in of(model.variables, padded)])

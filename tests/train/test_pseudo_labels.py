@@ -112,6 +112,14 @@ def test_a_network_of_too_few_classes_is_refused(biased):
     )
 
 
+def test_an_image_that_cannot_be_decoded_is_named(biased):
+  torn = dataclasses.replace(
+    source(), read=lambda i: Example(encoded(0)[: 70 if i == 5 else None], 0, f"{i}.png")
+  )
+  with pytest.raises(BiasjaxError, match=r"^here: 5.png cannot be decoded \(.*\): mend or remove it$"):
+    pseudo_labels.answers(biased, torn)
+
+
 @pytest.mark.parametrize(
   ("asked", "message"),
   [
