@@ -245,6 +245,9 @@ def _packed(root: pathlib.Path) -> list[File]:
 def _class_folders(root: pathlib.Path, files: Sequence[File]) -> None:
   """Refuses subfolders that are no classes, and a folder without images."""
   folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+  if files:  # beside which a subfolder without any, the development kit say, is in nobody's way
+    holding = {file.name.partition("/")[0] for file in files}
+    folders = [name for name in folders if name in holding]
   unknown = [name for name in folders if name not in class_index()]
   if set(unknown) <= set(category_index()) and unknown:
     raise BiasjaxError(

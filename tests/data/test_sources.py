@@ -111,6 +111,20 @@ def test_flat_images_get_their_labels_from_their_names(tmp_path, names):
   assert [content for *_, content in read] == [(root / name).read_bytes() for name in names]
 
 
+def test_the_development_kit_beside_flat_images_is_passed_over(tmp_path):
+  names = ["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"]
+  expected = everything(sources.folder(flat_folder(tmp_path / "val", names)))
+  kit = tmp_path / "val/ILSVRC2012_devkit_t12/data"
+  kit.mkdir(parents=True)
+  (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n")
+  assert everything(sources.folder(tmp_path / "val")) == expected
+  (kit / "example.JPEG").write_bytes(expected[0][2])
+  with pytest.raises(
+    BiasjaxError, match=r"not among ImageNet's 1,000 WordNet ids, e\.g\. 'ILSVRC2012_devkit_t12'"
+  ):
+    sources.folder(tmp_path / "val")
+
+
 def test_names_of_the_hub_in_class_folders_give_the_same_examples(tmp_path):
   name = f"ILSVRC2012_val_00000293_{TENCH}.JPEG"
   flat_folder(tmp_path / TENCH, [name])
