@@ -1,14 +1,16 @@
 """Runs a program's operations in order, while JAX traces: what comes out is a JAX function like any other."""
 
+import collections
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from biasjax.errors import BiasjaxError
 from biasjax.traced import table
@@ -17,6 +19,7 @@ from biasjax.traced.program import Program, Value, variable_shapes
 from biasjax.types import Images, Logits, Variables
 
 VALUE_LIMIT = 4 * 2**30  # bytes of one value, for each image
+BRANCHES = 3  # users of a value, from which on it is kept for them
 
 
 @functools.lru_cache(maxsize=64)
@@ -59,6 +62,7 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
   for weight in program.weights:
     values.append(jnp.asarray(functools.reduce(lambda tree, key: tree[key], weight.path, variables)))
   most = VALUE_LIMIT * max(images.shape[0], 1)
+  branching = _branching(program) if jax.default_backend() == "cpu" else set()
   # Shapes that broadcast are part of what PyTorch's operations mean.
   with jax.numpy_rank_promotion("allow"):
     for number, node in enumerate(program.nodes):
@@ -69,7 +73,8 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
         result = OPERATIONS[node.operation](**(_cast(arguments) if reduced else arguments))
         result = list(result) if isinstance(result, list | tuple) else result
         _refuse_large(result, most)
-        values.append(_widened(result) if reduced else result)
+        result = _widened(result) if reduced else result
+        values.append(_once(result) if len(values) in branching else result)
       # What an argument that makes no sense leads JAX to raise has no common base.
       except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -77,6 +82,44 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
           f"the program's node {number}, {node.operation}, cannot be computed: {reason}"
         ) from error
   return values[program.output]
+
+
+def _branching(program: Program) -> set[int]:
+  """Numbers of the values of nodes that are no products and that many nodes use."""
+  users = collections.Counter(
+    number for node in program.nodes for argument in node.arguments.values() for number in _used(argument)
+  )
+  first = 1 + len(program.weights)
+  return {
+    number
+    for number, node in enumerate(program.nodes, first)
+    if users[number] >= BRANCHES and node.operation not in PRODUCTS
+  }
+
+
+def _used(argument: Any) -> Iterator[int]:
+  if isinstance(argument, Value):
+    yield argument.number
+  elif isinstance(argument, list):
+    for one in argument:
+      yield from _used(one)
+
+
+def _once(result: Any) -> Any:
+  """A copy of features, and of their gradient, that XLA computes once, as a function that it does not inline.
+
+  On CPUs it else computes them again for each user, and those before them again for each of theirs: where
+  blocks add several branches, time and memory of compiling grew with the square of the depth.
+  """
+  if not isinstance(result, jax.Array) or result.ndim < 3 or not jnp.issubdtype(result.dtype, jnp.floating):
+    return result
+  with set_xla_metadata(inlineable="false"):
+    return _copied(result)
+
+
+@jax.jit
+def _copied(x: jax.Array) -> jax.Array:
+  return jnp.array(x, copy=True)
 
 
 def _resolved(argument: Any, values: list[Any]) -> Any:
