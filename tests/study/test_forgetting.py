@@ -179,6 +179,6 @@ def test_decisions_of_a_run_that_is_not_done_are_none(tmp_path):
 )
 def test_a_run_file_that_is_none_is_refused(tmp_path, text):
   (tmp_path / "run.json").write_text(text)
-  with pytest.raises(BiasjaxError, match=r"run\.json cannot be read"):
+  with pytest.raises(BiasjaxError, match=r"run\.json is damaged"):
     stored.beside(str(tmp_path / "results.csv"))
   assert stored.beside(str(tmp_path / "elsewhere" / "results.csv")) is None
