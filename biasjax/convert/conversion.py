@@ -216,7 +216,10 @@ def _settled(output: pathlib.Path, conversion: Conversion, overwrite: bool) -> b
   if holds(output, conversion.certificate):
     return True
   if not overwrite:
-    raise BiasjaxError(f"{output}: exists and holds something else: choose another name, or --overwrite")
+    raise BiasjaxError(
+      f"{output}: exists and holds something else, or is damaged: choose another name, delete it, or replace "
+      "it with --overwrite of python -m convert"
+    )
   if not stored.is_converted(output):
     raise BiasjaxError(f"{output}: exists and is no converted checkpoint: it will not be overwritten")
   return False

@@ -189,6 +189,17 @@ def test_same_conversion_again_is_left_alone_and_another_is_refused(tmp_path, ca
   assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "net.safetensors"]
 
 
+def test_a_conversion_that_is_damaged_is_made_again_once_it_is_deleted_as_the_message_says(tmp_path, capsys):
+  assert convert(tiny_tensors(), tmp_path) == 0
+  (tmp_path / "net/certificate.json").write_text("{")
+  assert convert(tiny_tensors(), tmp_path) == 1
+  assert "or is damaged: choose another name, delete it, or replace it with --overwrite of" in one_line(
+    capsys
+  )
+  shutil.rmtree(tmp_path / "net")
+  assert convert(tiny_tensors(), tmp_path) == 0
+
+
 def test_folder_that_is_no_checkpoint_is_never_overwritten(tmp_path, capsys):
   (tmp_path / "net").mkdir()
   (tmp_path / "net/thesis.tex").write_text("years of work")
