@@ -270,7 +270,8 @@ def sum_of_shifts(
   image: Float[Array, "h w c"], weight: Float[Array, "k"], y: Int[Array, "k"], x: Int[Array, "k"]
 ) -> Float[Array, "h w c"]:
   """`smeared` along a path, whose weights fall, as a loop."""
-  reach, together, (size, _, channels) = MOTION_REACH, 4, image.shape
+  reach, (size, _, channels) = MOTION_REACH, image.shape
+  together = 4  # shifts in a turn of the loop, which writes its total to memory once
   padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge").reshape(size + 2 * reach, -1)
   weight, y, x = (jnp.pad(of, (0, together)) for of in (weight, y, x))
 
@@ -281,7 +282,7 @@ def sum_of_shifts(
       )
     return total
 
-  count = jnp.sum(weight > 1e-9)
+  count = jnp.sum(weight > 1e-9)  # the rest, 42 at most, are lost in rounding
   total = jax.lax.fori_loop(0, -(-count // together), some, jnp.zeros((size, size * channels), image.dtype))
   return total.reshape(image.shape)
 
