@@ -122,6 +122,9 @@ FAMILIES = {
   "ConViT": {"convit_tiny": (224, {"depth": 2, "local_up_to_layer": 1})},
   "Sequencer": {"sequencer2d_s": (64, {"layers": (1, 1, 1, 1), "img_size": 64})},
   "BoTNet, HaloNet": {"botnet26t_256": (256, {}), "halonet26t": (256, {})},
+  "VoVNet, SelecSLS": {"ese_vovnet19b_dw": (64, {}), "selecsls42b": (64, {})},
+  "CSPNet": {"cspresnet50": (64, {})},
+  "RepViT": {"repvit_m0_9": (64, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
 }
 
