@@ -124,6 +124,7 @@ FAMILIES = {
   "BoTNet, HaloNet": {"botnet26t_256": (256, {}), "halonet26t": (256, {})},
   "VoVNet, SelecSLS": {"ese_vovnet19b_dw": (64, {}), "selecsls42b": (64, {})},
   "CSPNet": {"cspresnet50": (64, {})},
+  "DPN": {"dpn48b": (64, {})},
   "RepViT": {"repvit_m0_9": (64, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
 }
