@@ -22,6 +22,7 @@ import scipy  # its modules are loaded where they are first used, which takes a 
 from jaxtyping import Array, Float, Int
 
 from biasjax.ops import draw, jpeg
+from biasjax.ops.batching import one_by_one
 from biasjax.types import Image, RandomKey
 
 Severity = Int[Array, ""]  # 0 to 4
@@ -162,6 +163,10 @@ def gaussian_blur(key: RandomKey, image: Image, severity: Severity) -> Image:
 
 def convolved(image: Float[Array, "h w c"], kernel: Float[Array, "k k"], mode: str) -> Float[Array, "h w c"]:
   """Correlation with an odd kernel by products of spectra; the border in `mode` of `jnp.pad`."""
+  return one_by_one(functools.partial(_convolved, mode=mode))(image, kernel)
+
+
+def _convolved(image: Float[Array, "h w c"], kernel: Float[Array, "k k"], mode: str) -> Float[Array, "h w c"]:
   reach, size = kernel.shape[0] // 2, image.shape[0]
   padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode=mode)
   long = _fast_length(size + 2 * reach)
@@ -412,7 +417,10 @@ def fog(key: RandomKey, image: Image, severity: Severity) -> Image:
   thickness, decay = of_severity(FOG, severity)
   size = image.shape[0]
   side = max(256, 1 << (size - 1).bit_length())
-  heights, lowest, highest = plasma(draw.uniform(key, (side * side,), -1, 1), decay)
+  words = draw.bits(key, (side * side // 2,))
+  # Uniform in [-1, 1) of 16 bits each, which is finer than 8-bit levels tell.
+  drawn = jnp.concatenate([words >> 16, words & 0xFFFF]).astype(jnp.float32) / (1 << 15) - 1
+  heights, lowest, highest = plasma(drawn, decay)
   brightest = image.max()
   # Quotients of the whole image's numbers: a division for each pixel takes its time.
   fogged = image + (heights[:size, :size, None] - lowest) * (thickness / (highest - lowest))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from biasjax.ops.batching import one_by_one
 from biasjax.types import Image, Images
 
 Mask = Bool[Array, "h w"]  # over all frequencies, 0 at index [0, 0]
@@ -78,7 +79,12 @@ def band_pass(
   # (M(f) + M(-f)) / 2 leaves: a real image, of which half a spectrum is enough.
   mirrored = jnp.roll(mask[::-1, ::-1], (1, 1), (0, 1))
   weight = 0.5 * (mask.astype(jnp.float32) + mirrored.astype(jnp.float32))[:, :half]
-  filtered = jnp.fft.irfft2(spectrum * weight[None], s=(height, width))
+  return one_by_one(_weighted)(spectrum, weight)
+
+
+def _weighted(spectrum: Spectrum, weight: Float[Array, "h half"]) -> Image:
+  height, half = weight.shape
+  filtered = jnp.fft.irfft2(spectrum * weight[None], s=(height, 2 * (half - 1)))
   return jnp.clip(jnp.moveaxis(filtered, 0, -1), 0.0, 1.0)
 
 
