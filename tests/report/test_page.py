@@ -301,7 +301,8 @@ def test_a_models_page_has_its_certificate_and_the_keys_of_its_numbers(tmp_path)
   certificate = {"source": {"file": "net.pth", "sha256": "ab12"}, "parameters": 25557032}
   (tmp_path / "checkpoints" / "model2" / "certificate.json").write_text(json.dumps(certificate))
   unit = {"model": "model2", "dataset": "drawn", "probe": "spectral", "key": {"seed": 7}}
-  run = {"format": 3, "datasets": {"drawn": {"length": 5, "chunk_size": 5}}, "units": [unit]}
+  dataset = {"length": 5, "chunk_size": 5, "fingerprint": "0", "location": "drawn"}
+  run = {"format": 3, "datasets": {"drawn": dataset}, "units": [unit]}
   (tmp_path / "run.json").write_text(json.dumps(run))
   assert command.run(asked) == 0
   text = (tmp_path / "study" / "models" / "model2.html").read_text(encoding="utf-8")
