@@ -214,6 +214,9 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
     f"from PyTorch in {'float64' if wide else 'float32'}: logits {parity['logits']:.1g} of the largest, "
     f"gradients {parity['gradients']:.1g} ({beside})"
   )
+  if "gradients_in_float64" in parity:
+    exact = f"{parity['gradients_in_float64']:.1g}"
+    print(f"gradients computed in float64, too: {exact}; the rest is rounding, beside corners such as ReLU's")
   print(f"{output}: {'written' if written else 'holds this conversion already'}")
 
 

@@ -14,7 +14,7 @@ def along(x: Array, dim: int, matrix: np.ndarray) -> Array:
   """`x` with a side of length n replaced by matrix [m, n] times it."""
   if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix))):
     return x
-  weights = jnp.asarray(matrix.astype(np.float32), x.dtype)
+  weights = jnp.asarray(matrix if x.dtype == jnp.float64 else matrix.astype(np.float32), x.dtype)
   return jnp.moveaxis(jnp.tensordot(x, weights, ((dim,), (1,))), -1, dim)
 
 

@@ -55,7 +55,8 @@ def fft_to_real(self: Array, dim: Ints, normalization: int, last_dim_size: int) 
 @operation("aten.view_as_complex.default")
 def view_as_complex(self: Array) -> Array:
   """Pairs of the last dimension as complex numbers."""
-  require(self.ndim > 0 and self.shape[-1] == 2 and self.dtype == jnp.float32, f"pairs of {self.shape}")
+  real = self.dtype in (jnp.float32, jnp.float64)
+  require(self.ndim > 0 and self.shape[-1] == 2 and real, f"pairs of {self.shape}")
   return self[..., 0] + 1j * self[..., 1]
 
 

@@ -55,7 +55,7 @@ def operation(*names: str, product: bool = False) -> Callable[[Callable], Callab
 
 
 def dtype_of(name: DType | None) -> Any:
-  """The element type of a name; None for None.
+  """The element type of a name; None for None, and float64 for float32 where JAX has 64 bits.
 
   Raises:
     Refused: there is no such type here.
@@ -64,7 +64,8 @@ def dtype_of(name: DType | None) -> Any:
     return None
   if name not in DTYPES:
     raise Refused(f"element type {name[:40]!r} is not known")
-  return DTYPES[name]
+  wide = name == "float32" and jax.config.read("jax_enable_x64")
+  return jnp.dtype("float64") if wide else DTYPES[name]
 
 
 def require(condition: bool, otherwise: str) -> None:

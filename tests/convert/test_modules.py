@@ -6,6 +6,8 @@ import pathlib
 import sys
 import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.torch
@@ -17,6 +19,9 @@ from biasjax.cli import converting
 from biasjax.convert import building, modules, readers
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
+from biasjax.traced import interpreter
+from biasjax.traced.operations import OPERATIONS
+from biasjax.traced.table import Array
 
 NAME = "test_vit"  # timm's smallest
 
@@ -341,6 +346,36 @@ def test_a_module_that_asks_for_float32_is_compared_with_that(monkeypatch):
   parity = converted(monkeypatch, lambda: torch_networks.randomise(Single())).certificate["parity"]
   assert max(parity["logits"], parity["gradients"]) < 1e-5
   assert (parity["torch_logits"], parity["torch_gradients"]) == (None, None)
+
+
+class Cornered(Small):
+  def forward(self, images):
+    return self.fc(nn.functional.relu(self.conv(images)).mean((2, 3)))
+
+
+def with_relu(monkeypatch, function):
+  """What a network with a ReLU that is computed otherwise is converted to."""
+  monkeypatch.setitem(OPERATIONS, "aten.relu.default", function)
+  interpreter.apply_function.cache_clear()
+  return converted(monkeypatch, lambda: torch_networks.randomise(Cornered())).certificate["parity"]
+
+
+def test_gradients_that_rounding_takes_over_a_corner_are_told_from_wrong_ones(monkeypatch):
+  def beside(self: Array) -> Array:
+    return jnp.where(self > (0.003 if self.dtype == jnp.float32 else 0), self, 0)
+
+  parity = with_relu(monkeypatch, beside)
+  assert parity["gradients"] > 1e-2 > 1e-5 > parity["torch_gradients"]
+  assert parity["gradients_in_float64"] < 1e-12
+
+
+@pytest.mark.parametrize("error", [0.005, 0.5])
+def test_gradients_that_are_wrong_in_float64_too_are_refused(monkeypatch, error):
+  def steeper(self: Array) -> Array:
+    return jax.nn.relu(self) + error * (jax.nn.relu(self) - jax.lax.stop_gradient(jax.nn.relu(self)))
+
+  with pytest.raises(BiasjaxError, match="gradients differ from PyTorch's by"):
+    with_relu(monkeypatch, steeper)
 
 
 def test_a_module_that_pytorch_cannot_differentiate_is_one_line(monkeypatch):
