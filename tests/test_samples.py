@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from biasjax import sampling
+from biasjax.probes.observed import Sampled, sampling_of
 from biasjax.sampling import Known, Watch, critical_values, estimate, obrien_fleming
 
 
@@ -195,6 +196,32 @@ def test_intervals_cover_where_a_condition_changes_hardly_an_answer():
     watch, found = stop(y[at], Known(x[at]), 0.01)
     hits += abs(found.value - y.mean()) <= found.half(watch.critical)
   assert hits >= 400 * 0.95 - 2.6 * math.sqrt(400 * 0.95 * 0.05)
+
+
+def test_the_margin_of_a_mean_covers_where_conditions_change_hardly_an_answer():
+  """Eight conditions of which each turns two answers in a thousand, nearly all the same ones."""
+  _, x = population(5000)
+  clean, rng, hits, replays = x[:, 1], np.random.default_rng(3), 0, 60
+  turned = (rng.random((8, len(clean))) < 0.0002) ^ (rng.random(len(clean)) < 0.002)
+  outcomes = np.where(turned, 1 - clean, clean)
+  for _ in range(replays):
+    at = rng.permutation(len(clean))
+    known, samples = Known(x[at]), []
+    for y in outcomes:
+      watch, found = stop(y[at], known, 0.01)
+      samples.append(Sampled(found, watch.critical))
+    margin = sampling_of(samples)["margin"] / 100
+    hits += abs(np.mean([of.estimate.value for of in samples]) - outcomes.mean()) <= margin
+    # No wider than if all erred alike.
+    assert margin <= np.mean([of.estimate.half(of.critical) for of in samples]) + 1e-12
+  assert hits >= replays * 0.95 - 2.6 * math.sqrt(replays * 0.95 * 0.05)
+
+
+def test_the_margin_of_a_mean_of_conditions_without_a_hit_is_theirs():
+  of = Sampled(estimate(np.zeros(512), Known(population(50_000)[1])), 2.0)
+  low, high = of.estimate.interval(2.0)
+  assert sampling_of([of, of, of])["margin"] == pytest.approx(100 * (high - low))
+  assert low == 0 < high
 
 
 def test_the_order_is_one_of_names_nested_and_another_with_another_seed():

@@ -183,12 +183,17 @@ def sampling_of(samples: Sequence[Sampled], weights: Sequence[float] | None = No
     worth = {"effective_n": one.estimate.effective, "correlation": one.estimate.correlation}
     return said | worth | {"margin": scale * one.estimate.half(one.critical)}
   weights = [100 / len(samples)] * len(samples) if weights is None else weights
-  # Samples are nested, so that errors of the same images add up; corrected for the smallest one's share.
-  errors = np.zeros(least.of)
+  # Samples are nested, so that errors of the same images add up; each condition's to its own margin, since of
+  # few answers that change too little is seen. Conditions of which none is seen are taken to err together.
+  errors, together = np.zeros(least.of), 0.0
   for weight, of in zip(weights, samples, strict=True):
-    errors += weight * max(of.critical, Z) * of.estimate.errors
-  left = 1 - least.n / least.of
-  return said | {"margin": math.sqrt(float(errors @ errors) * left) / least.of}
+    half, mine = of.estimate.half(max(of.critical, Z)), of.estimate.errors
+    length = math.sqrt(float(mine @ mine))
+    if length > 0:
+      errors += weight * half / length * mine
+    else:
+      together += abs(weight) * half
+  return said | {"margin": math.hypot(math.sqrt(float(errors @ errors)), together)}
 
 
 def in_folders(ids: pd.Series, depth: int) -> tuple[np.ndarray, list[str], np.ndarray, int]:
