@@ -81,7 +81,7 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_list(name, None, text, flag_values=values)
   for name, text in SWITCHES.items():
     flags.DEFINE_bool(name, False, text, flag_values=values)
-  flags.DEFINE_integer("size", None, "Pixels of a side, of a traced network.", 1, flag_values=values)
+  flags.DEFINE_integer("size", None, "Pixels of a side, of a traced network.", 1, 4096, flag_values=values)
   flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=values)
   return values
 
@@ -205,6 +205,7 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   normalization = found["normalization"]
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
+  _say_unused(found)
   parity = found["parity"]
   wide = parity["torch_logits"] is not None
   beside = "which cannot compute it in float64"
@@ -287,7 +288,6 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
   """Measures parity if asked, writes, and says what was found and where it is."""
   from biasjax.convert import conversion, parity, stated
   from biasjax.convert.pickles import printable
-  from biasjax.convert.torchvision import COUNTER
 
   found = converted.certificate
   if asked.parity:
@@ -307,9 +307,7 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
   normalization = found["normalization"]
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
-  unused = [printable(name) for name in found["dropped"] if not name.endswith(COUNTER)]
-  if unused:
-    print(f"not used: {', '.join(unused[:4])}{f' and {len(unused) - 4} more' if len(unused) > 4 else ''}")
+  _say_unused(found)
   if found["rounding"]:
     print(f"{len(found['rounding'])} tensors were float64 and have been rounded to float32")
   if asked.parity:
@@ -318,6 +316,16 @@ def _finish(asked: flags.FlagValues, converted, source: str, output: pathlib.Pat
       "plain ResNet with these tensors: that the checkpoint is of one, this does not show)"
     )
   print(f"{output}: {'written' if written else 'holds this conversion already'}")
+
+
+def _say_unused(found) -> None:
+  """What of the file was not used, of a certificate."""
+  from biasjax.convert.pickles import printable
+  from biasjax.convert.torchvision import COUNTER
+
+  unused = [printable(name) for name in found["dropped"] if not name.endswith(COUNTER)]
+  if unused:
+    print(f"not used: {', '.join(unused[:4])}{f' and {len(unused) - 4} more' if len(unused) > 4 else ''}")
 
 
 def _text(values: tuple[float, ...]) -> str:

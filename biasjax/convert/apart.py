@@ -62,6 +62,7 @@ def _write(folder: pathlib.Path, found: Tried) -> None:
     "normalization": dataclasses.asdict(found.normalization),
     "preprocessing": found.preprocessing,
     "file": found.file,
+    "dropped": found.dropped,
     "versions": found.versions,
   }
   np.savez(folder / ARRAYS, **arrays)
@@ -83,9 +84,10 @@ def _read(folder: pathlib.Path, who: str) -> Tried:
       for what in ("logits", "gradients")
     )
   names = dict(zip(weights, map(str, said["names"]), strict=True))
+  dropped = {str(name): str(why) for name, why in dict(said["dropped"]).items()}
   return Tried(
     *(str(said["text"]), weights, names, _normalization(said["normalization"]), said["preprocessing"]),
-    *(said["file"], logits, gradients, said["versions"]),
+    *(said["file"], dropped, logits, gradients, said["versions"]),
   )
 
 

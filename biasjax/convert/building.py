@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from biasjax.convert import certificate, download, families, readers, stated, tracing
+from biasjax.convert import certificate, download, families, foreign, readers, stated, tracing
 from biasjax.convert.conversion import FLOATS
 from biasjax.convert.normalization import ASSUMED, Normalization, check, of_values
 from biasjax.errors import BiasjaxError
@@ -24,6 +24,7 @@ from biasjax.errors import BiasjaxError
 KINDS = ("timm", "torchvision", "module")
 PRECISIONS = ("float32", "float64")
 LIBRARIES = ("torch", "timm", "torchvision")
+OTHERS = "not of the network that was read"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Tried:
     names: the module's own name of each path.
     normalization, preprocessing: see `Built`.
     file: what the certificate says of the file of weights; None if there is none.
+    dropped: what of that file was not used, each with the reason.
     logits, gradients: by those of `PRECISIONS` in which PyTorch computed them: of the images of
       `certificate.probe`, and with respect to them of the sum of logits times `coefficients`. "float64" is
       absent where layers ask for float32.
@@ -97,6 +99,7 @@ class Tried:
   normalization: Normalization
   preprocessing: dict[str, Any] | None
   file: dict[str, Any] | None
+  dropped: dict[str, str]
   logits: Mapping[str, np.ndarray]
   gradients: Mapping[str, np.ndarray]
   versions: dict[str, str | None]
@@ -111,19 +114,20 @@ def tried(wanted: Wanted) -> Tried:
   """
   file = None if wanted.checkpoint is None else readers.read(wanted.checkpoint)
   said = _config(file) if file and wanted.kind == "timm" else {}
+  if wanted.offline and wanted.kind == "timm" and re.match("hf[-_]hub:", wanted.name):
+    raise BiasjaxError(f"{wanted}: timm asks the hub what it is: not with --offline")
   build = {"timm": _timm, "torchvision": _torchvision, "module": _module}[wanted.kind]
   built = _given(build(wanted.name, wanted.size or said.get("size")), wanted, file, said)
   if file is None and not built.source and wanted.kind != "module":
     raise BiasjaxError(f"{wanted}: nobody says where its weights are: give --checkpoint=FILE")
   if file is None and built.source:
     file = readers.read(_found(built.source, wanted.offline))
-  if file is not None:
-    _load(built, file, wanted.reading)
+  dropped = {} if file is None else _load(built, file, wanted.reading)
   traced = tracing.trace(built.module, built.size)
   logits, gradients = _asked(built, traced.program.size, traced.program.classes)
   return Tried(
     *(traced.program.text, traced.weights, traced.names, built.normalization, built.preprocessing),
-    *(_of_file(file) if file else None, logits, gradients),
+    *(_of_file(file) if file else None, dropped, logits, gradients),
     {library: _version(library) for library in LIBRARIES},
   )
 
@@ -386,8 +390,12 @@ def _refuse_another(wanted: Wanted, file: readers.File, statements: list[stated.
       )
 
 
-def _load(built: Built, file: readers.File, reading: str | None) -> None:
-  """Puts a file's tensors into the module; each must be there, in its shape, and no other."""
+def _load(built: Built, file: readers.File, reading: str | None) -> dict[str, str]:
+  """Puts a file's tensors into the module; each must be there, in its shape, and no other.
+
+  Returns:
+    What of the file is beside them, each with the reason.
+  """
   own = built.module.state_dict()
   wanted = {name: tuple(value.shape) for name, value in own.items()}
   found = _candidates(file.tree, wanted)
@@ -396,7 +404,7 @@ def _load(built: Built, file: readers.File, reading: str | None) -> None:
     raise BiasjaxError(f"{file.path}: --reading={reading!r} is none of {ways}")
   room = file.size + sum(value.nbytes for value in own.values())
   problems, chosen = [], []
-  for where, tensors in found.items():
+  for where, (tensors, _) in found.items():
     if reading is not None and where != reading:
       continue
     problem = _misfit(tensors, wanted)
@@ -415,21 +423,35 @@ def _load(built: Built, file: readers.File, reading: str | None) -> None:
   if len(chosen) > 1:
     ways = " or ".join(repr(where) for where, _ in chosen)
     raise BiasjaxError(f"{file.path}: can be read in {len(chosen)} ways: give --reading={ways}")
+  if not problems and not chosen:
+    raise BiasjaxError(f"{file.path}: {foreign.explain(file.tree, file.path, None)}")
   if not chosen:
-    raise BiasjaxError(f"{file.path}: does not fit the network: {problems[0] if problems else 'no tensors'}")
-  built.module.load_state_dict(chosen[0][1], strict=False)  # what may be missing is counters
+    raise BiasjaxError(f"{file.path}: does not fit the network: {problems[0]}")
+  where, state = chosen[0]
+  built.module.load_state_dict(state, strict=False)  # what may be missing is counters
+  return found[where][1]
 
 
-def _candidates(tree: Any, wanted: Mapping[str, Any]) -> dict[str, dict[str, readers.Tensor]]:
-  """State dicts of a file's tree, each without a prefix that the module's names have there, by place."""
+def _candidates(
+  tree: Any, wanted: Mapping[str, Any]
+) -> dict[str, tuple[dict[str, readers.Tensor], dict[str, str]]]:
+  """State dicts of a file's tree, each without a prefix that the module's names have there, by place.
+
+  With each, what is beside it, and why that is not used.
+  """
   first = next((name for name in wanted if not name.endswith("num_batches_tracked")), "")
   found = {}
   for location, mapping in families.mappings(tree):
+    beside, around = {}, tree
+    for key in location:
+      beside |= {str(other)[:200]: "beside the state dict" for other in around if other != key}
+      around = around[key]
     named = {str(name): value for name, value in mapping.items() if readers.is_tensor(value)}
     prefixes = {name.removesuffix(first) for name in named if name.endswith(first)} | {""}
     for prefix in sorted(prefixes) if named else ():
       of_prefix = {n.removeprefix(prefix): value for n, value in named.items() if n.startswith(prefix)}
-      found["/".join((*location, prefix))] = of_prefix
+      others = {str(n)[:200]: OTHERS for n in mapping if str(n) not in named or not str(n).startswith(prefix)}
+      found["/".join((*location, prefix))] = of_prefix, beside | others
   return found
 
 
@@ -470,7 +492,12 @@ def _misfit(state: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> 
   if missing or more:
     named = [f"{kind} {names[0][:80]!r}" for kind, names in (("lacks", missing), ("has", more)) if names]
     return f"{' and '.join(named)} ({len(missing)} missing, {len(more)} not the network's)"
-  for name, shape in wanted.items():
-    if name in state and tuple(state[name].shape) != shape:
-      return f"{name!r} is {list(state[name].shape)}, the network's {list(shape)}"
+  differ = [name for name, shape in wanted.items() if name in state and tuple(state[name].shape) != shape]
+  if differ:
+    found, own = tuple(state[differ[0]].shape), wanted[differ[0]]
+    layers = {name.rpartition(".")[0] for name in differ}
+    classes = (
+      "; of other classes it is built by --module" if len(layers) == 1 and found[1:] == own[1:] else ""
+    )
+    return f"{differ[0]!r} is {list(found)}, the network's {list(own)}{classes}"
   return ""

@@ -66,7 +66,7 @@ def convert(wanted: Wanted) -> Conversion:
       for path, value in tried.weights.items()
     },
     "rounding": {},
-    "dropped": {},
+    "dropped": tried.dropped,
     "fingerprint": load.fingerprint(program, variables),
     "logits": certificate.logits(program, variables),
     "parity": parity(tried, program, variables),

@@ -145,11 +145,12 @@ class _Writer:
     given = [node for node, spec in outputs if spec.kind.name == "USER_OUTPUT" and node is not None]
     found = [node for node in given if isinstance(node, torch.fx.Node)]
     sizes = found[0].meta["val"].shape if len(given) == len(found) == 1 else ()
-    if len(sizes) != 2 or not isinstance(sizes[1], int):  # classes that depend on the image are no number
+    # Classes that depend on the image are no number.
+    if len(sizes) != 2 or not isinstance(sizes[1], int) or sizes[1] < 2:
       shapes = ", ".join(_shape(node) for node in found)
       raise BiasjaxError(
         f"{self.name}: gives {len(given)} result{'' if len(given) == 1 else 's'} ({shapes}), not logits "
-        "[b, classes]: wrap it in a module that returns these alone"
+        "[b, classes] of two classes or more: wrap it in a module that returns these alone"
       )
     return found[0]
 
@@ -234,6 +235,12 @@ class _Writer:
 
   def _missing(self, nodes: set[Any]) -> str:
     """Names each operation that is not in the table, and a module that has it."""
+    import torch
+
+    for node in nodes:
+      if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        what = f"{self._operation(node)} (in {self._where(node)})"
+        return f"{self.name}: {what} draws at random: logits that change from call to call cannot be traced"
     where = {self._operation(node): self._where(node) for node in nodes}
     listed = "; ".join(f"{name} (in {place})" for name, place in sorted(where.items())[:4])
     more = f" and {len(where) - 4} more" if len(where) > 4 else ""

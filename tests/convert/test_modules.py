@@ -300,6 +300,41 @@ def test_a_reading_that_is_not_there_names_those_that_are(tmp_path):
   loaded(tmp_path / "w.pth", reading="b/")
 
 
+def test_what_of_a_file_is_not_used_is_said(tmp_path, capsys):
+  state = small().state_dict()
+  pupil = {f"pupil.{name}": value for name, value in state.items()} | {"pupil.extra": torch.zeros(2)}
+  master = {f"master.{name}": 2 * value for name, value in state.items()}
+  torch.save({"state_dict": pupil | master, "epoch": 3}, tmp_path / "w.pth")
+  flags = (f"--module={__name__}:small", f"--checkpoint={tmp_path / 'w.pth'}", "--size=32")
+  assert run(*flags, f"--output={tmp_path / 'mine'}") == 0
+  unused = ["epoch", *pupil]
+  assert f"not used: {', '.join(unused[:4])} and {len(unused) - 4} more\n" in capsys.readouterr().out
+  model = load.load(tmp_path / "mine")
+  assert list(model.certificate["dropped"]) == unused
+  module = small()
+  module.load_state_dict({name: 2 * value for name, value in state.items()})
+  normalization = model.certificate["normalization"]
+  expected = of_torch(module, images(32), normalization["mean"], normalization["std"])
+  np.testing.assert_allclose(model.apply(model.variables, images(32)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_without_a_state_dict_is_told_what_it_is(tmp_path):
+  torch.save(nn.Linear(2, 3), tmp_path / "whole.pth")
+  with pytest.raises(BiasjaxError, match=r"holds a whole pickled module .*\.state_dict\(\), 'weights.pth'\)"):
+    loaded(tmp_path / "whole.pth")
+  torch.save([torch.zeros(2)], tmp_path / "list.pth")
+  with pytest.raises(BiasjaxError, match="no tensor with a name is in it"):
+    loaded(tmp_path / "list.pth")
+
+
+def test_weights_of_other_classes_are_told_what_to_do(tmp_path):
+  torch.save(Small().state_dict() | {"fc.weight": torch.zeros(9, 6)}, tmp_path / "w.pth")
+  with pytest.raises(
+    BiasjaxError, match=r"\[9, 6\], the network's \[5, 6\]; of other classes it is built by"
+  ):
+    loaded(tmp_path / "w.pth")
+
+
 def test_mean_and_std_for_other_pixels_are_refused_or_divided(tmp_path, capsys, monkeypatch):
   flags = (f"--module={__name__}:stating", "--size=32", f"--output={tmp_path / 'x'}")
   stated: dict = {"input_size": (3, 32, 32), "mean": (102, 127.5, 153), "std": (51, 51, 51)}
@@ -412,6 +447,11 @@ def test_a_module_may_be_wrapped_for_training(monkeypatch, wrap):
     (["--module=a:b", "--tensors"], "--tensors is not used with --module"),
     (["--checkpoint=x", "--size=64", "--output=x"], "--size is not used with --checkpoint"),
     (["--model=resnet50.a1_in1k", "--head=fc"], "--head is not used with --model"),
+    (["--timm=test_vit", "--size=32000"], "--size"),
+    (
+      ["--timm=hf_hub:a/b", "--offline"],
+      "hf_hub:a/b: timm asks the hub what it is: not with --offline",
+    ),
     (["--model=robust_*", "--checkpoint=x"], "networks, and --checkpoint one: name it"),
     (["--timm=resnet50.a1_in1k"], "resnet50.a1_in1k is a network of the zoo"),
   ],

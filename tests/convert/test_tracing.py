@@ -261,6 +261,20 @@ def test_what_is_no_logits_is_refused():
     tracing.trace(nn.Conv2d(3, 4, 1), 16)
 
 
+def test_one_class_is_no_logits():
+  one = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+  with pytest.raises(BiasjaxError, match=r"1 result \(\[b, 1\]\), not logits .* of two classes or more"):
+    tracing.trace(one, 16)
+
+
+def test_what_draws_at_random_is_said_to():
+  def drawing(layer, x):
+    return nn.functional.dropout(x, 0.5, training=True) + torch.randn_like(x)
+
+  with pytest.raises(BiasjaxError, match=r"aten\.\w+\.default \(in .*\) draws at random"):
+    tracing.trace(Head(Written(drawing)), 16)
+
+
 def test_as_many_classes_as_the_image_says_are_no_logits():
   class Chosen(nn.Module):
     def forward(self, images):
