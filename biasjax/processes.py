@@ -1,11 +1,14 @@
 """Other Python processes of this package: how many there is room for, and who is at work on a file."""
 
 import contextlib
+import ctypes
 import fcntl
+import importlib.util
 import logging
 import os
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from biasjax.errors import BiasjaxError
 
@@ -20,6 +23,34 @@ def environment() -> dict[str, str]:
 def cores() -> int:
   """How many cores this process may use."""
   return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hold_memory(environment: Mapping[str, str] = os.environ) -> bool:
+  """Has this process keep what it frees, and whether it does; before it has threads, or theirs do not.
+
+  XLA takes one block for all that a program computes on the way, and frees it after each call. From 32 MB on
+  glibc has the system map such a block anew every time, which then fills it with zeros page by page as it is
+  written: 5 to 25 % of the processor time of a network (docs/performance.md). Not on other C libraries, not
+  where JAX may find something else than CPUs, whose hosts have many threads that share one heap then, and not
+  where the environment itself says how to allocate.
+
+  Args:
+    environment: of this process.
+  """
+  said = any(name.startswith("MALLOC_") for name in environment) or "glibc.malloc" in environment.get(
+    "GLIBC_TUNABLES", ""
+  )
+  if platform.libc_ver()[0] != "glibc" or said or not _cpus_alone(environment):
+    return False
+  allocator = ctypes.CDLL(None)
+  # Of malloc.h: M_ARENA_MAX, since only the first heap grows beyond 64 MB; M_MMAP_MAX; M_TRIM_THRESHOLD.
+  return all([*map(allocator.mallopt, (-8, -4, -1), (1, 0, -1))])
+
+
+def _cpus_alone(environment: Mapping[str, str]) -> bool:
+  """Whether JAX will compute on CPUs, as far as can be said before it is imported."""
+  given = environment.get("JAX_PLATFORMS")
+  return given == "cpu" if given else not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
 
 
 @contextlib.contextmanager

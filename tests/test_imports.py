@@ -30,7 +30,7 @@ ALLOWED = {
   "biasjax.numerics": (),
   "biasjax.channels": ("statistics",),
   "biasjax.ops": (),
-  "biasjax.traced": ("ops",),
+  "biasjax.traced": ("compiling", "ops"),
   "biasjax.models": ("numerics", "ops", "traced"),
   "biasjax.data": ("sampling",),
   "biasjax.convert": ("models", "numerics", "terminal", "traced"),

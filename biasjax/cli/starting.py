@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from biasjax import processes
 from biasjax.cli import exits
 from biasjax.messages import warn
 
@@ -37,6 +38,7 @@ def convert() -> None:
 
 def _guarded(start: Callable[[], None], program: str) -> None:
   try:
+    processes.hold_memory()
     keep_warnings()
     start()
   except KeyboardInterrupt:

@@ -2,9 +2,9 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 
+from biasjax.traced.reductions import along
 from biasjax.traced.table import Array, Number, operation, require
 
 
@@ -78,7 +78,7 @@ def attention(
     logits = logits + jnp.where(within, added, 0)
     keep = within if keep is None else keep & within
   if keep is None:
-    return jnp.matmul(jax.nn.softmax(logits, -1), value)
+    return jnp.matmul(along(logits, -1), value)
   some = jnp.any(keep, -1, keepdims=True)
-  weights = jax.nn.softmax(jnp.where(keep | ~some, logits, -jnp.inf), -1)
+  weights = along(jnp.where(keep | ~some, logits, -jnp.inf), -1)
   return jnp.matmul(jnp.where(some, weights, 0), value)

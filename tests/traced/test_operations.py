@@ -32,6 +32,7 @@ def mask(*shape: int) -> np.ndarray:
 EDGES = np.array([-20, -6, -3, -1, -0.5, 0, 0.25, 0.5, 1, 2, 3, 5, 6, 7, 20.5], np.float32)
 X = normal(2, 3, 5, 7)
 POSITIVE = np.abs(X) + 0.1
+ROWS = normal(40, 40) + 200 * np.eye(40, dtype=np.float32)  # exp(200) is beyond float32
 EQUALS = np.array([[1, 3, 3, 2], [0, 0, 0, 0], [-1, 2, -5, 2]], np.float32)
 BYTES = np.array([200, 100, 3], np.uint8)
 UNARY = {
@@ -129,7 +130,7 @@ REDUCED = {
     (X, 1, [1], True),
     (X, INF, [1]),
   ],
-  "softmax.int": [(X, 1), (X, -1)],
+  "softmax.int": [(X, 1), (X, -1), *((normal(2, n), -1) for n in (31, 32, 33, 48, 197)), (ROWS, -1)],
   "_softmax.default": [(X, 1, False)],
   "log_softmax.int": [(X, -1)],
   "_log_softmax.default": [(X, -1, False)],
@@ -163,6 +164,10 @@ PRODUCT = {
     *((Q, Q, Q, None, 0.0, True), (normal(2, 6, 5, 4), K, V, None, 0.0, False, None, True)),
   ],
   "convolution.default": [
+    *(
+      (normal(2, 3, 20, 17), normal(6, 3, 8, 8), bias, stride, [0, 0], [1, 1], False, [0, 0], 1)
+      for bias, stride in ((None, [8, 8]), (normal(6), [8]))
+    ),
     *(
       (normal(2, 4, 9, 8), normal(6, 4 // groups, 3, 2), bias, stride, pad, dilation, False, [0, 0], groups)
       for bias, stride, pad, dilation, groups in (
