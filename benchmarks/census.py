@@ -1,4 +1,4 @@
-"""Which of timm's families can be traced, and how near their logits and image gradients are to PyTorch's.
+"""Which families of networks can be traced, and how near their logits and image gradients are to PyTorch's.
 
 python -m benchmarks.census [--networks=resnet26,volo_d1_224] [--output=census.jsonl]
 
@@ -8,7 +8,8 @@ float64 on two drawn images: the largest difference of a logit over the largest 
 difference of the gradients over that of the gradient; beside them what PyTorch's own float32 differs by.
 Where an activation has a corner (ReLU) a value beside it falls on the other side by rounding, and the
 gradient jumps, in PyTorch's float32 as here: then other images are drawn, five times at most. What is wrong
-is wrong for all. Needs requirements-dev.txt.
+is wrong for all. A network that is near for none is computed in float64 here, too, which tells an operation
+that is wrong from rounding that grows. Needs requirements-dev.txt.
 """
 
 import json
@@ -30,7 +31,8 @@ OUTPUT = flags.DEFINE_string("output", None, "Where to add a line of JSON for ea
 
 CLASSES, SEED, DRAWS = 10, 0, 5
 LOGITS, GRADIENTS = 1e-5, 1e-3  # what is near enough
-# family: {name: (pixels, what timm is told)}
+# family: {name: (pixels, what its builder is told)}; a name of timm, or of torchvision after "torchvision:";
+# "+reparameterised" is with one branch where several were trained.
 FAMILIES = {
   "ResNet": {
     "resnet26": (64, {}),
@@ -40,18 +42,32 @@ FAMILIES = {
     "skresnet18": (64, {}),
     "nf_resnet26": (64, {}),
   },
-  "RegNet": {"regnety_002": (64, {})},
+  "RegNet": {"regnety_002": (64, {}), "torchvision:regnet_y_400mf": (64, {})},
   "DenseNet": {"densenet121": (64, {"block_config": (2, 2, 2, 2)})},
   "VGG": {"vgg11_bn": (64, {})},
-  "Inception, Xception": {"inception_v3": (96, {}), "xception41": (96, {})},
-  "RepVGG": {"repvgg_a0": (64, {})},
+  "Inception, Xception": {
+    "inception_v3": (96, {}),
+    "xception41": (96, {}),
+    "torchvision:inception_v3": (96, {"init_weights": False}),
+    "torchvision:googlenet": (64, {"init_weights": False}),
+  },
+  "RepVGG": {"repvgg_a0": (64, {}), "repvgg_a0+reparameterised": (64, {})},
+  "MobileOne": {"mobileone_s0": (64, {}), "mobileone_s0+reparameterised": (64, {})},
+  "SqueezeNet": {"torchvision:squeezenet1_1": (64, {})},
+  "GCViT, TinyViT": {"gcvit_xxtiny": (224, {}), "tiny_vit_5m_224": (224, {})},
   "DLA": {"dla46_c": (64, {})},
   "HRNet": {"hrnet_w18_small": (64, {})},
-  "EfficientNet": {"tf_efficientnet_lite0": (64, {}), "efficientnet_b0": (64, {})},
+  "EfficientNet": {
+    "tf_efficientnet_lite0": (64, {}),
+    "efficientnet_b0": (64, {}),
+    "tf_efficientnetv2_b0": (64, {}),
+  },
   "MobileNet": {
     "mobilenetv3_small_050": (64, {}),
     "mobilenetv4_conv_small": (64, {}),
     "mnasnet_small": (64, {}),
+    "torchvision:mnasnet0_5": (64, {}),
+    "rexnet_100": (64, {}),
   },
   "GhostNet": {"ghostnetv2_100": (64, {})},
   "ConvNeXt": {
@@ -63,8 +79,13 @@ FAMILIES = {
   "MetaFormer": {
     "poolformer_s12": (64, {}),
     "caformer_s18": (64, {}),
+    "convformer_s18": (64, {}),
   },
-  "FastViT, MobileViT": {"fastvit_t8": (64, {"layers": (1, 1, 1, 1)}), "mobilevitv2_050": (64, {})},
+  "FastViT, MobileViT": {
+    "fastvit_t8": (64, {"layers": (1, 1, 1, 1)}),
+    "mobilevitv2_050": (64, {}),
+    "fastvit_t8+reparameterised": (64, {"layers": (1, 1, 1, 1)}),
+  },
   "ViT": {
     "vit_tiny_patch16_224": (64, {"depth": 1, "img_size": 64}),
     "vit_base_patch32_clip_224": (64, {"depth": 1, "img_size": 64}),
@@ -76,6 +97,8 @@ FAMILIES = {
     "vit_so400m_patch14_siglip_224": (56, {"depth": 1, "img_size": 56}),
     "vit_pe_core_tiny_patch16_384": (64, {"depth": 1, "img_size": 64}),
     "naflexvit_base_patch16_map": (64, {"depth": 1}),
+    "vit_betwixt_patch16_rope_reg4_gap_256": (64, {"depth": 1, "img_size": 64}),
+    "vit_small_patch16_rope_mixed_ape_224": (64, {"depth": 1, "img_size": 64}),
   },
   "EVA, BEiT": {
     "eva02_tiny_patch14_224": (56, {"depth": 1, "img_size": 56}),
@@ -97,12 +120,14 @@ FAMILIES = {
     "mvitv2_tiny": (64, {"img_size": 64}),
     "pvt_v2_b0": (64, {}),
     "twins_svt_small": (64, {"depths": (1, 1, 1, 1), "img_size": 64}),
+    "twins_pcpvt_small": (64, {"depths": (1, 1, 1, 1), "img_size": 64}),
   },
   "LeViT, EfficientFormer, EfficientViT": {
     "levit_128s": (224, {}),
     "efficientformer_l1": (224, {"depths": (1, 1, 1, 2)}),
     "efficientformerv2_s0": (224, {}),
     "efficientvit_b0": (64, {}),
+    "levit_conv_128s": (224, {}),
   },
   "VOLO": {"volo_d1_224": (64, {"img_size": 64})},
   "CrossViT, PiT": {"crossvit_9_240": (240, {}), "pit_ti_224": (224, {"depth": (1, 1, 1)})},
@@ -125,9 +150,24 @@ FAMILIES = {
   "VoVNet, SelecSLS": {"ese_vovnet19b_dw": (64, {}), "selecsls42b": (64, {})},
   "CSPNet": {"cspresnet50": (64, {})},
   "DPN": {"dpn48b": (64, {})},
-  "RepViT": {"repvit_m0_9": (64, {})},
+  "RepViT": {"repvit_m0_9": (64, {}), "repvit_m0_9+reparameterised": (64, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
 }
+
+
+def built(name: str, told: dict):
+  """A network of the census, every variable drawn."""
+  import timm
+  from timm.utils import reparameterize_model
+
+  library, _, name = name.rpartition(":")
+  name, _, branches = name.partition("+")
+  if library:
+    module = cpu_torchvision.load().models.get_model(name, weights=None, num_classes=CLASSES, **told)
+  else:
+    module = timm.create_model(name, num_classes=CLASSES, **told)
+  module = torch_networks.randomise(module, SEED)
+  return reparameterize_model(module) if branches else module
 
 
 def norm(found: np.ndarray, expected: np.ndarray) -> float:
@@ -149,10 +189,8 @@ def of_torch(module, images: np.ndarray, weights: np.ndarray, dtype) -> tuple[np
 
 def compared(name: str, size: int, told: dict) -> dict[str, object]:
   """What was found of one network; an "error" where it cannot be traced."""
-  import timm
-
   try:
-    module = torch_networks.randomise(timm.create_model(name, num_classes=CLASSES, **told), SEED)
+    module = built(name, told)
     module.requires_grad_(False)
     traced = tracing.trace(module, size)
     interpreter.check(traced.program, name)
@@ -161,7 +199,7 @@ def compared(name: str, size: int, told: dict) -> dict[str, object]:
   apply = interpreter.apply_function(traced.program)
   variables = tracing.variables(traced.weights, np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32))
 
-  def total(x, weights):
+  def total(x, weights, variables):
     logits = apply(variables, x)
     return (logits * weights).sum(), logits
 
@@ -170,7 +208,7 @@ def compared(name: str, size: int, told: dict) -> dict[str, object]:
   for draw in range(DRAWS):
     images = rng.random((2, size, size, 3), np.float32)
     weights = rng.normal(size=(2, CLASSES)).astype(np.float32)
-    gradient, logits = map(np.asarray, differentiated(jnp.asarray(images), weights))
+    gradient, logits = map(np.asarray, differentiated(jnp.asarray(images), weights, variables))
     single, double = (of_torch(module, images, weights, dtype) for dtype in (torch.float32, torch.float64))
     module.float()
     assert np.ptp(double[0], 0).max() > 1e-3 * np.abs(double[0]).max()  # the two images differ
@@ -183,8 +221,25 @@ def compared(name: str, size: int, told: dict) -> dict[str, object]:
       "draws": draw + 1,
     }
     if near(found):
-      break
-  return found
+      return found
+  exact = in_float64(traced.program, variables, images, weights)
+  measured = zip((largest, norm), exact, double, strict=True)
+  return found | {"in_float64": [measure(*pair) for measure, *pair in measured]}
+
+
+def in_float64(program, variables, images: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+  """`of_torch` of a program."""
+
+  def wide(value):
+    return np.asarray(value, np.float64) if jnp.issubdtype(value.dtype, jnp.floating) else np.asarray(value)
+
+  def total(x, variables):
+    logits = interpreter.run(program, variables, x)
+    return (logits * weights).sum(), logits
+
+  with jax.enable_x64(True):
+    gradient, logits = jax.jit(jax.grad(total, has_aux=True))(wide(images), jax.tree.map(wide, variables))
+    return [np.asarray(logits), np.asarray(gradient)]
 
 
 def near(found: dict) -> bool:
@@ -197,6 +252,8 @@ def row(family: str, name: str, found: dict) -> str:
     return f"| {family} | `{name}` | {found['error']} | | | | |"
   figures = (found[key] for key in ("logits", "torch_logits", "gradients", "torch_gradients"))
   shown = " | ".join(f"{figure:.0e}" for figure in figures)
+  if "in_float64" in found:
+    shown += " | in float64 " + ", ".join(f"{figure:.0e}" for figure in found["in_float64"])
   return f"| {family} | `{name}`{'' if near(found) else ' (not near)'} | {shown} | {found['draws']} |"
 
 
