@@ -3,16 +3,21 @@
 import contextlib
 import ctypes
 import fcntl
+import glob
 import importlib.util
 import logging
 import os
+import pathlib
 import platform
+import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 
 from biasjax.errors import BiasjaxError
 
 logger = logging.getLogger(__name__)
+DAY_S = 86_400.0
 
 
 def environment() -> dict[str, str]:
@@ -51,6 +56,20 @@ def _cpus_alone(environment: Mapping[str, str]) -> bool:
   """Whether JAX will compute on CPUs, as far as can be said before it is imported."""
   given = environment.get("JAX_PLATFORMS")
   return given == "cpu" if given else not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
+
+
+def forget_unfinished(path: str | os.PathLike, age_s: float = DAY_S) -> None:
+  """Removes what killed processes left beside a file or folder that is written elsewhere and renamed.
+
+  Args:
+    path: of the file or folder; what is unfinished is called .NAME.HEX.tmp, beside it.
+    age_s: only what has not been touched for so long: another process may be at work on what is younger.
+  """
+  path = pathlib.Path(path)
+  for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.tmp"):
+    with contextlib.suppress(OSError):  # another process removed it, or may not
+      if time.time() - left.stat().st_mtime >= age_s:
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
+from biasjax import processes
 from biasjax.convert import cached, certificate, readers, readings, stated, torchvision
 from biasjax.convert.normalization import ASSUMED, NONE, Normalization, check
 from biasjax.errors import BiasjaxError
@@ -185,6 +186,7 @@ def write(conversion: Conversion, output: str | os.PathLike, *, overwrite: bool 
   previous = output.parent / f".{output.name}.previous"
   # Process ids repeat: on other hosts, and in a container that is started again.
   temporary = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
+  processes.forget_unfinished(output)
   try:
     if previous.exists() and not output.exists():
       previous.rename(output)  # a replacement was interrupted between its two steps

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
+from biasjax import processes
 from biasjax.convert import torchvision
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import Model, flatten
@@ -51,6 +52,7 @@ def write(model: Model, path: str | os.PathLike) -> int:
     raise BiasjaxError(f"--output={path}: must end in .safetensors, which every PyTorch library reads")
   if path.exists():
     raise BiasjaxError(f"{path}: exists already: choose another name")
+  processes.forget_unfinished(path)
   tensors = state_dict(model)
   temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
   try:

@@ -110,8 +110,16 @@ def preprocessing(source: Source) -> Callable[[bytes], np.ndarray]:
   )
 
 
-def pixels(source: Source, index: int, shown: Callable[[bytes], np.ndarray]) -> tuple[Example, np.ndarray]:
+def pixels(
+  source: Source, index: int, shown: Callable[[bytes], np.ndarray], then: str = ""
+) -> tuple[Example, np.ndarray]:
   """An example and what `shown` makes of it, where every image is needed.
+
+  Args:
+    source: what to read.
+    index: of the example.
+    shown: as `preprocessing` returns it.
+    then: what is to be done after an image that cannot be decoded was mended or removed.
 
   Raises:
     BiasjaxError: as `read`, or it cannot be decoded; it is named.
@@ -122,7 +130,7 @@ def pixels(source: Source, index: int, shown: Callable[[bytes], np.ndarray]) -> 
   except ValueError as error:
     reason = " ".join(str(error).split())
     raise BiasjaxError(
-      f"{source.location}: {example.example_id} cannot be decoded ({reason}): mend or remove it"
+      f"{source.location}: {example.example_id} cannot be decoded ({reason}): mend or remove it{then}"
     ) from error
 
 

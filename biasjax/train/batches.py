@@ -11,6 +11,11 @@ from biasjax.data.ahead import ahead
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 
+# After an image was mended or removed, either of which makes another data set of them.
+ANEW = (
+  "; a training that has begun goes on with the same files only: name another train.name or --workdir then"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -57,7 +62,7 @@ def batches(source: Source, seed: int, batch_size: int, start: int, stop: int) -
     step, row = divmod(position, batch_size)
     epoch, within = divmod(step, per_epoch)
     index = orders(epoch)[within * batch_size + row]
-    example, pixels = pipeline.pixels(source, int(index), shown)
+    example, pixels = pipeline.pixels(source, int(index), shown, ANEW)
     return pixels, example.label, index
 
   positions = range(start * batch_size, stop * batch_size)

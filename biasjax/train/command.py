@@ -278,7 +278,7 @@ def _trained(
     recipe,
     initial_variables(recipe, initial),
     source,
-    loop.States(place / STATES, identity, len(partition.devices)),
+    loop.States(place / STATES, identity, len(partition.devices), _kind(partition)),
     partition,
     batch_size=asked["batch_size"],
     save_every=settings.save_every,
@@ -296,6 +296,12 @@ def _trained(
   for member, variables in zip(members, trained[1:], strict=False):  # not all of them may be kept
     _export(workdir, member, recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def _kind(partition: partitions.Partition) -> str:
+  """What last digits depend on: the kind of device and, on a CPU, in how many parts sums are made there."""
+  device = partition.devices[0]
+  return f"cpu ({processes.cores()} core(s))" if device.platform == "cpu" else device.device_kind
 
 
 def _refuse_others(workdir: epath.Path, name: str, derived: Sequence[str]) -> None:
@@ -384,6 +390,9 @@ def _export(
     fingerprint=load.fingerprint(recipe.architecture, variables),
     certificate={"tensors": tensors},
   )
+  folder = workdir / MODELS / name
+  for unfinished in (path, folder):  # of a training that was killed: nobody else writes networks of this name
+    processes.forget_unfinished(unfinished, 0.0)
   try:
     path.unlink(missing_ok=True)  # of a training that was killed before it was converted
   except OSError as error:
@@ -391,6 +400,5 @@ def _export(
   export.write(model, path)
   mean, std = (tuple(map(float, variables["normalization"][key])) for key in ("mean", "std"))
   normalization = conversion.Normalization(mean, std, "of the network before training")
-  folder = workdir / MODELS / name
   conversion.write(conversion.convert(path, normalization=normalization), folder)
   return folder

@@ -34,11 +34,13 @@ class States:
     folder: on a disk.
     identity: what must be equal for a state to be gone on from, as JSON.
     devices: over which steps are split; on others a training may go on, which is said: it ends otherwise.
+    kind: of the devices, with their cores where those are a processor's; likewise. "" where it plays no part.
   """
 
   folder: epath.Path
   identity: dict[str, Any]
   devices: int = 1
+  kind: str = ""
 
   def save(self, state: step.State, log: Log) -> None:
     """Writes a state (NumPy arrays) and forgets older ones.
@@ -47,7 +49,7 @@ class States:
       BiasjaxError: storage failed.
     """
     at = int(state["step"])
-    about = {"identity": self.identity, "log": log, "devices": self.devices}
+    about = {"identity": self.identity, "log": log, "devices": self.devices, "kind": self.kind}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
       for part in self.folder.glob(f"*{UNFINISHED}*"):  # of a process that was killed, or had no room
@@ -100,11 +102,16 @@ class States:
         except Exception as error:
           logger.warning("%s is damaged (%s): the state before it is used", path, error)
           continue
-      before = about.get("devices", self.devices)
+      before, kind = about.get("devices", self.devices), about.get("kind", self.kind)
       if before != self.devices and int(name) != steps:
         messages.warn(
           f"note: {self.folder} was trained on {before} device(s) and goes on on {self.devices}: BatchNorm "
           "normalises each one's rows, so that it does not end as it would have"
+        )
+      elif kind != self.kind and int(name) != steps:
+        messages.warn(
+          f"note: {self.folder} was trained on {kind} and goes on on {self.kind}: sums are made in other "
+          "parts there, so that last digits may not end as they would have"
         )
       return restored, [tuple(row) for row in about["log"]]
     return None

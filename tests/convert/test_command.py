@@ -261,6 +261,13 @@ def test_a_killed_conversion_is_not_in_the_way_of_a_process_of_the_same_number(t
   left[0].mkdir()  # which no process that is killed takes away
   assert convert(tiny_tensors(), tmp_path) == 0
   assert biasjax.load(tmp_path / "net").certificate["normalization"]["std"] == [0.229, 0.224, 0.225]
+  assert left[0].exists()  # for all that is known another process is at work on it
+  os.utime(left[0], (0, 0))
+  other = tmp_path / f".net.old.{7:032x}.tmp"  # of a folder that is called net.old
+  other.mkdir()
+  os.utime(other, (0, 0))
+  assert convert(tiny_tensors(), tmp_path) == 0
+  assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "net", "net.safetensors"]
 
 
 def test_replacement_interrupted_between_its_steps_is_taken_back(tmp_path):
