@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import pathlib
+import resource
 
 import pytest
 
@@ -314,6 +315,17 @@ def test_preparing_goes_on_after_a_break(tmp_path, small, monkeypatch):
   assert {i: labels for i, (labels, _) in everything(source).items()} == made.expected
   assert {path.name for path in pathlib.Path(where).parent.iterdir()} == {"1.0.0"}
   assert builders.prepare("imagenet_a", None, str(tmp_path / "tfds")) == where  # it is there already
+
+
+def test_a_disk_that_fills_while_a_benchmark_is_prepared_is_one_line(tmp_path, small):
+  folder = unpack(small("imagenet_a"), tmp_path / "images")
+  hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+  resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+  try:
+    with pytest.raises(BiasjaxError, match=r"^cannot prepare imagenet_a in .*: File too large; start again"):
+      builders.prepare("imagenet_a", str(folder), str(tmp_path / "tfds"))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_a_damaged_listing_is_refused(tmp_path, small):

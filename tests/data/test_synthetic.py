@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import resource
 
 import numpy as np
 import pytest
@@ -128,6 +129,16 @@ def prepared(tmp_path_factory):
     patch.setattr(synthetic_conflict, "PER_PAIR", 1)
     patch.setattr(synthetic_conflict, "CORRUPTED_PER_CATEGORY", 1)
     return synthetic_conflict.prepare(str(folder), size=32, per_category=1)
+
+
+def test_a_full_disk_is_told_with_its_file(tmp_path):
+  hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+  try:
+    with pytest.raises(OSError, match=r"synthetic_conflict-train\.array_record.*: File too large$"):
+      synthetic_conflict.prepare(str(tmp_path), size=32, per_category=1)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_the_conflict_split_holds_every_pair_that_disagrees(prepared):

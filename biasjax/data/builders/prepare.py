@@ -1,10 +1,13 @@
 """`run.py --prepare`: finds the files, checks them, writes the dataset; started again, it goes on."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 import shutil
+from collections.abc import Iterator
 
 from biasjax.data import checking, datasets, opening
 from biasjax.data.files import UNKNOWN
@@ -68,7 +71,20 @@ def prepare(
 def _write(row: datasets.Dataset, listing: Listing, unfinished: pathlib.Path, base: pathlib.Path) -> None:
   from biasjax.data.builders.benchmark import Benchmark
 
-  Benchmark(row, listing, unfinished, str(base)).download_and_prepare()
+  with storing():
+    Benchmark(row, listing, unfinished, str(base)).download_and_prepare()
+
+
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+  """While TFDS writes: array_record's RuntimeError about what the system refuses is raised as an OSError."""
+  try:
+    yield
+  except RuntimeError as error:
+    refused = re.search(r"\w+\(\) failed: ([^;]+); writing ([^;]+)", str(error))
+    if refused is None:
+      raise
+    raise OSError(f"{refused[2]}: {refused[1]}") from error
 
 
 def _files(row: datasets.Dataset, manual_dir: str | None) -> pathlib.Path:

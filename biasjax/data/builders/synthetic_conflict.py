@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from biasjax.data import synthetic
+from biasjax.data.builders.prepare import storing
 from biasjax.messages import ended
 
 SEED = 0
@@ -141,10 +142,15 @@ def _record(file_name: str, image: synthetic.Picture, shape: int, wears: int) ->
 
 
 def prepare(data_dir: str, size: int = 64, per_category: int = PER_CATEGORY[TRAIN]) -> pathlib.Path:
-  """Makes the dataset unless it is there; returns its folder, for `--dataset=tfds:FOLDER@SPLIT`."""
+  """Makes the dataset unless it is there; returns its folder, for `--dataset=tfds:FOLDER@SPLIT`.
+
+  Raises:
+    OSError: the disk is full, or may not be written on.
+  """
   chosen = config(size, per_category)
   builder = SyntheticConflict(data_dir=data_dir, config=chosen, file_format="array_record")
-  builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+  with storing():
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
   return pathlib.Path(builder.data_dir)
 
 
