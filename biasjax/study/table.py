@@ -160,7 +160,11 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
     with open(path, newline="", encoding="utf-8-sig") as file:
       reader = csv.reader(file)
       header = next(reader, [])
-      longer = next((reader.line_num for row in reader if any(row[len(header) :])), None)
+      longer, last = None, header
+      for row in reader:
+        longer = longer or (reader.line_num if any(row[len(header) :]) else None)
+        last = row
+      ended = reader.line_num
     with warnings.catch_warnings():
       warnings.simplefilter("ignore", pd.errors.ParserWarning)  # that rows are longer, by commas alone
       text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
@@ -178,6 +182,12 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
     raise BiasjaxError(
       f"{flag}: line {longer} of {path} is longer than the header: put quotes around a field with a comma, "
       "and a point into a number"
+    )
+  # Some programs leave out the commas at the end of a row, but none its end.
+  if len(last) < len(header) and pathlib.Path(path).read_bytes()[-1:] not in (b"\n", b"\r"):
+    raise BiasjaxError(
+      f"{flag}: {path} ends within line {ended}, after {len(last)} of {len(header)} fields: it was cut "
+      "short, get it again"
     )
   if "model" not in header:
     raise BiasjaxError(f"{flag}: {path} has no column named model; it begins {', '.join(header[:4])}")

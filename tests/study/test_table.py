@@ -82,6 +82,13 @@ def test_equal_rows_count_once(tmp_path):
   assert "x is in the table more than once, with the same numbers: counted once." in read.notes
 
 
+def test_a_row_may_lack_the_commas_at_its_end(tmp_path):
+  for text in ("model,a,b\nx,1,2\ny,3\n", "model,a,b\r\nx,1,2\r\ny,3\r\n", "model,a,b\ny,3\nx,1,2"):
+    read = table.read(write(tmp_path, text), None, ["a", "b"])
+    assert read.frame["a"].to_dict() == {"x": 1, "y": 3}
+    assert read.frame["b"].dropna().to_dict() == {"x": 2}
+
+
 def test_rows_that_differ_for_one_model_are_both_left_out(tmp_path):
   read = table.read(write(tmp_path, "model,a\nx,1\ny,2\nx,3\n"), None, ["a"])
   assert read.frame.index.tolist() == ["y"]
@@ -93,6 +100,7 @@ def test_rows_that_differ_for_one_model_are_both_left_out(tmp_path):
   [
     ("name,a\nx,1\n", "has no column named model; it begins name, a"),
     ("model,a,a\nx,1,2\n", "has two columns named a"),
+    ("model,a,b\nx,71.5,2\ny,7", "ends within line 3, after 2 of 3 fields: it was cut short"),
     ("model,a,b\nx,1,5,2\ny,1,2\n", "line 2 of .* is longer than the header"),
     ("model,a\n,1\n", "line 2 of .* names no model"),
     ("model,a\n", "it has only a header"),
