@@ -446,7 +446,9 @@ def test_a_disk_without_room_for_a_state_is_one_line_and_the_state_before_it_sta
   found, log = states.latest(state(0, 10))
   assert (int(found["step"]), log) == (1, [(0.5, 0.5)])
   states.save(state(3, 20), [])
-  assert sorted(path.name for path in states.folder.iterdir()) == ["00000001", "00000003"]
+  # A thread of the save that failed may write once more after that; the next save removes it.
+  kept = [path.name for path in states.folder.iterdir() if loop.UNFINISHED not in path.name]
+  assert sorted(kept) == ["00000001", "00000003"]
 
 
 def test_a_training_writes_over_no_network_of_another_training(source, tmp_path, monkeypatch):
