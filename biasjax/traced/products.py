@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from biasjax.traced.reductions import along
+from biasjax.traced.reductions import softmax_along
 from biasjax.traced.table import Array, Number, operation, require
 
 
@@ -78,7 +78,7 @@ def attention(
     logits = logits + jnp.where(within, added, 0)
     keep = within if keep is None else keep & within
   if keep is None:
-    return jnp.matmul(along(logits, -1), value)
+    return jnp.matmul(softmax_along(logits, -1), value)
   some = jnp.any(keep, -1, keepdims=True)
-  weights = along(jnp.where(keep | ~some, logits, -jnp.inf), -1)
+  weights = softmax_along(jnp.where(keep | ~some, logits, -jnp.inf), -1)
   return jnp.matmul(jnp.where(some, weights, 0), value)

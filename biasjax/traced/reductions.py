@@ -153,10 +153,10 @@ def cdist(x1: Array, x2: Array, p: Number, compute_mode: int | None = None) -> A
 def softmax(self: Array, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Array:
   """Softmax along a dimension."""
   values = self if dtype is None else self.astype(dtype_of(dtype))
-  return along(values.astype(jnp.float32) if half_to_float else values, axis(self, dim))
+  return softmax_along(values.astype(jnp.float32) if half_to_float else values, axis(self, dim))
 
 
-def along(x: Array, dim: int) -> Array:
+def softmax_along(x: Array, dim: int) -> Array:
   """`jax.nn.softmax`, bit for bit; on CPUs in half the time where the last of x's dimensions is a long one.
 
   XLA takes the largest value of each row one after the other there, in half of a softmax's time, unless
