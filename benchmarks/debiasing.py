@@ -12,9 +12,9 @@ python -m benchmarks.debiasing --world=worlds/mark32 --network=strided --rhos=0.
 `perceptron` is Colored MNIST's network of Nam et al. (2020): three layers of 100. `strided` has three
 convolutions of 5 x 5 with a stride of 2, and a mean over positions. Recipes are fixed: Adam at 0.001 along a
 cosine, no decay, no smoothing, the last step's network; digits in batches of 200 for 30 epochs, the drawn
-world in batches of 64 for 20. With five times the pictures (`--per_class=1000`) tint takes ten minutes of a
-core for one network. A training is the trainer's (`biasjax.train.loop`), with its interventions.
-Networks of an --output are not trained again.
+world in batches of 64 for 20. With five times the pictures (`--per_class=1000 --rho=0.95,0.99`) a network
+takes ten to twenty minutes of a core. A training is the trainer's (`biasjax.train.loop`), with its
+interventions. Networks of an --output are not trained again.
 """
 
 import dataclasses
