@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from absl import app, flags
 
-from biasjax.convert import tracing
+from biasjax.convert import modules, tracing
 from biasjax.errors import BiasjaxError
 from biasjax.traced import interpreter
 from tests import cpu_torchvision, torch_networks
@@ -222,24 +222,9 @@ def compared(name: str, size: int, told: dict) -> dict[str, object]:
     }
     if near(found):
       return found
-  exact = in_float64(traced.program, variables, images, weights)
+  exact = modules.in_float64(traced.program, variables, images, weights)
   measured = zip((largest, norm), exact, double, strict=True)
   return found | {"in_float64": [measure(*pair) for measure, *pair in measured]}
-
-
-def in_float64(program, variables, images: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
-  """`of_torch` of a program."""
-
-  def wide(value):
-    return np.asarray(value, np.float64) if jnp.issubdtype(value.dtype, jnp.floating) else np.asarray(value)
-
-  def total(x, variables):
-    logits = interpreter.run(program, variables, x)
-    return (logits * weights).sum(), logits
-
-  with jax.enable_x64(True):
-    gradient, logits = jax.jit(jax.grad(total, has_aux=True))(wide(images), jax.tree.map(wide, variables))
-    return [np.asarray(logits), np.asarray(gradient)]
 
 
 def near(found: dict) -> bool:

@@ -35,7 +35,7 @@ def hold_memory(environment: Mapping[str, str] = os.environ) -> bool:
 
   XLA takes one block for all that a program computes on the way, and frees it after each call. From 32 MB on
   glibc has the system map such a block anew every time, which then fills it with zeros page by page as it is
-  written: 5 to 25 % of the processor time of a network (docs/performance.md). Not on other C libraries, not
+  written: 5 to 18 % of the processor time of a ResNet-50 (docs/performance.md). Not on other C libraries, not
   where JAX may find something else than CPUs, whose hosts have many threads that share one heap then, and not
   where the environment itself says how to allocate.
 

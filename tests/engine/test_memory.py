@@ -13,7 +13,7 @@ from biasjax import processes
 from deadline import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).parents[2]
-SIZE, PAGE = 80 << 20, 4096  # bytes, more than a heap of glibc's beside the first holds
+SIZE = 80 << 20  # bytes, more than a heap of glibc's beside the first holds
 # Pages that are mapped while a block is filled for the first time, and once more after it was freed.
 FILL = f"""
 import ctypes, json, resource, sys, threading
