@@ -19,9 +19,8 @@ from biasjax.results import across
 from biasjax.statistics import Z
 from biasjax.study.definitions import Measure, Sizes
 from biasjax.study.stored import Observations
-from biasjax.study.table import Table
+from biasjax.study.table import ACCURACIES, Table
 
-ACCURACIES = ("top1_acc", "top5_acc")  # columns in per cent
 # Decisions that are read for one measure, of all models together; beyond, columns count as moving together.
 MOST_DECISIONS = 10_000_000
 # Two sets of images with fewer in common have other names for the same ones, or are not the same.

@@ -44,6 +44,24 @@ def test_text_in_a_number_is_named_and_missing(tmp_path):
   assert len(read.notes) == 2  # and that there are no categories
 
 
+@pytest.mark.parametrize("written", ["7613", "-0.1", "100.1"])
+def test_accuracies_beyond_0_to_100_are_named_and_missing(tmp_path, written):
+  path = write(tmp_path, f"model,top1_acc/a,PNS\nx,100,{written}\ny,{written},1\n")
+  read = table.read(path, None, ["top1_acc/a", "PNS"])
+  assert read.frame["top1_acc/a"].isna().tolist() == [False, True]
+  assert read.frame.loc["x", "PNS"] == float(written)
+  said = f"Line 3 (y), column top1_acc/a: '{written}' is no accuracy in per cent; treated as missing."
+  assert read.notes[0] == said
+  assert len(read.notes) == 2
+
+
+def test_a_category_that_is_there_twice_is_refused(tmp_path):
+  path = write(tmp_path, "model,a\nx,1\ny,2\n")
+  categories = write(tmp_path, '{"one": ["x"], "one": ["y"]}', "c.json")
+  with pytest.raises(BiasjaxError, match=r"c.json has 'one' twice: make one list of them"):
+    table.read(path, categories, ["a"])
+
+
 @pytest.mark.parametrize("written", ["inf", "-Infinity", "1e999"])
 def test_infinities_are_named_and_missing(tmp_path, written):
   read = table.read(write(tmp_path, f"model,a\nx,1\ny,{written}\n"), None, ["a"])
@@ -61,6 +79,10 @@ def test_columns_that_nobody_asks_for_are_not_complained_about(tmp_path):
   [
     (
       "model;a\nx;1,5\ny;2,5\n".encode("utf-8-sig"),
+      "table.csv: its columns are parted by semicolons: save it",
+    ),
+    (  # pandas has no rows of more fields than the first: the second has a decimal comma more
+      b"model;a;b\nx;1;2\ny;1,5;2,5\n",
       "table.csv: its columns are parted by semicolons: save it",
     ),
     (b"model\ta\nx\t1\n", "table.csv: its columns are parted by tabs: save it"),
