@@ -12,6 +12,7 @@ python run.py --config=configs/train.py --dataset=... --workdir=out    train, or
 
 import logging as std_logging
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -254,6 +255,9 @@ def run(asked: dict, given: Sequence[str] = ()) -> int:
   command = command_of(asked)
   refuse(command, asked, given)
   asked = paths.understood(asked, lists=("models", "dataset"))
+  own = [spec for spec in asked["dataset"] or () if re.match(r"(?:[^=:/]+=)?classes:", spec)]
+  if "classes" in given and command != "in a sweep" and asked["dataset"] and not own:
+    raise BiasjaxError("--classes numbers the folders of --dataset=classes:PATH, which none is: leave it out")
   # Each command imports what it needs: JAX takes seconds to start; a misspelt flag should not wait for it.
   if command not in WITHOUT_JAX:
     from biasjax.convert import download

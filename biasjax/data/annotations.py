@@ -89,9 +89,6 @@ def read(path: str) -> Annotations:
   named, rows = csv_rows.read(path, where)
   if ID not in named or not set(named) & set(COLUMNS):
     raise BiasjaxError(f"{where} needs the column {ID} and any of {', '.join(COLUMNS)}; it has {list(named)}")
-  twice = [name for name in (ID, *COLUMNS) if named.count(name) > 1]
-  if twice:
-    raise BiasjaxError(f"{where} has the column {twice[0]!r} twice: keep one")
   if not rows:
     raise BiasjaxError(f"{where} has no rows")
   texts = {name: [row[name].strip() for row in rows] for name in (ID, *COLUMNS) if name in named}

@@ -16,8 +16,8 @@ def read(path: str | os.PathLike, where: str) -> tuple[Sequence[str], list[dict[
     where: what names it, for messages.
 
   Raises:
-    BiasjaxError: it cannot be read, is no CSV, or a row is longer than the header: a decimal comma, or one in
-      a name, would put numbers under other columns.
+    BiasjaxError: it cannot be read, is no CSV, has a column twice, or a row is longer than the header: a
+      decimal comma, or one in a name, would put numbers under other columns.
   """
   try:
     with pathlib.Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
@@ -31,6 +31,9 @@ def read(path: str | os.PathLike, where: str) -> tuple[Sequence[str], list[dict[
     raise BiasjaxError(f"{where} is no CSV: {error}") from error
   if parted := not_cut_at_commas(names):
     raise BiasjaxError(f"{where}: {parted}")
+  twice = [name for name in names if name and names.count(name) > 1]
+  if twice:
+    raise BiasjaxError(f"{where} has the column {twice[0]!r} twice: keep one")
   for at, row in enumerate(rows, 1):
     if any(row.pop(None, ())):
       first = next(iter(row.values()), "")

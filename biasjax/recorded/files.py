@@ -17,7 +17,7 @@ import pandas as pd
 
 from biasjax.data import layouts
 from biasjax.data.classes import category_index, cues
-from biasjax.errors import BiasjaxError
+from biasjax.errors import BiasjaxError, not_cut_at_commas
 
 CONFLICT = "cue-conflict"
 EXPECTED = ("subj", "object_response", "category", "imagename")
@@ -78,6 +78,8 @@ def read(path: str | pathlib.Path) -> pd.DataFrame:
   experiment = experiment_of(path)
   needed = (*EXPECTED, "condition") if experiment in layouts.PARAMETRIC else EXPECTED
   missing = [name for name in needed if name not in table]
+  if parted := not_cut_at_commas(list(table)):
+    raise BiasjaxError(f"{path}: {parted}")
   if missing:
     raise BiasjaxError(f"{path} has no column {missing[0]!r}: trials need {', '.join(needed)}")
   if not len(table):
@@ -126,11 +128,13 @@ def _check_categories(path: pathlib.Path, table: pd.DataFrame, experiment: str |
         + ", ".join(category_index())
       )
     return
+  shapes = []
   try:
-    shapes = [cues(name)[0] for name in table["imagename"]]
+    for name in table["imagename"]:
+      shapes.append(cues(name)[0])
   except BiasjaxError as error:
     unnamed = "" if experiment else "no known experiment begins its name, and "
-    raise BiasjaxError(f"{path}: {unnamed}{error}") from error
+    raise BiasjaxError(f"{path}, line {len(shapes) + 2}: {unnamed}{error}") from error
   wrong = np.flatnonzero(table["category"] != np.array(shapes))
   if len(wrong):
     line = wrong[0]

@@ -92,7 +92,7 @@ def _of_classes(path: str) -> dict[str, str]:
   found: dict[str, str] = {}
   for row in rows:
     of, group = (row.get(name, "").strip() for name in ("class", "group"))
-    if not of or not group:
+    if not of or group.lower() in ("", "nan"):
       raise BiasjaxError(f"--groups={path}: expected the columns class and group, none empty; it has {row}")
     if found.setdefault(of, group) != group:
       raise BiasjaxError(f"--groups={path}: class {of} is of {found[of]} and of {group}: keep one of them")

@@ -125,6 +125,11 @@ def asked(**given) -> dict:
     ({"shard": "1/2", "distributed": True}, None, "--shard and --distributed both say"),
     ({"shard": "1/2", "process_id": 0}, None, "--shard and --process_id both say"),
     ({"distributed": False, "coordinator": "x:1"}, None, "leave out --distributed=false"),
+    (
+      {"classes": "x.csv", "dataset": ["a=folder:x", "imagenet_v2"]},
+      None,
+      "--classes .* none is: leave it out",
+    ),
     ({"process_id": 2, "num_processes": 2, "coordinator": "x:1"}, None, "--process_id=2: .* the last is 1"),
   ],
 )

@@ -59,6 +59,7 @@ def test_a_csv_numbers_them_otherwise(folder, tmp_path):
     ("folder,label\nant,0\nbee,1\n", "has no line for the folder 'cat'"),
     ("folder,label\nant,0\nbee,1\ncat,-1\n", "has a label below 0"),
     ("folder,label\nant,0\nant,1\nbee,2\ncat,3\n", "a folder is on two lines"),
+    ("folder,label,label\nant,0,2\nbee,1,1\ncat,2,0\n", "has the column 'label' twice: keep one"),
     ("folder,label\nant,first\n", "is no CSV with the columns folder and label"),
     ("name,index\nant,0\n", "is no CSV with the columns folder and label"),
     ("", "has no line for the folder"),

@@ -96,6 +96,16 @@ def test_every_experiment_is_named_by_its_files():
   assert files.experiment_of("resnet50.csv") is None
 
 
+def test_what_a_spreadsheet_saves_otherwise_and_the_line_of_a_wrong_name_are_said(tmp_path):
+  path = tmp_path / "cue-conflict_subject-01_session_1.csv"
+  path.write_text(trial_files.HEADER.replace(",", ";") + "\ns;1;1;1;cat;cat;0;cat1-dog1.png\n")
+  with pytest.raises(BiasjaxError, match="its columns are parted by semicolons: save it with commas"):
+    files.read(path)
+  path.write_text(f"{trial_files.HEADER}\ns,1,1,1,cat,cat,0,cat1-dog1.png\ns,1,2,1,cat,cat,0,cat1-\n")
+  with pytest.raises(BiasjaxError, match=r"session_1.csv, line 3: cat1-: expected a cue-conflict stimulus"):
+    files.read(path)
+
+
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [

@@ -193,6 +193,9 @@ def test_one_group_and_nothing_measured_are_refused(tmp_path):
   (tmp_path / "of.csv").write_text("class,group\n0,all\n1,all\n")
   with pytest.raises(BiasjaxError, match="--groups, drawn: all images are of one group, all"):
     grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
+  (tmp_path / "of.csv").write_text("class,group\n0,all\n1,nan\n")
+  with pytest.raises(BiasjaxError, match=r"class and group, none empty; it has .*'group': 'nan'"):
+    grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
   (tmp_path / "of.csv").write_text("class,group\n5,all\n")
   with pytest.raises(BiasjaxError, match="--groups, drawn: no image is of a group"):
     grouping.run(asked(tmp_path, groups=str(tmp_path / "of.csv")))
