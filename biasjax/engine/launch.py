@@ -6,6 +6,7 @@ Nothing here imports JAX before it has to: options of XLA must be set first.
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import pathlib
 import platform
@@ -13,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -21,12 +23,15 @@ from biasjax import processes
 from biasjax.engine import cluster
 from biasjax.engine.schedule import Worker
 from biasjax.errors import BiasjaxError
-from biasjax.messages import as_called
+from biasjax.messages import as_called, warn
 
 logger = logging.getLogger(__name__)
 
 # What makes XLA read its options, in a process of its own: it aborts on those that it does not know.
 PARSE_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+MEETING_S = 300.0
+NOT_MET = "the processes of this job did not meet"
+INSTEAD = "name --coordinator=HOST:PORT, --num_processes and --process_id, or divide the work with --shard"
 MOST_SAID = 300  # characters of another library's reason
 
 
@@ -146,7 +151,8 @@ def join(
   """Who this process is among those of one job that run together.
 
   They meet once, tell each other their numbers, and part: after this none of them depends on another one's
-  being alive (a coordination service that stayed would abort all of them when one dies).
+  being alive (a coordination service that stayed would abort all of them when one dies). Where they do not
+  meet within `MEETING_S`, the process ends here, with one line and status 1.
 
   Args:
     distributed: None to find out from the environment.
@@ -155,8 +161,8 @@ def join(
     process_id: likewise.
 
   Raises:
-    BiasjaxError: they do not meet within five minutes, it cannot be told who takes part, or SLURM has room
-      for several processes and srun did not start them.
+    BiasjaxError: they cannot meet, it cannot be told who takes part, or SLURM has room for several processes
+      and srun did not start them.
   """
   lonely = cluster.started_by_nobody()
   if distributed is not False and coordinator is None and lonely:
@@ -168,22 +174,48 @@ def join(
     distributed = coordinator is not None or on_cluster()
   if not distributed:
     return Worker()
-  import jax
-
   task = cluster.task()
   if task and coordinator is None:
     coordinator, num_processes, process_id = task.coordinator, task.count, task.rank
   local = task.local if task and task.coordinator else None
-  try:
-    jax.distributed.initialize(coordinator, num_processes, process_id, local)
-    devices()  # backends are made while the processes can still exchange addresses
-    worker = Worker(jax.process_index(), jax.process_count(), helps=True)
-    jax.distributed.shutdown()
-  except (RuntimeError, ValueError) as error:
-    raise BiasjaxError(
-      f"the processes of this job did not meet: {' '.join(str(error).split())}: name "
-      "--coordinator=HOST:PORT, --num_processes and --process_id, or divide the work with --shard"
-    ) from error
+  met: list[Worker | Exception] = []
+
+  def meet() -> None:
+    try:
+      met.append(_meet(coordinator, num_processes, process_id, local))
+    except Exception as error:  # raised below, where it is waited for
+      met.append(error)
+
+  # Beside the thread that Ctrl-C interrupts, and that sees to it that the process ends in time: what is too
+  # late for JAX' service aborts with a trace of its stack.
+  meeting = threading.Thread(target=meet, daemon=True)
+  meeting.start()
+  meeting.join(MEETING_S)
+  if not met:
+    warn(
+      f"error: {NOT_MET}: not all of them were there within {MEETING_S / 60:g} minutes: see how the others "
+      f"ended, or {INSTEAD}"
+    )
+    sys.stdout.flush()
+    os._exit(1)  # what JAX does at an orderly end would wait for them, too
+  (found,) = met
+  if isinstance(found, (RuntimeError, ValueError)):
+    raise BiasjaxError(f"{NOT_MET}: {' '.join(str(found).split())}: {INSTEAD}") from found
+  if isinstance(found, Exception):
+    raise found
+  return found
+
+
+def _meet(coordinator: str | None, count: int | None, rank: int | None, local: int | None) -> Worker:
+  import jax
+
+  late = math.ceil(10 * MEETING_S)  # this process has ended by then
+  jax.distributed.initialize(
+    *(coordinator, count, rank, local), initialization_timeout=late, heartbeat_timeout_seconds=late
+  )
+  devices()  # backends are made while the processes can still exchange addresses
+  worker = Worker(jax.process_index(), jax.process_count(), helps=True)
+  jax.distributed.shutdown()
   return worker
 
 

@@ -148,6 +148,24 @@ def test_a_batch_script_without_srun_is_told_of_it(environment, said, monkeypatc
     assert launch.join(False, None, None, None).count == 1
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_waits_for_others_in_vain_ends_in_one_line(rank):
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    where = f"127.0.0.1:{free.getsockname()[1]}"
+  program = f"""
+from biasjax.engine import launch
+launch.MEETING_S = 1.0
+launch.join(None, {where!r}, 2, {rank})
+"""
+  ended = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True, timeout=deadline.DEADLINE_S, check=False
+  )
+  assert ended.returncode == 1
+  (line,) = ended.stderr.splitlines()
+  assert "did not meet: not all of them were there within" in line
+
+
 PROGRAM = """
 import sys
 from biasjax.engine import launch
