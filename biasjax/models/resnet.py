@@ -19,7 +19,7 @@ from biasjax.models.architecture import (
   Architecture,
   Residual,
 )
-from biasjax.ops.convolution import turned, with_turned
+from biasjax.ops.convolution import convolve, turned, with_turned
 from biasjax.ops.pool import max_pool
 from biasjax.types import Images, Logits, Variables
 
@@ -50,10 +50,10 @@ def _turned_kernels(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conv(module: nn.Module, features: int, size: int, stride: int, name: str, dtype: Any) -> nn.Conv:
-  pad, backwards, convolve = size // 2, f"{name}_kernel", None
+  pad, backwards, over = size // 2, f"{name}_kernel", convolve
   if module.has_variable(EASED, backwards):
     kernel = module.get_variable(EASED, backwards)
-    convolve = functools.partial(with_turned, kernel if dtype is None else kernel.astype(dtype))
+    over = functools.partial(with_turned, kernel if dtype is None else kernel.astype(dtype))
   return nn.Conv(
     features,
     (size, size),
@@ -61,7 +61,7 @@ def _conv(module: nn.Module, features: int, size: int, stride: int, name: str, d
     padding=((pad, pad), (pad, pad)),
     use_bias=False,
     dtype=dtype,
-    conv_general_dilated=convolve,
+    conv_general_dilated=over,
     kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     name=name,
   )

@@ -1,5 +1,6 @@
-"""Convolutions whose gradient has little to do: their kernels are turned round once, not at every step."""
+"""Convolutions: XLA's, but where its way on CPUs is slow, and with a gradient that has little to do."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,110 @@ from jaxtyping import Array, Float
 Features = Float[Array, "b h w c"]
 Kernel = Float[Array, "i j c o"]
 Turned = Float[Array, "i j o c"]
+Convolved = Float[Array, "b h2 w2 o"]
+
+# Of a kernel over few places: beyond, the product's patches would be large.
+MOST_PLACES = 81
+# Of a kernel over images: with more, the gradient in blocks takes longer than XLA's.
+MOST_FILTERS = 32
+
+
+def convolve(
+  x: Features,
+  kernel: Kernel,
+  strides: Sequence[int],
+  padding: Sequence[tuple[int, int]],
+  **options: Any,
+) -> Convolved:
+  """`lax.conv_general_dilated`, in other ways on CPUs where they are faster (docs/performance.md).
+
+  Args:
+    x: features, NHWC.
+    kernel: HWIO, of one group.
+    strides: of height and width.
+    padding: zeros before and after each.
+    options: those of a convolution without dilation.
+  """
+  faster = _on_cpu(x, kernel, strides, padding)
+  return lax.conv_general_dilated(x, kernel, strides, padding, **options) if faster is None else faster
+
+
+def _on_cpu(
+  x: Features, kernel: Kernel, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> Convolved | None:
+  if jax.default_backend() != "cpu":
+    return None
+  if over_few_places(x.shape[1:3], kernel.shape[:2], strides, padding):
+    return of_patches(x, kernel, strides, padding)
+  if _of_images(x, kernel, strides, padding):
+    return _of_blocks(x, kernel, padding[0][0])
+  return None
+
+
+def over_few_places(
+  size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> bool:
+  """Whether a kernel has more places than the features, or than the result, whose gradient is such a one.
+
+  XLA takes the features for the kernel of such a convolution, and has no fast way on CPUs for what comes out.
+  """
+  places = math.prod(kernel)
+  result = [
+    (n + before + after - k) // s + 1
+    for n, k, s, (before, after) in zip(size, kernel, strides, padding, strict=True)
+  ]
+  return min(result) > 0 and min(math.prod(size), math.prod(result)) < places <= MOST_PLACES
+
+
+def of_patches(
+  x: Features, kernel: Kernel, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> Convolved:
+  """A convolution as one product of the patches that the kernel meets."""
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  i, j, c, o = kernel.shape
+  rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], kernel.shape[:2], strides, strict=True))
+  met = [
+    x[
+      :,
+      top : top + (rows - 1) * strides[0] + 1 : strides[0],
+      left : left + (columns - 1) * strides[1] + 1 : strides[1],
+    ]
+    for top in range(i)
+    for left in range(j)
+  ]
+  return jnp.concatenate(met, axis=-1) @ kernel.reshape(i * j * c, o)
+
+
+def _of_images(
+  x: Features, kernel: Kernel, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> bool:
+  """Whether few large kernels go over even images two pixels at a time, as a narrow ResNet's first."""
+  i, j, c, o = kernel.shape
+  large = i == j > 3 and i % 2 == 1 and all(pad == (i // 2, i // 2) for pad in padding)
+  even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+  return large and even and tuple(strides) == (2, 2) and c <= 4 and o <= MOST_FILTERS
+
+
+def _of_blocks(x: Features, kernel: Kernel, padding: int) -> Convolved:
+  """A convolution that goes two pixels at a time, as one over blocks of 2 x 2 pixels.
+
+  XLA's gradient to the images is one over four times as many places, three in four of them zeros.
+  """
+  b, h, w, c = x.shape
+  size, o = kernel.shape[0], kernel.shape[3]
+  blocks = jnp.transpose(x.reshape(b, h // 2, 2, w // 2, 2, c), (0, 1, 3, 2, 4, 5))
+  before = -(-padding // 2)  # blocks that the kernel meets before its own
+  front = 2 * before - padding
+  n = -(-(size + front) // 2)
+  around = (front, 2 * n - size - front)
+  kernel = jnp.pad(kernel, (around, around, (0, 0), (0, 0))).reshape(n, 2, n, 2, c, o)
+  return lax.conv_general_dilated(
+    blocks.reshape(b, h // 2, w // 2, 4 * c),
+    jnp.transpose(kernel, (0, 2, 1, 3, 4, 5)).reshape(n, n, 4 * c, o),
+    (1, 1),
+    ((before, n - 1 - before),) * 2,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
 
 
 def turned(kernel: Kernel) -> Turned:
@@ -25,11 +130,11 @@ def with_turned(
   strides: Sequence[int],
   padding: Sequence[tuple[int, int]],
   **options: Any,
-) -> Float[Array, "b h2 w2 o"]:
-  """`lax.conv_general_dilated`, whose gradient to x takes the kernel that is turned already.
+) -> Convolved:
+  """`convolve`, whose gradient to x takes the kernel that is turned already.
 
-  Bit for bit the same result and gradient: XLA turns the kernel itself, each time (docs/performance.md). No
-  gradient goes to the kernel, and there is no forward-mode derivative.
+  Bit for bit the same result and gradient as `convolve`'s: XLA turns the kernel itself, each time
+  (docs/performance.md). No gradient goes to the kernel, and there is no forward-mode derivative.
 
   Args:
     backwards: `turned(kernel)`.
@@ -39,15 +144,18 @@ def with_turned(
     padding: zeros before and after each.
     options: those of a convolution without dilation.
   """
+  faster = _on_cpu(x, kernel, strides, padding)
+  if faster is not None:
+    return faster
   strides = tuple(strides)
 
   @jax.custom_vjp
-  def convolve(x, kernel, backwards):
+  def eased(x, kernel, backwards):
     del backwards
     return lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
   def forward(x, kernel, backwards):
-    return convolve(x, kernel, backwards), backwards
+    return eased(x, kernel, backwards), backwards
 
   def backward(backwards, gradient):
     around = []
@@ -61,5 +169,5 @@ def with_turned(
     )
     return to_x, None, None
 
-  convolve.defvjp(forward, backward)
-  return convolve(x, kernel, backwards)
+  eased.defvjp(forward, backward)
+  return eased(x, kernel, backwards)

@@ -1,4 +1,4 @@
-"""Convolutions of any dimension, with ways of their own on CPUs for single channels and for large patches."""
+"""Convolutions of any dimension, with ways of their own on CPUs where XLA's are slow."""
 
 import functools
 import math
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from biasjax.ops.convolution import of_patches, over_few_places
 from biasjax.traced.table import Array, Ints, operation, pair, require
 
 # Beyond this many taps XLA's own grouped convolution is no slower, and the program would become long.
@@ -46,6 +47,9 @@ def convolution(
     result = jnp.asarray(depthwise(input, weight, tuple(strides), tuple(pads), tuple(dilations)))
   elif _of_patches(input, weight, strides, pads, dilations, groups):
     result = _patches(input, weight)
+  elif _small(input, weight, strides, pads, dilations, groups):
+    last, kernel = jnp.moveaxis(input, 1, 3), jnp.transpose(weight, (2, 3, 1, 0))
+    result = jnp.moveaxis(of_patches(last, kernel, strides, [(p, p) for p in pads]), 3, 1)
   else:
     result = lax.conv_general_dilated(
       input,
@@ -103,6 +107,13 @@ def _of_patches(input: Array, weight: Array, strides: Ints, pads: Ints, dilation
   whole = all(n >= k for n, k in zip(input.shape[2:], kernel, strict=True))
   large = math.prod(kernel) >= LEAST_PATCH
   return alone and beside and whole and large and jax.default_backend() == "cpu"
+
+
+def _small(input: Array, weight: Array, strides: Ints, pads: Ints, dilations: Ints, groups: int) -> bool:
+  """Whether a convolution has few places for its kernel, on a CPU."""
+  alone = input.ndim == 4 and groups == 1 and set(dilations) == {1} and jax.default_backend() == "cpu"
+  around = [(p, p) for p in pads]
+  return alone and over_few_places(input.shape[2:], weight.shape[2:], strides, around)
 
 
 def _patches(input: Array, weight: Array) -> Array:

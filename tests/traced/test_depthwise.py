@@ -42,3 +42,18 @@ def test_a_gradient_of_patches_is_a_product_and_no_convolution_over_zeros():
   compiled = jax.jit(jax.grad(embedded)).lower(x).compile().as_text() or ""
   assert "lhs_dilate" not in compiled
   assert " dot(" in compiled
+
+
+@pytest.mark.parametrize("size", [2, 4])  # of the gradient alone, and of both, XLA would turn the operands
+def test_a_kernel_over_few_places_is_a_product(size):
+  x, kernel = jnp.ones((2, 16, size, size)), jnp.ones((16, 16, 3, 3))
+
+  def over(x):
+    strides = [1] if size == 2 else [2]
+    return jnp.sum(
+      convolution(x, kernel, None, strides, [1], [1], transposed=False, output_padding=[0], groups=1)
+    )
+
+  compiled = jax.jit(jax.value_and_grad(over)).lower(x).compile().as_text() or ""
+  assert " convolution(" not in compiled
+  assert " dot(" in compiled
