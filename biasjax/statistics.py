@@ -443,8 +443,9 @@ def calibration_error(
 ) -> tuple[float, float, float]:
   """Expected calibration error (Guo et al. 2017): |confidence - accuracy| in bins of equal width, by size.
 
-  The interval is the delta method's: the error is the mean of (confidence - right) with its bin's sign.
-  It takes the signs as known, so it is too narrow, and the error too large, where bins are nearly calibrated.
+  The error is published as it is, and is too large: gaps of bins that are calibrated add up, too. The
+  interval is of the error of all images like these, in these bins, and knows it (`_sizes_of`); where nothing
+  tells how far a gap may be off, it is that of `mean`.
 
   Args:
     confidence_of: float [n], of each prediction, in (0, 1].
@@ -460,9 +461,62 @@ def calibration_error(
   # Bins are (0, 1/15], (1/15, 2/15], ...
   which = np.clip(np.ceil(confidence_of.astype(float) * bins).astype(int) - 1, 0, bins - 1)
   gap = confidence_of.astype(float) - right
-  sign = np.sign(np.bincount(which, gap, bins))
-  value, low, high = mean(sign[which] * gap, clusters=clusters)
+  total = np.bincount(which, gap, bins)
+  value, low, high = mean(np.sign(total)[which] * gap, clusters=clusters)
+  group = np.arange(len(gap)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+  k, gaps = int(group.max()) + 1, total / len(gap)
+  of_group = np.bincount(group * bins + which, gap, k * bins).reshape(k, bins)
+  apart = (of_group - np.bincount(group)[:, None] * gaps) / len(gap)
+  covariance = np.einsum("ki,kj->ij", apart, apart) * k / max(k - 1, 1)
+  if k > 1 and math.isfinite(low) and covariance.trace() > 1e-24:
+    critical = float(scipy.special.stdtrit(k - 1, 0.5 + CONFIDENCE / 2))
+    low, high = _sizes_of(gaps, covariance, critical)
+    high = max(high, value)
   return value, max(low, 0.0), min(high, 1.0)
+
+
+def _sizes_of(gaps: np.ndarray, covariance: np.ndarray, critical: float) -> tuple[float, float]:
+  """Between which the sum of absolute values of means may lie, where `gaps` were observed of these means.
+
+  Those whose observed sum, which exceeds theirs since errors add to it whatever their sign, would be that of
+  `gaps` to within `critical` standard errors, by the moments of normal distributions that are folded at 0. Of
+  the means only the sum is asked: they are taken in proportion to all of `gaps`, and to those that are beyond
+  `critical` standard errors; both ends are the further ones.
+
+  Args:
+    gaps: float [bins].
+    covariance: float [bins, bins], of their errors.
+    critical: half an interval in standard errors.
+  """
+  observed, variance = float(np.abs(gaps).sum()), np.diag(covariance)
+  sd = np.sqrt(variance)
+  between = covariance - np.diag(variance)
+
+  def beyond(times: float, shape: np.ndarray, sign: int) -> float:
+    means = times * shape
+    ratio = np.divide(means, sd, out=np.zeros_like(means), where=sd > 0)
+    slope = np.where(sd > 0, 1 - 2 * scipy.special.ndtr(-ratio), np.sign(means))  # of the absolute value
+    sizes = math.sqrt(2 / math.pi) * sd * np.exp(-(ratio**2) / 2) + means * slope
+    spread = float((means**2 + variance - sizes**2).sum() + slope @ between @ slope)
+    return float(sizes.sum()) + sign * critical * math.sqrt(max(spread, 0.0)) - observed
+
+  ends = []
+  for shape in (gaps, np.where(np.abs(gaps) > critical * sd, gaps, 0.0)):
+    size = float(np.abs(shape).sum())
+    if size > 0:
+      most = (observed + 10 * critical * float(sd.sum())) / size
+      ends.append(
+        [
+          0.0
+          if beyond(0.0, shape, sign) >= 0
+          else size * float(scipy.optimize.brentq(beyond, 0.0, most, args=(shape, sign)))
+          for sign in (1, -1)
+        ]
+      )
+  if not ends:
+    return 0.0, 0.0
+  low, high = zip(*ends, strict=True)
+  return min(low), max(high)
 
 
 def spread_of_classes(

@@ -354,6 +354,28 @@ def test_calibration_is_perfect_where_confidence_is_the_accuracy_of_its_bin():
   assert statistics.calibration_error(confidence, ~right)[0] == pytest.approx((0 + 0.5) / 2)
 
 
+@pytest.mark.parametrize("over", [0.0, 0.05])
+def test_intervals_of_the_calibration_error_hold_the_truth(over):
+  """Of a network that is calibrated, and of one that is by so much too confident everywhere."""
+  rng, hits = np.random.default_rng(1), 0
+  for _ in range(200):
+    confidence = 0.1 + 0.9 * rng.beta(4, 1.2, 1000)
+    value, low, high = statistics.calibration_error(confidence, rng.random(1000) < confidence - over)
+    assert low <= value <= high
+    hits += low <= over <= high
+  assert hits >= 200 * 0.95 - 2.6 * math.sqrt(200 * 0.95 * 0.05)
+
+
+def test_the_calibration_error_of_images_that_are_there_twice_is_as_uncertain_as_of_each_once():
+  rng = np.random.default_rng(2)
+  confidence = rng.random(300)
+  right, twice = rng.random(300) < confidence**2, np.tile(np.arange(300), 2)
+  once = statistics.calibration_error(confidence, right)
+  again = statistics.calibration_error(np.tile(confidence, 2), np.tile(right, 2), clusters=twice)
+  assert again == pytest.approx(once)
+  assert once[1] < once[0] < once[2]
+
+
 def test_the_bootstrap_draws_rows_with_replacement():
   outcomes = np.random.default_rng(3).random((50, 4)) < 0.4
   drawn, rng = statistics.bootstrap_means(outcomes, 40), np.random.default_rng(0)
