@@ -20,6 +20,7 @@ ALLOWED = {
   "biasjax.version": (),
   "biasjax.messages": (),
   "biasjax.options": (),
+  "biasjax.named": (),
   "biasjax.processes": (),
   "biasjax.configuration": (),
   "biasjax.terminal": (),
@@ -55,6 +56,7 @@ ALLOWED = {
 LEAVES = {
   "biasjax.buckets",
   "biasjax.errors",
+  "biasjax.named",
   "biasjax.options",
   "biasjax.processes",
   "biasjax.version",

@@ -206,6 +206,13 @@ def _convert_module(asked: flags.FlagValues, kind: str) -> None:
   mean, std = _text(normalization["mean"]), _text(normalization["std"])
   print(f"normalisation: mean {mean}, std {std} ({normalization['origin']})")
   _say_unused(found)
+  if found["scores"] != "logits":
+    why = found["scores"].partition(": ")[2]
+    warn(
+      f"{spec}: its scores are probabilities ({why}), not logits: another softmax is taken of them, so "
+      "confidence, nll, brier and calibration are wrong and attacks are weak; leave its own out",
+      "convert",
+    )
   parity = found["parity"]
   wide = parity["torch_logits"] is not None
   beside = "which cannot compute it in float64"

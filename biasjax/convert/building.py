@@ -16,7 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from biasjax.convert import certificate, download, families, foreign, readers, stated, tracing
+from biasjax import named
+from biasjax.convert import (
+  certificate,
+  download,
+  families,
+  foreign,
+  readers,
+  readings,
+  stated,
+  tracing,
+)
 from biasjax.convert.conversion import FLOATS
 from biasjax.convert.normalization import ASSUMED, Normalization, check, of_values
 from biasjax.errors import BiasjaxError
@@ -122,12 +132,12 @@ def tried(wanted: Wanted) -> Tried:
     raise BiasjaxError(f"{wanted}: nobody says where its weights are: give --checkpoint=FILE")
   if file is None and built.source:
     file = readers.read(_found(built.source, wanted.offline))
-  dropped = {} if file is None else _load(built, file, wanted.reading)
+  layout, dropped = ("", {}) if file is None else _load(built, file, wanted.reading)
   traced = tracing.trace(built.module, built.size)
   logits, gradients = _asked(built, traced.program.size, traced.program.classes)
   return Tried(
     *(traced.program.text, traced.weights, traced.names, built.normalization, built.preprocessing),
-    *(_of_file(file) if file else None, dropped, logits, gradients),
+    *(_of_file(file) | {"layout": layout} if file else None, dropped, logits, gradients),
     {library: _version(library) for library in LIBRARIES},
   )
 
@@ -319,12 +329,7 @@ def _beside_weights(network: str, pixels: int) -> dict[str, Any]:
 
 def _module(name: str, size: int | None) -> Built:
   torch = _imported("torch", "module")
-  where, _, function = name.partition(":")
-  try:
-    module = getattr(importlib.import_module(where), function)()
-  except Exception as error:  # it is the user's code
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    raise BiasjaxError(f"--module={name}: {reason}; expected PACKAGE.MODULE:FUNCTION") from error
+  module = named.called("--module", name)
   parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
   while isinstance(module, parallel) or hasattr(module, "_orig_mod"):  # the latter of torch.compile
     module = module.module if isinstance(module, parallel) else module._orig_mod
@@ -390,23 +395,21 @@ def _refuse_another(wanted: Wanted, file: readers.File, statements: list[stated.
       )
 
 
-def _load(built: Built, file: readers.File, reading: str | None) -> dict[str, str]:
+def _load(built: Built, file: readers.File, reading: str | None) -> tuple[str, dict[str, str]]:
   """Puts a file's tensors into the module; each must be there, in its shape, and no other.
 
   Returns:
-    What of the file is beside them, each with the reason.
+    Where in the file they are, in words, and what is beside them, each with the reason.
   """
   own = built.module.state_dict()
   wanted = {name: tuple(value.shape) for name, value in own.items()}
   found = _candidates(file.tree, wanted)
-  if reading is not None and reading not in found:
-    ways = " or ".join(map(repr, list(found)[:8])) or "no state dict"
-    raise BiasjaxError(f"{file.path}: --reading={reading!r} is none of {ways}")
+  if reading is not None and found:
+    one = readings.choose(found, reading, file)
+    found = {one: found[one]}
   room = file.size + sum(value.nbytes for value in own.values())
   problems, chosen = [], []
   for where, (tensors, _) in found.items():
-    if reading is not None and where != reading:
-      continue
     problem = _misfit(tensors, wanted)
     state = {} if problem and not built.adapt else _values(file, tensors, room)
     if problem and built.adapt:
@@ -421,21 +424,21 @@ def _load(built: Built, file: readers.File, reading: str | None) -> dict[str, st
       _check_types(file, tensors, state, own)
       chosen.append((where, state))
   if len(chosen) > 1:
-    ways = " or ".join(repr(where) for where, _ in chosen)
-    raise BiasjaxError(f"{file.path}: can be read in {len(chosen)} ways: give --reading={ways}")
+    ways = readings.quoted(where for where, _ in chosen)
+    raise BiasjaxError(f"{file.path}: can be read in {len(chosen)} ways; choose one: --reading={ways}")
   if not problems and not chosen:
     raise BiasjaxError(f"{file.path}: {foreign.explain(file.tree, file.path, None)}")
   if not chosen:
     raise BiasjaxError(f"{file.path}: does not fit the network: {problems[0]}")
   where, state = chosen[0]
   built.module.load_state_dict(state, strict=False)  # what may be missing is counters
-  return found[where][1]
+  return where.layout, found[where][1]
 
 
 def _candidates(
   tree: Any, wanted: Mapping[str, Any]
-) -> dict[str, tuple[dict[str, readers.Tensor], dict[str, str]]]:
-  """State dicts of a file's tree, each without a prefix that the module's names have there, by place.
+) -> dict[readings.Reading, tuple[dict[str, readers.Tensor], dict[str, str]]]:
+  """State dicts of a file's tree, each without a prefix that the module's names have there.
 
   With each, what is beside it, and why that is not used.
   """
@@ -451,7 +454,7 @@ def _candidates(
     for prefix in sorted(prefixes) if named else ():
       of_prefix = {n.removeprefix(prefix): value for n, value in named.items() if n.startswith(prefix)}
       others = {str(n)[:200]: OTHERS for n in mapping if str(n) not in named or not str(n).startswith(prefix)}
-      found["/".join((*location, prefix))] = of_prefix, beside | others
+      found[readings.Reading(location, prefix)] = of_prefix, beside | others
   return found
 
 

@@ -94,7 +94,7 @@ def convert(
   normalization = normalization or (ASSUMED if state.normalized else NONE)
   claimed = sum(state.tensors[name].nbytes for name in key_map)
   head_file = classifier if isinstance(classifier, readers.File) else None
-  if claimed > file.size + (head_file.size if head_file else 0):
+  if claimed > file.size + (head_file.size if head_file else 0) + readers.EXPANDED:
     raise BiasjaxError(f"{file.path}: its tensors claim {claimed} bytes and share them; a ResNet's never do")
   variables: Variables = {}
   rounding = {}

@@ -20,7 +20,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.traced import interpreter
 from biasjax.traced import program as programs
-from biasjax.traced.program import Program
+from biasjax.traced.program import Program, Value
 from biasjax.types import Variables
 from biasjax.version import __version__
 
@@ -32,6 +32,18 @@ LOGITS, GRADIENTS = 1e-3, 1e-3
 AT_CORNERS = 1e-1
 # Of gradients where there is no float64 to tell the two apart.
 UNTOLD = 1e-2
+# Of the sum of a softmax in float32 from 1, beyond any rounding.
+ADDING_UP = 1e-4
+SIGMOIDS = {"aten.sigmoid.default", "aten.hardsigmoid.default"}
+# After which scores are what they were, in another shape or element type.
+UNCHANGING = {
+  f"aten.{name}"
+  for name in (
+    *("view.default", "reshape.default", "flatten.using_ints", "squeeze.dims", "squeeze.dim", "select.int"),
+    *("clone.default", "alias.default", "contiguous.default", "_to_copy.default", "to.dtype", "slice.Tensor"),
+    *("permute.default", "unsqueeze.default"),
+  )
+}
 
 
 def convert(wanted: Wanted) -> Conversion:
@@ -70,12 +82,37 @@ def convert(wanted: Wanted) -> Conversion:
     "dropped": tried.dropped,
     "fingerprint": load.fingerprint(program, variables),
     "logits": certificate.logits(program, variables),
+    "scores": scores(program, tried.logits["float32"]),
     "parity": parity(tried, program, variables),
     "versions": {"biasjax": __version__, "python": platform.python_version()}
     | {library: importlib.metadata.version(library) for library in certificate.LIBRARIES}
     | tried.versions,
   }
   return Conversion(program, variables, {}, found)
+
+
+def scores(program: Program, logits: np.ndarray) -> str:
+  """What a network's outputs are: "logits", or "probabilities" and what tells them.
+
+  The logarithms of a softmax are logits: a softmax of them is the same.
+
+  Args:
+    program: of the network.
+    logits: its outputs of some images, [b, classes].
+  """
+  sums = np.abs(logits.sum(1, dtype=np.float64) - 1)
+  if (logits >= 0).all() and (logits <= 1).all() and (sums < ADDING_UP).all():
+    return "probabilities: they add up to 1"
+  first, number = 1 + len(program.weights), program.output
+  while number >= first:
+    node = program.nodes[number - first]
+    if node.operation in SIGMOIDS:
+      return "probabilities: it ends in a sigmoid"
+    before = node.arguments.get("self")
+    if node.operation not in UNCHANGING or not isinstance(before, Value):
+      break
+    number = before.number
+  return "logits"
 
 
 def _refuse_other(name: str, program: Program, variables: Variables) -> None:

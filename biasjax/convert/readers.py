@@ -23,6 +23,7 @@ from biasjax.convert.pickles import Global, Placeholder
 from biasjax.convert.tensors import (
   BUILDERS,
   BYTES,
+  EXPANDED,
   Numbers,
   Storage,
   Tensor,
@@ -32,7 +33,7 @@ from biasjax.convert.tensors import (
 )
 from biasjax.errors import BiasjaxError
 
-__all__ = ["File", "Placeholder", "Tensor", "is_tensor", "read"]
+__all__ = ["EXPANDED", "File", "Placeholder", "Tensor", "is_tensor", "read"]
 
 # What a Hugging Face folder's checkpoint is called, the better first.
 IN_FOLDERS = (

@@ -7,7 +7,7 @@ error which asks. Each reading that it offers gives a whole ResNet, and what tha
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from biasjax.convert import classifier, families, foreign, normalization, readers, torchvision
@@ -35,6 +35,12 @@ class Reading:
 
   def __str__(self):
     return f"{'/'.join(self.location)}:{self.prefix}"
+
+  @property
+  def layout(self) -> str:
+    """In words."""
+    said = f"state dict under {'/'.join(self.location)!r}" if self.location else "flat state dict"
+    return said + (f", prefix {self.prefix!r}" if self.prefix else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +113,7 @@ def state_dict(
   if not found:
     raise BiasjaxError(f"{file.path}: {foreign.explain(file.tree, file.path, family)}")
   if reading is not None:
-    chosen = [r for r in found if str(r) == reading] or [r for r in found if _bare(str(r)) == _bare(reading)]
-    if len(chosen) != 1:
-      raise BiasjaxError(f"{file.path}: --reading={reading!r} is none of {_quoted(found)}")
-    return _take(asked, chosen[0], chosen=True)
+    return _take(asked, choose(found, reading, file), chosen=True)
   if len(found) == 1:
     return _take(asked, found[0], chosen=False)
   problems = {one: _problem(asked, one) for one in found}
@@ -119,7 +122,7 @@ def state_dict(
     raise next(problem for problem in problems.values() if problem)
   ways = f"{len(found)} ways" if len(whole) == len(found) else f"{len(found)} ways, not all of them whole"
   raise BiasjaxError(
-    f"{file.path}: can be read in {ways}; choose one: --reading={_quoted(whole)} (of run.py --models: "
+    f"{file.path}: can be read in {ways}; choose one: --reading={quoted(whole)} (of run.py --models: "
     f"{file.path.name}@{whole[0]})"
   )
 
@@ -154,11 +157,25 @@ def readings(tree: Any, rules: Family, *, anywhere: bool) -> list[Reading]:
   return found
 
 
+def choose(found: Iterable[Reading], asked: str, file: readers.File) -> Reading:
+  """The one of the readings that is asked for, as it is written or without the dots around it.
+
+  Raises:
+    BiasjaxError: it is none of them.
+  """
+  known = list(found)
+  fitting = [r for r in known if str(r) == asked] or [r for r in known if _bare(str(r)) == _bare(asked)]
+  if len(fitting) != 1:
+    raise BiasjaxError(f"{file.path}: --reading={asked!r} is none of {quoted(known)}")
+  return fitting[0]
+
+
 def _bare(reading: str) -> str:
   return reading.strip(":.")
 
 
-def _quoted(found: list[Reading]) -> str:
+def quoted(found: Iterable[Reading]) -> str:
+  """Readings as --reading takes them."""
   return " or ".join(repr(str(r)) for r in found)
 
 
@@ -180,8 +197,7 @@ def _take(asked: _Request, reading: Reading, *, chosen: bool) -> StateDict:
     dropped |= {str(other)[:200]: "beside the state dict" for other in mapping if other != key}
     mapping = mapping[key]
   parts, left, by_rule = _split(mapping, reading, rules, str(file.path))
-  layout = f"state dict under {'/'.join(reading.location)!r}" if reading.location else "flat state dict"
-  layout += f", prefix {reading.prefix!r}" if reading.prefix else ""
+  layout = reading.layout
   found, pairs = None, normalization.buffers({name: mapping[name] for name in (*left, *by_rule)})
   try:
     if pairs and not asked.normalized:

@@ -21,6 +21,8 @@ from biasjax.errors import BiasjaxError
 PIECE = 2**20  # bytes read at a time where a file is only checked
 MAX_DIMENSIONS = 8
 MAX_TYPE_NAME = 40  # characters
+# Bytes that expanded tensors, whose numbers repeat, may take beyond what a file has.
+EXPANDED = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +176,8 @@ class Tensor:
     dtype = self.numbers.dtype
     if dtype is None:
       raise BiasjaxError(f"{self.storage.path}: numbers of type {self.numbers} cannot be read here")
-    if math.prod(self.shape) * dtype.itemsize > self.storage.nbytes:
-      # Only an expanded tensor, whose numbers repeat; it could be of any size.
+    if math.prod(self.shape) * dtype.itemsize > max(self.storage.nbytes, EXPANDED):
+      # Only an expanded tensor; it could be of any size.
       raise BiasjaxError(f"{self.storage.path}: a tensor of shape {self.shape} is larger than its storage")
     if 0 in self.shape:
       return np.zeros(self.shape, dtype)

@@ -1,7 +1,6 @@
 """A network that is given as JAX code: a pure function of variables and images."""
 
 import dataclasses
-import importlib
 import os
 import sys
 from collections.abc import Callable, Hashable, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from biasjax import named
 from biasjax.engine import digest
 from biasjax.errors import BiasjaxError
 from biasjax.types import Images, Logits
@@ -91,14 +91,9 @@ def made(spec: str, name: str, size: int) -> Given:
   Raises:
     BiasjaxError: there is no such function, it fails, or it gives something else.
   """
-  where, _, function = spec.partition(":")
   if os.getcwd() not in sys.path:  # as python -m has it
     sys.path.append(os.getcwd())
-  try:
-    network = getattr(importlib.import_module(where), function)()
-  except Exception as error:  # it is the user's code
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    raise BiasjaxError(f"--models={spec}: {reason}; expected PACKAGE.MODULE:FUNCTION") from error
+  network = named.called("--models", spec)
   if not isinstance(network, tuple) or len(network) != 2 or not callable(network[0]):
     raise BiasjaxError(f"--models={spec}: gives {type(network).__name__}, not (apply, variables)")
   apply, variables = network

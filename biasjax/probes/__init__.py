@@ -2,9 +2,9 @@
 
 import functools
 import importlib
-import pkgutil
 from collections.abc import Sequence
 
+from biasjax import named
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.options import parse
@@ -15,11 +15,12 @@ __all__ = ["Metric", "Probe", "get", "names", "plan"]
 
 @functools.cache
 def names() -> tuple[str, ...]:
-  """The names of all probes, sorted."""
-  modules = [info.name for info in pkgutil.iter_modules(__path__)]
-  return tuple(
-    sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "make"))
-  )
+  """The names of all probes, sorted.
+
+  Raises:
+    BiasjaxError: a file of the folder cannot be imported.
+  """
+  return named.modules(__name__, __path__)
 
 
 @functools.cache  # one object a probe, so that its functions are compiled once

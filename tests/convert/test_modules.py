@@ -169,6 +169,20 @@ def test_a_module_that_is_not_there_is_one_line(tmp_path, capsys):
   assert "--module=nowhere.at.all:build: ModuleNotFoundError" in error
 
 
+def failing() -> nn.Module:
+  raise ValueError("no such depth")
+
+
+def test_a_function_that_fails_is_told_from_one_that_is_not_there(tmp_path, capsys):
+  line = failing.__code__.co_firstlineno + 1
+  flags = (f"--module={__name__}:failing", f"--output={tmp_path / 'x'}")
+  assert run(*flags) == 1
+  said = capsys.readouterr().err.splitlines()[-1]
+  assert said.endswith(f":failing: its function raises ValueError: no such depth ({__file__}, line {line})")
+  assert run(f"--module={__name__}", f"--output={tmp_path / 'x'}") == 1
+  assert capsys.readouterr().err.splitlines()[-1].endswith("expected PACKAGE.MODULE:FUNCTION")
+
+
 def stating() -> nn.Module:
   """A module that says where its weights are and what it sees, as timm's do."""
   module = small()
@@ -295,9 +309,10 @@ def test_tensors_that_share_their_bytes_beyond_the_file_are_not_read(tmp_path):
 
 def test_a_reading_that_is_not_there_names_those_that_are(tmp_path):
   torch.save({"a": small().state_dict(), "b": small().state_dict()}, tmp_path / "w.pth")
-  with pytest.raises(BiasjaxError, match="--reading='c' is none of 'a/' or 'b/'"):
+  with pytest.raises(BiasjaxError, match="--reading='c' is none of 'a:' or 'b:'"):
     loaded(tmp_path / "w.pth", reading="c")
-  loaded(tmp_path / "w.pth", reading="b/")
+  loaded(tmp_path / "w.pth", reading="b:")
+  loaded(tmp_path / "w.pth", reading="b")
 
 
 def test_what_of_a_file_is_not_used_is_said(tmp_path, capsys):
@@ -311,6 +326,7 @@ def test_what_of_a_file_is_not_used_is_said(tmp_path, capsys):
   assert f"not used: {', '.join(unused[:4])} and {len(unused) - 4} more\n" in capsys.readouterr().out
   model = load.load(tmp_path / "mine")
   assert list(model.certificate["dropped"]) == unused
+  assert model.certificate["source"]["layout"] == "state dict under 'state_dict', prefix 'master.'"
   module = small()
   module.load_state_dict({name: 2 * value for name, value in state.items()})
   normalization = model.certificate["normalization"]
@@ -430,6 +446,31 @@ def test_logits_may_be_the_one_thing_in_a_result(monkeypatch, wrap):
       return wrap(super().forward(images))
 
   assert converted(monkeypatch, Wrapped).certificate["parity"]["logits"] < 1e-5
+
+
+@pytest.mark.parametrize(
+  ("ending", "said"),
+  [
+    (lambda x: x.softmax(-1), "they add up to 1"),
+    (lambda x: (x.softmax(-1) + x.flip(1).softmax(-1)) / 2, "they add up to 1"),
+    (lambda x: x.sigmoid().clone().flatten(1), "it ends in a sigmoid"),
+    (lambda x: nn.functional.hardsigmoid(x), "it ends in a sigmoid"),
+    (lambda x: x.log_softmax(-1), None),
+    (lambda x: x.sigmoid() * 8, None),
+  ],
+)
+def test_scores_that_are_probabilities_are_noticed(monkeypatch, capsys, tmp_path, ending, said):
+  class Ended(Small):
+    def forward(self, images):
+      return ending(super().forward(images))
+
+  monkeypatch.setitem(sys.modules, "made_here", types.SimpleNamespace(make=Ended))
+  monkeypatch.setattr(modules.apart, "tried", building.tried)
+  assert run("--module=made_here:make", "--size=32", f"--output={tmp_path / 'x'}") == 0
+  warned = capsys.readouterr().err
+  assert ("its scores are probabilities" in warned) == (said is not None)
+  assert (said or "") in warned
+  assert (load.load(tmp_path / "x").certificate["scores"] == "logits") == (said is None)
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda net: torch.compile(net, backend="eager")])

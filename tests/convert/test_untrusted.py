@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from biasjax.convert import pickles, readers
+from biasjax.convert import conversion, pickles, readers
 from biasjax.errors import BiasjaxError
 from deadline import DEADLINE_S
-from torch_networks import ALL_CONTAINERS, save
+from torch_networks import ALL_CONTAINERS, network, save
 
 torch = pytest.importorskip("torch", reason="PyTorch writes the files")
 # What zipfile and pickletools import when they need it; then any later import is one too many.
@@ -94,6 +94,26 @@ def test_expanded_tensor_is_not_materialised(tmp_path):
   zip_pickle(tmp_path / "x", tensor_pickle(4, 0, (2**40,), (0,)), {"0": bytes(16)})
   with pytest.raises(BiasjaxError, match="is larger than its storage"):
     readers.read(tmp_path / "x").tree["x"].read()
+
+
+def test_expanded_tensors_that_are_small_are_read(tmp_path):
+  torch.save({"row": torch.arange(3.0).expand(5, 3), "one": torch.tensor(2.0).expand(4, 2)}, tmp_path / "x")
+  tree = readers.read(tmp_path / "x").tree
+  np.testing.assert_array_equal(tree["row"].read(), np.tile([0, 1, 2], (5, 1)))
+  np.testing.assert_array_equal(tree["one"].read(), np.full((4, 2), 2.0))
+
+
+def test_many_expanded_tensors_are_not_materialised(torchvision, tmp_path):
+  """Each would be small enough, all of them are not."""
+  net = network(torchvision, classes=5)
+  state = {name: torch.zeros(()).expand(value.shape) for name, value in net.state_dict().items()}
+  torch.save(state, tmp_path / "small.pth")
+  assert conversion.convert(tmp_path / "small.pth").architecture.num_classes == 5
+  state["fc.weight"] = torch.zeros(()).expand(2**21, state["fc.weight"].shape[1])
+  state["fc.bias"] = torch.zeros(()).expand(2**21)
+  torch.save(state, tmp_path / "large.pth")
+  with pytest.raises(BiasjaxError, match=r"its tensors claim [0-9]+ bytes and share them"):
+    conversion.convert(tmp_path / "large.pth")
 
 
 def test_flipped_bit_in_a_zip_file_is_noticed(tmp_path):

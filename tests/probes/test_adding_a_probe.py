@@ -11,6 +11,8 @@ import pytest
 
 from biasjax import probes
 from biasjax.data.sources import Example, Source
+from biasjax.errors import BiasjaxError
+from biasjax.train import interventions
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs/adding-a-probe.md"
 
@@ -25,6 +27,22 @@ def example(tmp_path, monkeypatch):
   yield probes.get("contrast")
   probes.names.cache_clear()
   sys.modules.pop("biasjax.probes.contrast", None)
+
+
+@pytest.mark.parametrize("package", [probes, interventions])
+def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, package):
+  (tmp_path / "broken.py").write_text("import no_such_package\n")
+  monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+  package.names.cache_clear()
+  try:
+    with pytest.raises(BiasjaxError) as raised:
+      package.names()
+  finally:
+    package.names.cache_clear()
+  path = tmp_path / "broken.py"
+  assert str(raised.value) == (
+    f"{path}, line 1: cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"
+  )
 
 
 def test_the_example_is_found_by_its_name(example):

@@ -3,9 +3,8 @@
 import functools
 import importlib
 import math
-import pkgutil
 
-from biasjax import options
+from biasjax import named, options
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.train.interventions.base import Intervention
 
@@ -15,11 +14,12 @@ NONE = "none"
 
 @functools.cache
 def names() -> tuple[str, ...]:
-  """The names of all interventions, sorted."""
-  modules = [info.name for info in pkgutil.iter_modules(__path__)]
-  return tuple(
-    sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "make"))
-  )
+  """The names of all interventions, sorted.
+
+  Raises:
+    BiasjaxError: a file of the folder cannot be imported.
+  """
+  return named.modules(__name__, __path__)
 
 
 def parse(spec: str) -> tuple[Intervention, ...]:
