@@ -160,7 +160,8 @@ def _asked(built: Built, size: int, classes: int) -> tuple[dict[str, np.ndarray]
     x = torch.tensor(images, dtype=dtype, requires_grad=True)
     normalised = (x - torch.tensor(mean, dtype=dtype)) / torch.tensor(std, dtype=dtype)
     # The one result may be in a dict or the like.
-    (result,) = tracing.results(module.to(dtype)(normalised.permute(0, 3, 1, 2)))
+    wide = module.double() if dtype == torch.float64 else module.float()  # complex weights stay complex
+    (result,) = tracing.results(wide(normalised.permute(0, 3, 1, 2)))
     (result * torch.tensor(weights, dtype=dtype)).sum().backward()
     assert x.grad is not None
     return result.detach().numpy(), x.grad.numpy()
@@ -466,7 +467,7 @@ def _values(file: readers.File, tensors: Mapping[str, readers.Tensor], room: int
   found = {}
   for name, tensor in tensors.items():
     kind = tensor.numbers.dtype
-    if kind is not None and (kind in FLOATS or kind.kind in "iu"):
+    if kind is not None and (kind in FLOATS or kind.kind in "iuc"):
       values = tensor.read()
       values = values.astype(np.float32) if values.dtype.name == "bfloat16" else values
       found[name] = torch.from_numpy(np.array(values))
@@ -481,7 +482,8 @@ def _check_types(
     given = state.get(name)
     if given is None and name not in tensors:
       continue
-    if given is None or (value.is_floating_point() and not given.is_floating_point()):
+    complex_ = given is not None and given.is_complex() != value.is_complex()
+    if given is None or complex_ or (value.is_floating_point() and not given.is_floating_point()):
       kind = tensors[name].numbers if given is None or name in tensors else given.dtype
       raise BiasjaxError(
         f"{file.path}: {name[:100]!r} is {kind}; weights are float16, bfloat16, float32 or float64"

@@ -6,8 +6,9 @@ Needs torch, which is there when a network is converted and never after.
 import dataclasses
 import math
 import operator
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,19 @@ PLACEMENT = {
 ELEMENTS = {
   **{f"torch.{name}": name for name in table.DTYPES},
   "torch.float64": "float32",
+  "torch.complex128": "complex64",
   "torch.int64": "int32",
   "torch.int16": "int32",
   "torch.int8": "int32",
 }
+
+
+INDEXING = {
+  f"aten.{name}"
+  for name in ("index.Tensor", "_unsafe_index.Tensor", "index_put.default", "_unsafe_index_put.default")
+}
+# Of several results these operations have the first.
+ONE_RESULT = ("native_batch_norm", "max_pool2d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +74,10 @@ def trace(module: Any, size: int) -> Traced:
 
   module = module.float().eval()
   images = torch.zeros(2, 3, size, size)
+  # An order of three products that depends on sizes, as opt_einsum's does, would be for one number of images.
+  in_order = torch.backends.opt_einsum.flags(enabled=False)
   try:
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), in_order, warnings.catch_warnings():
       warnings.simplefilter("ignore")  # about torch.export's own use of torch
       exported = torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
       decompositions = torch.export.default_decompositions()
@@ -75,15 +87,27 @@ def trace(module: Any, size: int) -> Traced:
       exported = exported.run_decompositions(decompositions)
   except Exception as error:  # torch.export raises whatever the module leads it to
     reason = " ".join(str(error).split())[:300]
+    if "data-dependent expression" in reason:
+      raise BiasjaxError(
+        f"{type(module).__name__}: it decides by values that depend on the images (an if, a loop, a size), "
+        f"which cannot be traced{_line(str(error))}"
+      ) from error
     if reason.startswith("Constraints violated"):  # torch's own words are about our call
       raise BiasjaxError(
         f"{type(module).__name__}: it can be traced for one number of images only: it has a loop over them, "
-        "say, or a number of images of its own"
+        "say, a number of images of its own, or len(x), which is x.shape[0]"
       ) from error
     raise BiasjaxError(
       f"{type(module).__name__}: torch.export cannot trace it: {type(error).__name__}: {reason}"
     ) from error
   return _Writer(exported, type(module).__name__, size).traced()
+
+
+def _line(said: str) -> str:
+  """The user's line that torch.export names in an error: ": FILE, line N: what it is"; "" if none."""
+  place, line = r'File "([^"]+)", line (\d+), in [^\n]*', r"\n\s+([^\n]+)"
+  found = re.search(f"The following call raised this error:\\s*{place}(?:{line})?", said)
+  return f": {found[1]}, line {found[2]}{found[3] and ': '}{found[3] or ''}" if found else ""
 
 
 def results(given: Any) -> list[Any]:
@@ -107,6 +131,8 @@ class _Writer:
   def __init__(self, exported: Any, name: str, size: int):
     self.exported, self.name, self.size = exported, name, size
     self.numbers: dict[str, int] = {}  # fx node -> value
+    self.fixed: set[Any] = set()  # nodes that depend on weights alone
+    self.places: dict[Any, list[int]] = {}  # mask among these -> the values that say where it holds
     self.weights: dict[tuple[str, ...], np.ndarray] = {}
     self.names: dict[tuple[str, ...], str] = {}
 
@@ -114,16 +140,25 @@ class _Writer:
     graph = self.exported.graph
     output = self._output(next(node for node in graph.nodes if node.op == "output").args[0])
     needed = self._needed(output)
-    self._inputs(needed)
     self._refuse_changing(needed)
+    constants = self._constants(needed)
+    needed = self._needed(output, constants)
+    self._inputs(needed)
+    for node in sorted(constants & needed, key=lambda node: node.name):
+      self._add(("buffers", f"computed-{node.name}"), self._computed(node), f"{node.name}, computed")
+      self.numbers[node.name] = len(self.weights)
+    self._find_places(needed)
     missing = {
-      node for node in needed if node.op == "call_function" and self._operation(node) not in OPERATIONS
+      node
+      for node in needed - constants
+      if node.op == "call_function" and self._operation(node) not in OPERATIONS
     }
     if missing:
       raise BiasjaxError(self._missing(missing))
     nodes = []
     for node in graph.nodes:
-      if node.op == "call_function" and node in needed:
+      if node.op == "call_function" and node in needed - constants:
+        self._refuse_absent(node)
         nodes.append([self._operation(node), self._arguments(node)])
         self.numbers[node.name] = len(self.weights) + len(nodes)
     content = {
@@ -166,15 +201,85 @@ class _Writer:
           "and so on what it saw before"
         )
 
-  def _needed(self, output: Any) -> set[Any]:
-    """What the output depends on: assertions and what nobody uses are left out."""
+  def _needed(self, output: Any, known: Set[Any] = frozenset()) -> set[Any]:
+    """What the output depends on, not through what is `known`: not assertions, nor what nobody uses."""
     needed, waiting = set(), [output]
     while waiting:
       node = waiting.pop()
       if node not in needed:
         needed.add(node)
-        waiting += node.all_input_nodes
+        waiting += [] if node in known else node.all_input_nodes
     return needed
+
+  def _constants(self, needed: set[Any]) -> set[Any]:
+    """What depends on weights alone by an operation that is not in the table: it is computed once.
+
+    An orthogonal parametrisation, say, or a window. What draws at random is none.
+    """
+    import torch
+
+    signature = self.exported.graph_signature
+    images = {spec.arg.name for spec in signature.input_specs if spec.kind.name == "USER_INPUT"}
+    fixed, beyond = self.fixed, set()
+    for node in self.exported.graph.nodes:  # in order
+      if node.op == "placeholder" and node.name not in images:
+        fixed.add(node)
+      random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+      if node.op == "call_function" and not random and fixed.issuperset(node.all_input_nodes):
+        fixed.add(node)
+        if self._operation(node) not in OPERATIONS or not beyond.isdisjoint(node.all_input_nodes):
+          beyond.add(node)
+    arrays = {node for node in beyond & needed if isinstance(node.meta.get("val"), torch.Tensor)}
+    return {node for node in arrays if not beyond.issuperset(needed & set(node.users))}
+
+  def _computed(self, node: Any) -> Any:
+    """The value of a node that depends on weights alone, as PyTorch computes it."""
+    import torch
+
+    known: dict[Any, Any] = {}
+
+    def value(one: Any) -> Any:
+      if one not in known:
+        if one.op == "placeholder":
+          known[one] = self._given(one)
+        else:
+          args, kwargs = torch.fx.map_arg((one.args, one.kwargs), value)
+          known[one] = one.target(*args, **kwargs)
+      return known[one]
+
+    with torch.no_grad():
+      return value(node)
+
+  def _find_places(self, needed: set[Any]) -> None:
+    """Of fixed masks by which arrays are indexed: how many elements one gives is no matter of the images."""
+    for node in self.exported.graph.nodes:
+      for mask in node.args[1] if node in needed and self._operation(node) in INDEXING else ():
+        if mask in self.fixed and mask not in self.places and not mask.meta["val"].dtype.is_signed:
+          self.places[mask] = []
+          for along, places in enumerate(self._computed(mask).nonzero(as_tuple=True)):
+            name = f"{mask.name}, places {along}"
+            self._add(("buffers", f"computed-{mask.name}-{along}"), places, name)
+            self.places[mask].append(len(self.weights))
+
+  def _given(self, node: Any) -> Any:
+    """The tensor of a placeholder that stands for a parameter, a buffer or a constant."""
+    spec = next(one for one in self.exported.graph_signature.input_specs if one.arg.name == node.name)
+    state = self.exported.state_dict
+    return state[spec.target] if spec.target in state else self.exported.constants[spec.target]
+
+  def _add(self, path: tuple[str, ...], value: Any, name: str) -> None:
+    self.weights[path] = _numpy(value, f"{self.name}: {name}")
+    self.names[path] = name
+
+  def _refuse_absent(self, node: Any) -> None:
+    """Raises BiasjaxError where a result is used that its operation has in PyTorch alone."""
+    number = node.args[1] if self._operation(node) == "operator.getitem" else 0
+    of = self._operation(node.args[0]) if number else ""
+    if number and any(part in of for part in ONE_RESULT):
+      raise BiasjaxError(
+        f"{self.name}: {of} (in {self._where(node.args[0])}): its result {number}, places or statistics of "
+        "training, is used, and is not supported"
+      )
 
   def _inputs(self, needed: set[Any]) -> None:
     by_name = {node.name: node for node in self.exported.graph.nodes if node.op == "placeholder"}
@@ -183,12 +288,8 @@ class _Writer:
       if spec.kind.name == "USER_INPUT":
         self.numbers[node.name] = 0
       elif node in needed:
-        state = self.exported.state_dict
-        value = state[spec.target] if spec.target in state else self.exported.constants[spec.target]
         collection = "params" if spec.kind.name == "PARAMETER" else "buffers"
-        path = (collection, *spec.target.split("."))
-        self.weights[path] = _numpy(value, f"{self.name}: {spec.target}")
-        self.names[path] = spec.target
+        self._add((collection, *spec.target.split(".")), self._given(node), spec.target)
         self.numbers[node.name] = len(self.weights)
 
   def _operation(self, node: Any) -> str:
@@ -210,11 +311,18 @@ class _Writer:
       value = node.args[0].meta["val"]
       if not value.is_contiguous() or value.storage_offset():  # of what it counts from
         raise BiasjaxError(f"{self._where(node)}: as_strided of a part of an array is not supported")
-    return {
+    written = {
       key: self._encoded(value, node)
       for key, value in given.items()
       if key not in PLACEMENT and not (value is None and key in optional)
     }
+    if name in INDEXING:
+      of_masks = [self.places.get(one) for one in given["indices"]]
+      pairs = zip(of_masks, written["indices"], strict=True)
+      written["indices"] = [
+        one for places, index in pairs for one in ([{"v": n} for n in places] if places else [index])
+      ]
+    return written
 
   def _encoded(self, value: Any, node: Any) -> Any:
     import torch

@@ -237,7 +237,7 @@ def _indices(self: Array, indices: list[Array | None]) -> tuple[Any, ...]:
   given = [i for i in indices if i is not None]
   require(
     bool(given) and all(jnp.issubdtype(i.dtype, jnp.signedinteger) for i in given),  # uint8 is a mask
-    "indices that are not whole numbers: a mask gives as many elements as it happens to",
+    "indices that are not whole numbers: a mask gives as many elements as it happens to (but torch.where)",
   )
   return tuple(slice(None) if i is None else i for i in indices)
 

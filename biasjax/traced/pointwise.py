@@ -50,10 +50,10 @@ def _promoted(self: Array, other: Array) -> tuple[Array, Array]:
 @operation("aten.pow.Tensor_Scalar")
 def pow_scalar(self: Array, exponent: Number) -> Array:
   """Powers; whole exponents as products. Of whole numbers they are whole where the exponent is written so."""
-  if isinstance(exponent, float) and not jnp.issubdtype(self.dtype, jnp.floating):
+  if isinstance(exponent, float) and not jnp.issubdtype(self.dtype, jnp.inexact):
     self = self.astype(jnp.float32)
   whole = abs(exponent) < 2**31 and exponent == int(exponent)
-  if whole and (exponent >= 0 or jnp.issubdtype(self.dtype, jnp.floating)):
+  if whole and (exponent >= 0 or jnp.issubdtype(self.dtype, jnp.inexact)):
     return lax.integer_pow(self.astype(jnp.int32) if self.dtype == jnp.bool_ else self, int(exponent))
   return jnp.power(self, exponent)
 
@@ -97,6 +97,7 @@ for _kinds, _functions in {
     "logical_or": jnp.logical_or,
     "logical_xor": jnp.logical_xor,
     "atan2": jnp.arctan2,
+    "hypot": jnp.hypot,
   },
 }.items():
   for _name, _function in _functions.items():
@@ -112,19 +113,26 @@ def _unary(function: Callable) -> Callable:
 
 for _name, _function in {
   "acos": jnp.arccos,
+  "acosh": jnp.arccosh,
   "asin": jnp.arcsin,
+  "asinh": jnp.arcsinh,
   "atan": jnp.arctan,
+  "atanh": jnp.arctanh,
   "bitwise_not": jnp.bitwise_not,
   "ceil": jnp.ceil,
   "cos": jnp.cos,
   "cosh": jnp.cosh,
+  "digamma": jax.scipy.special.digamma,
   "erf": jax.scipy.special.erf,
+  "erfc": jax.scipy.special.erfc,
+  "erfinv": jax.scipy.special.erfinv,
   "exp": jnp.exp,
   "exp2": jnp.exp2,
   "expm1": jnp.expm1,
   "floor": jnp.floor,
   "isinf": jnp.isinf,
   "isnan": jnp.isnan,
+  "lgamma": jax.scipy.special.gammaln,
   "log": jnp.log,
   "log10": jnp.log10,
   "log1p": jnp.log1p,
@@ -293,8 +301,11 @@ def same(self: Array) -> Array:
 
 @operation("aten._to_copy.default", "aten.to.dtype")
 def to_dtype(self: Operand, dtype: DType | None = None) -> Array:
-  """Self in another element type."""
-  return jnp.asarray(self, dtype_of(dtype))
+  """Self in another element type; of complex numbers as real ones the real part."""
+  kind = dtype_of(dtype)
+  if kind is not None and jnp.iscomplexobj(self) and not jnp.issubdtype(kind, jnp.complexfloating):
+    self = jnp.real(self)
+  return jnp.asarray(self, kind)
 
 
 @operation("aten._local_scalar_dense.default")

@@ -1,11 +1,12 @@
 """Products of matrices, and attention."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 
 from biasjax.traced.reductions import softmax_along
-from biasjax.traced.table import Array, Number, operation, require
+from biasjax.traced.table import Array, Ints, Number, operation, require
 
 
 @operation("aten.linear.default", product=True)
@@ -42,6 +43,35 @@ def addmm(self: Array, mat1: Array, mat2: Array, beta: Number = 1, alpha: Number
 def baddbmm(self: Array, batch1: Array, batch2: Array, beta: Number = 1, alpha: Number = 1) -> Array:
   """`addmm` for each of a batch."""
   return addmm(self, batch1, batch2, beta, alpha)
+
+
+@operation("aten.addmv.default", product=True)
+def addmv(self: Array, mat: Array, vec: Array, beta: Number = 1, alpha: Number = 1) -> Array:
+  """`addmm` of a matrix and a vector."""
+  require(mat.ndim == 2 and vec.ndim == 1, f"{mat.shape} by {vec.shape}")
+  return addmm(self, mat, vec, beta, alpha)
+
+
+@operation("aten._trilinear.default", product=True)
+def trilinear(
+  i1: Array,
+  i2: Array,
+  i3: Array,
+  expand1: Ints,
+  expand2: Ints,
+  expand3: Ints,
+  sumdim: Ints,
+  unroll_dim: int = 1,
+) -> Array:
+  """The product of three, with dimensions of one where their lists say, summed over some; nn.Bilinear."""
+  count = i1.ndim + len(expand1)
+  require(count <= 8 and all(0 <= d < count for d in sumdim), f"a product of {count} dimensions")
+  operands: list[Any] = []
+  for factor, beside in ((i1, expand1), (i2, expand2), (i3, expand3)):
+    own = [d for d in range(count) if d not in beside]
+    require(len(own) == factor.ndim, f"{factor.shape} expanded at {beside[:8]}")
+    operands += [factor, own]
+  return jnp.einsum(*operands, [d for d in range(count) if d not in sumdim])
 
 
 @operation("aten.scaled_dot_product_attention.default", product=True)

@@ -131,14 +131,20 @@ def vector_norm(
   keepdim: bool = False,
   dtype: DType | None = None,
 ) -> Array:
-  """The norm of order 1, 2 or infinity."""
+  """The norm of a positive order."""
   values, over = self if dtype is None else self.astype(dtype_of(dtype)), axes(self, dim)
   if ord == 2:
     return _root(jnp.sum(values * values, over, keepdims=keepdim))
   if ord == 1:
     return jnp.sum(abs_(values), over, keepdims=keepdim)
-  require(ord == float("inf"), f"the norm of order {ord}")
-  return jnp.max(abs_(values), over, keepdims=keepdim)
+  require(ord > 0, f"the norm of order {ord}")
+  sizes = abs_(values)
+  if ord == float("inf"):
+    return jnp.max(sizes, over, keepdims=keepdim)
+  # Gradient 0 where a value is 0, or all are.
+  powers = jnp.where(sizes > 0, jnp.power(jnp.where(sizes > 0, sizes, 1), ord), 0)
+  total = jnp.sum(powers, over, keepdims=keepdim)
+  return jnp.where(total > 0, jnp.power(jnp.where(total > 0, total, 1), 1 / ord), 0)
 
 
 @operation("aten._cdist_forward.default")
@@ -147,6 +153,15 @@ def cdist(x1: Array, x2: Array, p: Number, compute_mode: int | None = None) -> A
   require(p == 2 and min(x1.ndim, x2.ndim) >= 2, f"the distances of order {p} of {x1.shape} and {x2.shape}")
   apart = x1[..., :, None, :] - x2[..., None, :, :]
   return _root(jnp.sum(apart * apart, -1))
+
+
+@operation("aten._euclidean_dist.default")
+def euclidean_distance(x1: Array, x2: Array) -> Array:
+  """`cdist` of many rows, by one product of matrices; gradient 0 where it is 0."""
+  require(min(x1.ndim, x2.ndim) >= 2, f"the distances of {x1.shape} and {x2.shape}")
+  squares = (jnp.sum(x * x, -1) for x in (x1, x2))
+  of_rows, of_columns = next(squares)[..., :, None], next(squares)[..., None, :]
+  return _root(of_rows + of_columns - 2 * jnp.matmul(x1, jnp.swapaxes(x2, -1, -2)))
 
 
 @operation("aten.softmax.int", "aten._softmax.default")
@@ -201,6 +216,52 @@ def logsumexp(self: Array, dim: int | Ints, keepdim: bool = False) -> Array:
 def cumsum(self: Array, dim: int, dtype: DType | None = None) -> Array:
   """Sums of all up to here."""
   return jnp.cumsum(_signed(self), axis(self, dim), dtype=dtype_of(dtype))
+
+
+@operation("aten.cumprod.default")
+def cumprod(self: Array, dim: int, dtype: DType | None = None) -> Array:
+  """Products of all up to here."""
+  return jnp.cumprod(_signed(self), axis(self, dim), dtype=dtype_of(dtype))
+
+
+@operation("aten.logcumsumexp.default")
+def logcumsumexp(self: Array, dim: int) -> Array:
+  """The logarithm of sums of exponentials of all up to here."""
+  return lax.cumlogsumexp(self, axis(self, dim))
+
+
+def _running(extreme: Callable) -> Callable:
+  def apply(self: Array, dim: int) -> tuple[Array, Array]:
+    along = axis(self, dim)
+    require(self.ndim > 0, "the running extreme of a number")
+    new = self == extreme(self, along)
+    places = lax.broadcasted_iota(jnp.int32, self.shape, along)
+    last = lax.cummax(jnp.where(new, places, 0), along)  # of equals; the gradient goes there alone
+    return jnp.take_along_axis(self, last, along), last
+
+  return apply
+
+
+operation("aten.cummax.default")(_running(lax.cummax))
+operation("aten.cummin.default")(_running(lax.cummin))
+
+
+@operation("aten.kthvalue.default")
+def kthvalue(self: Array, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Array, Array]:
+  """The k-th least, counted from 1, and where it is; the gradient goes there."""
+  along = axis(self, dim)
+  require(self.ndim > 0 and 1 <= k <= self.shape[along], f"the {k}th of {self.shape}")
+  order = jnp.argsort(self, along, stable=True)
+  place = lax.slice_in_dim(order, k - 1, k, axis=along)
+  value = jnp.take_along_axis(self, place, along)
+  return (value, place) if keepdim else (value.squeeze(along), place.squeeze(along))
+
+
+@operation("aten.median.dim")
+def median(self: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+  """The one in the middle, the lower of two, and where it is; the gradient goes there."""
+  count = self.shape[axis(self, dim)] if self.ndim else 0
+  return kthvalue(self, (count + 1) // 2, dim, keepdim)
 
 
 @operation("aten.topk.default")

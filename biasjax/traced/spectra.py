@@ -3,6 +3,7 @@
 import math
 
 import jax.numpy as jnp
+from jax import lax
 
 from biasjax.traced.table import Array, Ints, axes, operation, require
 
@@ -50,6 +51,35 @@ def fft_to_real(self: Array, dim: Ints, normalization: int, last_dim_size: int) 
   sizes = [*(self.shape[d] for d in over[:-1]), last_dim_size]
   back = jnp.fft.irfftn(self, s=sizes, axes=over, norm="forward")
   return _scaled(back, math.prod(sizes), normalization)
+
+
+@operation("aten.complex.default")
+def complex_(real: Array, imag: Array) -> Array:
+  """Complex numbers of their real and imaginary parts."""
+  require(not jnp.iscomplexobj(real) and not jnp.iscomplexobj(imag), f"{real.dtype} and {imag.dtype}")
+  return lax.complex(*jnp.broadcast_arrays(real, imag))
+
+
+@operation("aten.polar.default")
+def polar(abs: Array, angle: Array) -> Array:
+  """Complex numbers of their sizes and angles."""
+  return complex_(abs * jnp.cos(angle), abs * jnp.sin(angle))
+
+
+@operation("aten.angle.default")
+def angle(self: Array) -> Array:
+  """The angle of complex numbers, with gradient 0 at 0; of real ones pi below 0."""
+  if not jnp.iscomplexobj(self):
+    self = lax.stop_gradient(self)
+    return jnp.where(jnp.isnan(self), self, jnp.where(self < 0, jnp.asarray(math.pi, self.dtype), 0))
+  somewhere = jnp.where(self == 0, 1, self)
+  return jnp.where(self == 0, 0, jnp.arctan2(somewhere.imag, somewhere.real))
+
+
+@operation("aten._conj.default", "aten._conj_physical.default", "aten.conj_physical.default")
+def conj(self: Array) -> Array:
+  """Complex numbers mirrored at the real ones."""
+  return jnp.conj(self)
 
 
 @operation("aten.view_as_complex.default")

@@ -23,7 +23,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {}
 PRODUCTS: set[str] = set()
 # int64 and float64 become 32 bits: indices and sizes fit, and whether constants do is checked when they are
 # written.
-DTYPES = {name: jnp.dtype(name) for name in ("float32", "int32", "bool", "float16", "bfloat16", "uint8")}
+DTYPES = {
+  name: jnp.dtype(name) for name in ("float32", "int32", "bool", "float16", "bfloat16", "uint8", "complex64")
+}
+WIDE = {"float32": "float64", "complex64": "complex128"}
 # Elements of what is computed from shapes alone and is there while a network is traced.
 CONSTANT_LIMIT = 2**26
 PARTS = 4096  # of a list that one operation gives
@@ -55,7 +58,7 @@ def operation(*names: str, product: bool = False) -> Callable[[Callable], Callab
 
 
 def dtype_of(name: DType | None) -> Any:
-  """The element type of a name; None for None, and float64 for float32 where JAX has 64 bits.
+  """The element type of a name, of twice the bits where JAX has them; None for None.
 
   Raises:
     Refused: there is no such type here.
@@ -64,8 +67,8 @@ def dtype_of(name: DType | None) -> Any:
     return None
   if name not in DTYPES:
     raise Refused(f"element type {name[:40]!r} is not known")
-  wide = name == "float32" and jax.config.read("jax_enable_x64")
-  return jnp.dtype("float64") if wide else DTYPES[name]
+  wide = name in WIDE and jax.config.read("jax_enable_x64")
+  return jnp.dtype(WIDE[name]) if wide else DTYPES[name]
 
 
 def require(condition: bool, otherwise: str) -> None:

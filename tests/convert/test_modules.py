@@ -169,6 +169,36 @@ def test_a_module_that_is_not_there_is_one_line(tmp_path, capsys):
   assert "--module=nowhere.at.all:build: ModuleNotFoundError" in error
 
 
+class Filtered(Small):
+  """Small, of images through a filter of complex weights."""
+
+  def __init__(self):
+    super().__init__()
+    self.filter = nn.Parameter(torch.complex(torch.ones(32, 17), torch.zeros(32, 17)))
+
+  def forward(self, images):
+    return super().forward(torch.fft.irfft2(torch.fft.rfft2(images) * self.filter))
+
+
+def filtered() -> nn.Module:
+  return Filtered()
+
+
+def test_complex_weights_are_converted_and_verified(tmp_path):
+  module = torch_networks.randomise(Filtered())
+  generator = torch.Generator().manual_seed(0)
+  with torch.no_grad():
+    module.filter.copy_(torch.randn(module.filter.shape, dtype=torch.complex64, generator=generator))
+  torch.save(module.state_dict(), tmp_path / "w.pth")
+  flags = (f"--module={__name__}:filtered", f"--checkpoint={tmp_path / 'w.pth'}", "--size=32")
+  assert run(*flags, f"--output={tmp_path / 'mine'}") == 0
+  assert run(f"--verify={tmp_path / 'mine'}") == 0
+  model = load.load(tmp_path / "mine")
+  normalization = model.certificate["normalization"]
+  expected = of_torch(module, images(32), normalization["mean"], normalization["std"])
+  np.testing.assert_allclose(model.apply(model.variables, images(32)), expected, rtol=1e-4, atol=1e-5)
+
+
 def failing() -> nn.Module:
   raise ValueError("no such depth")
 

@@ -35,7 +35,10 @@ def of_torch(
 ) -> tuple[np.ndarray, np.ndarray]:
   """(logits, gradient of the weighted sum of logits with respect to the images), of PyTorch."""
   x = torch.tensor(images, dtype=dtype, requires_grad=True)
-  logits = module.to(dtype)(((x - MEAN) / STD).permute(0, 3, 1, 2))
+  # Complex weights stay so.
+  logits = (module.double() if dtype == torch.float64 else module.float())(
+    ((x - MEAN) / STD).permute(0, 3, 1, 2)
+  )
   (logits * torch.tensor(weights, dtype=dtype)).sum().backward()
   assert x.grad is not None
   return logits.detach().numpy(), x.grad.numpy()
@@ -139,7 +142,38 @@ def quantised(layer, x):
   return x + (layer.codes[nearest].mT.view(x.shape) - x).detach()
 
 
+def mixed_phases(layer, x):
+  """The image's amplitudes, with phases that are half another's."""
+  spectrum = torch.fft.fft2(x)
+  phases = torch.polar(torch.ones(()).to(x), spectrum.angle() + layer.phase)
+  return torch.fft.ifft2(spectrum.abs() * phases * spectrum.conj() / 16).real
+
+
+def chosen_by_a_mask(layer, x):
+  return x.flatten(2)[:, :, torch.triu(torch.ones(16, 16, dtype=torch.bool)).flatten()][..., None]
+
+
 WRITTEN = {
+  "einsum of three": lambda: Written(
+    lambda layer, x: torch.einsum("bchw,kch,w->bk", x, layer.a, layer.b)[..., None, None],
+    a=drawn(3, 3, 16),
+    b=drawn(16),
+  ),
+  "amplitudes and phases": lambda: Written(mixed_phases, phase=drawn(16, 16)),
+  "complex weights": lambda: Written(
+    lambda layer, x: torch.fft.irfft2(torch.fft.rfft2(x) * layer.filter, s=(16, 16)).square(),
+    filter=nn.Parameter(torch.complex(torch.arange(1.0, 10), 1 - torch.arange(9.0)) / 9),
+  ),
+  "an orthogonal product": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(16, 16)),
+  "Hamming's window": lambda: Written(lambda layer, x: x * torch.hamming_window(16).to(x)),
+  "what a fixed mask chooses": lambda: Written(chosen_by_a_mask),
+  "its largest so far": lambda: Written(lambda layer, x: x.cummax(3)[0] + x.median(2, keepdim=True)[0]),
+  "a bilinear form": lambda: Written(
+    lambda layer, x: layer.form(x.mean((2, 3)), x.amax((2, 3)))[..., None, None], form=nn.Bilinear(3, 3, 3)
+  ),
+  "distances from one's own": lambda: Written(
+    lambda layer, x: torch.cdist(x.flatten(2).mT, x.flatten(2).mT)[:, :3, :, None]
+  ),
   "AlexNet's normalisation of responses": lambda: nn.LocalResponseNorm(3),
   "attention to channels by their greatest": lambda: Written(
     lambda layer, x: x * torch.sigmoid(layer.c(nn.AdaptiveMaxPool2d(1)(x))), c=nn.Conv2d(3, 3, 1)
@@ -202,6 +236,33 @@ class Pixels(nn.Module):
 def test_images_that_are_changed_in_place_are_not_a_result():
   logits, gradients = differences(torch_networks.randomise(Head(Pixels())), 16, 4)
   assert max(logits, gradients) < 1e-5
+
+
+def test_a_decision_by_values_is_named_with_its_line():
+  def decided(layer, x):
+    return 2 * x if x.mean() > 0 else x
+
+  line = decided.__code__.co_firstlineno + 1
+  with pytest.raises(BiasjaxError) as raised:
+    tracing.trace(Head(Written(decided)), 16)
+  assert str(raised.value) == (
+    "Head: it decides by values that depend on the images (an if, a loop, a size), which cannot be traced: "
+    f"{__file__}, line {line}: return 2 * x if x.mean() > 0 else x"
+  )
+
+
+def test_places_of_the_greatest_in_a_window_are_named_where_they_are_used():
+  def unpooled(layer, x):
+    return functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2)
+
+  with pytest.raises(BiasjaxError, match=r"aten\.max_pool2d_with_indices\.default \(in body, .*result 1"):
+    tracing.trace(Head(Written(unpooled)), 16)
+
+
+def test_a_random_constant_is_not_computed_once():
+  drawing = Written(lambda layer, x: x @ torch.linalg.qr(torch.randn(16, 16))[0])
+  with pytest.raises(BiasjaxError, match=r"randn.default \(in .*\) draws at random"):
+    tracing.trace(Head(drawing), 16)
 
 
 def test_a_loop_over_images_is_one_line():
@@ -289,9 +350,17 @@ def test_what_torch_cannot_export_is_one_line():
     def forward(self, images):
       return images[:, :, 0, : int((images > 0.5).sum())].mean((1, 2))
 
-  with pytest.raises(BiasjaxError, match=r"Counting: torch\.export cannot trace it") as raised:
-    tracing.trace(Counting(), 16)
-  assert "\n" not in str(raised.value)
+  class Refusing(nn.Module):
+    def forward(self, images):
+      raise NotImplementedError("not\nyet")
+
+  for module, said in (
+    (Counting(), r"Counting: it decides by values that depend on the images .*, line \d+: return images"),
+    (Refusing(), r"Refusing: torch\.export cannot trace it: NotImplementedError: not yet"),
+  ):
+    with pytest.raises(BiasjaxError, match=said) as raised:
+      tracing.trace(module, 16)
+    assert "\n" not in str(raised.value)
 
 
 def test_whole_numbers_beyond_32_bits_are_refused():

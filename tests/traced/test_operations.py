@@ -42,6 +42,8 @@ UNARY = {
       "cos",
       "cosh",
       "erf",
+      "erfc",
+      "asinh",
       "exp",
       "exp2",
       "expm1",
@@ -76,8 +78,11 @@ UNARY = {
   **dict.fromkeys(
     ("hardtanh", "relu6", "hardsigmoid", "hardswish", "detach", "alias", "clone", "lift_fresh_copy"), EDGES
   ),
-  **dict.fromkeys(("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"), POSITIVE),
-  **dict.fromkeys(("acos", "asin", "atan"), np.tanh(X)),
+  **dict.fromkeys(
+    ("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt", "lgamma", "digamma"), POSITIVE
+  ),
+  **dict.fromkeys(("acos", "asin", "atan", "atanh", "erfinv"), np.tanh(X)),
+  "acosh": 1 + POSITIVE,
   **dict.fromkeys(("isinf", "isnan"), np.array([0, INF, -INF, np.nan], np.float32)),
   **dict.fromkeys(("logical_not", "bitwise_not"), mask(6)),
   "contiguous": X,
@@ -88,7 +93,7 @@ BINARY = {
     ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"),
     (EQUALS, EQUALS[::-1].copy()),
   ),
-  **dict.fromkeys(("fmod", "remainder", "floor_divide", "atan2"), (X, POSITIVE[:1] / 3)),
+  **dict.fromkeys(("fmod", "remainder", "floor_divide", "atan2", "hypot"), (X, POSITIVE[:1] / 3)),
   **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), (mask(8), mask(8))),
   **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), (whole(8), whole(8))),
 }
@@ -114,6 +119,7 @@ REDUCED = {
     (X, normal(4, 7), 2.0, None),
     (EQUALS, EQUALS[1:], 2.0, None),  # a row's distance from itself
   ],
+  "_euclidean_dist.default": [(X, normal(4, 7)), (5 * normal(3, 4), 5 * normal(6, 4))],
   "any.default": [(mask(3, 4),)],
   "any.dim": [(mask(3, 4), 1, True)],
   "any.dims": [(mask(3, 4), [0, 1]), (mask(3, 4), []), (whole(3, 4), None, True)],
@@ -129,6 +135,8 @@ REDUCED = {
     *((np.concatenate([X[0], 0 * X[0]]), order, [1, 2]) for order in (2, 1, INF)),
     (X, 1, [1], True),
     (X, INF, [1]),
+    *((np.concatenate([X[0], 0 * X[0]]), order, [1, 2]) for order in (3, 2.5, 1.5)),
+    (EQUALS, 3, [1], True),
   ],
   "softmax.int": [(X, 1), (X, -1), *((normal(2, n), -1) for n in (31, 32, 33, 48, 197)), (ROWS, -1)],
   "_softmax.default": [(X, 1, False)],
@@ -136,6 +144,11 @@ REDUCED = {
   "_log_softmax.default": [(X, -1, False)],
   "logsumexp.default": [(X, [1]), (X, [2, 3], True)],
   "cumsum.default": [(X, 2), (whole(2, 5), 1), (BYTES, 0)],
+  "cumprod.default": [(X, 2), (EQUALS, 1), (whole(2, 5), 1), (BYTES, 0)],
+  "logcumsumexp.default": [(X, 2), (50 * X, -1)],
+  **dict.fromkeys(("cummax.default", "cummin.default"), ((X, 2), (EQUALS, 1), (EQUALS, 0))),
+  "kthvalue.default": [(X, 3), (X, 1, 2, True)],
+  "median.dim": [(X, 3), (X[:, :, :4], 2, True)],
   "topk.default": [(X, 3), (X, 2, 1, False)],
   "sort.default": [(X, 1), (X, -1, True)],
 }
@@ -156,6 +169,14 @@ PRODUCT = {
     (normal(2), normal(3, 4), normal(4, 2)),
     (normal(3, 2), normal(3, 4), normal(4, 2), 2, 0.5),
     (np.full(2, np.nan, np.float32), normal(3, 4), normal(4, 2), 0),
+  ],
+  "addmv.default": [
+    (normal(3), normal(3, 4), normal(4)),
+    (normal(3), normal(3, 4), normal(4), 0.5, 2),
+  ],
+  "_trilinear.default": [
+    (normal(6, 4), normal(3, 4, 5), normal(6, 5), [1, 3], [0], [1, 2], [2, 3]),
+    (normal(6, 4), normal(6, 4), normal(6, 4), [], [], [], [1]),
   ],
   "baddbmm.default": [(normal(2, 3, 2), normal(2, 3, 4), normal(2, 4, 2), 1, 0.5)],
   "scaled_dot_product_attention.default": [
@@ -217,6 +238,16 @@ SPECTRA = {
   "view_as_complex.default": [(normal(3, 2),)],
   "view_as_real.default": [(SPECTRUM,)],
   "abs.default": [(np.array([0, 3 - 4j, -2], np.complex64),)],
+  "complex.default": [(X, normal(2, 3, 5, 7)), (X, normal(7))],
+  "polar.default": [(POSITIVE, X)],
+  "angle.default": [
+    (SPECTRUM,),
+    (np.array([0, 3 - 4j, -2 + 1j, 1j], np.complex64),),
+    (np.array([-1, 0, 2, np.nan], np.float32),),
+  ],
+  **{f"{name}.default": [(SPECTRUM,)] for name in ("_conj", "_conj_physical", "conj_physical")},
+  "pow.Tensor_Scalar": [(SPECTRUM, 2), (SPECTRUM, 2.0)],
+  "_to_copy.default": [(X, torch.complex64), (SPECTRUM, torch.float32)],
   "mul.Tensor": [(SPECTRUM, SPECTRUM[:, :1])],
 }
 # Outside, on the border, on pixels' centres, between, and far away.
@@ -490,7 +521,7 @@ def floats(results) -> list:
 
 def _pairs(values):
   if isinstance(values, torch.Tensor):
-    return torch.view_as_real(values) if values.is_complex() else values
+    return torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
   return jnp.stack([values.real, values.imag], -1) if jnp.iscomplexobj(values) else values
 
 
@@ -576,5 +607,6 @@ def test_parameters_have_the_names_of_the_schema(name):
 
 def test_products_are_those_of_matrices_and_kernels():
   assert {name.split(".")[1] for name in PRODUCTS} == {
-    *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention", "convolution")
+    *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention", "convolution"),
+    *("addmv", "_trilinear"),
   }
