@@ -561,7 +561,7 @@ def test_an_operation_computes_what_pytorch_computes_and_has_its_gradient(name):
       assert np.asarray(f).dtype.kind == e.numpy().dtype.kind
       np.testing.assert_allclose(np.asarray(f), e.numpy(), rtol=5e-6, atol=5e-6)
     for key, leaf in leaves.items():
-      wanted_gradient = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
+      wanted_gradient = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.resolve_conj().numpy()
       np.testing.assert_allclose(
         np.conj(gradients[key]), wanted_gradient, rtol=1e-5, atol=1e-5, err_msg=f"{name} {key}"
       )
