@@ -76,11 +76,16 @@ def after_run(
 
   Returns:
     {model: the figures of the page by name, uint8 [h, w, 3]}, where `asked` sends them on.
+
+  Raises:
+    BiasjaxError: --report asks for the page, and it cannot be made; without the flag that is a warning.
   """
   try:
     found = scores.read(store.workdir, models, summary.columns)
     path, drawn = write(store, found, asked, sources, rows)
   except BiasjaxError as error:
+    if asked.get("report"):
+      raise
     warn(f"no report was written: {error}")
     return {}
   print(path)

@@ -301,6 +301,15 @@ def test_a_mistake_is_one_line(measured, asked, message):
   assert "\n" not in str(error.value)
 
 
+def test_a_page_that_was_asked_for_and_cannot_be_made_is_an_error_of_the_run(tmp_path, capsys):
+  asked = {"report": None, "beside": None}
+  store = reporting.Store(epath.Path(tmp_path), create=True)
+  assert reporting.after_run(store, ["a"], asked, {}, 1) == {}
+  assert "no report was written" in capsys.readouterr().err
+  with pytest.raises(BiasjaxError, match=r"holds no metrics.csv"):
+    reporting.after_run(store, ["a"], asked | {"report": True}, {}, 1)
+
+
 def test_a_page_is_of_no_more_than_two_networks(measured, tmp_path):
   shutil.copy(measured / "run.json", tmp_path)
   table = pd.read_csv(measured / "metrics.csv")
