@@ -99,6 +99,7 @@ FAMILIES = {
     "naflexvit_base_patch16_map": (64, {"depth": 1}),
     "vit_betwixt_patch16_rope_reg4_gap_256": (64, {"depth": 1, "img_size": 64}),
     "vit_small_patch16_rope_mixed_ape_224": (64, {"depth": 1, "img_size": 64}),
+    "torchvision:vit_b_16": (64, {"image_size": 64}),
   },
   "EVA, BEiT": {
     "eva02_tiny_patch14_224": (56, {"depth": 1, "img_size": 56}),
@@ -111,6 +112,7 @@ FAMILIES = {
   "Swin": {
     "swin_tiny_patch4_window7_224": (56, {"depths": (2, 1), "num_heads": (3, 6), "img_size": 56}),
     "swinv2_tiny_window8_256": (64, {"depths": (2, 1), "num_heads": (3, 6), "img_size": 64}),
+    "torchvision:swin_v2_t": (64, {}),
   },
   "MaxViT, CoAtNet": {
     "maxvit_rmlp_pico_rw_256": (64, {"img_size": 64}),
@@ -148,10 +150,34 @@ FAMILIES = {
   "Sequencer": {"sequencer2d_s": (64, {"layers": (1, 1, 1, 1), "img_size": 64})},
   "BoTNet, HaloNet": {"botnet26t_256": (256, {}), "halonet26t": (256, {})},
   "VoVNet, SelecSLS": {"ese_vovnet19b_dw": (64, {}), "selecsls42b": (64, {})},
-  "CSPNet": {"cspresnet50": (64, {})},
+  "CSPNet": {"cspresnet50": (64, {}), "cspnext_tiny": (64, {})},
   "DPN": {"dpn48b": (64, {})},
   "RepViT": {"repvit_m0_9": (64, {}), "repvit_m0_9+reparameterised": (64, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
+  "NFNet, TResNet": {"nfnet_l0": (64, {}), "eca_nfnet_l0": (64, {}), "tresnet_m": (64, {})},
+  "RDNet, FasterNet": {"rdnet_tiny": (64, {}), "fasternet_t0": (64, {})},
+  "SHViT, SwiftFormer": {"shvit_s1": (64, {}), "swiftformer_xs": (224, {})},
+  "EfficientViM, Visformer": {
+    "efficientvim_m1": (224, {}),
+    "visformer_tiny": (224, {}),
+    "efficientvit_m0": (224, {}),
+    "nextvit_small": (64, {}),
+  },
+  "HardCoRe-NAS, LCNet": {"hardcorenas_a": (64, {}), "lcnetv2_small": (64, {})},
+  "iFormer, LowFormer, CPUBone": {
+    "iformer_t": (64, {}),
+    "lowformer_b0": (64, {}),
+    "cpubone_nano": (64, {}),
+  },
+  "TNT, CoaT": {
+    "tnt_s_patch16_224": (64, {"depth": 1, "img_size": 64}),
+    "coat_lite_tiny": (64, {"img_size": 64}),
+  },
+  "Relative positions, hybrids, SAM": {
+    "vit_relpos_small_patch16_224": (64, {"depth": 1, "img_size": 64}),
+    "vit_tiny_r_s16_p8_224": (64, {"depth": 1, "img_size": 64}),
+    "samvit_base_patch16_224": (64, {"depth": 1, "img_size": 64}),
+  },
 }
 
 
