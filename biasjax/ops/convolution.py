@@ -46,7 +46,7 @@ def _on_cpu(
   if jax.default_backend() != "cpu":
     return None
   if over_few_places(x.shape[1:3], kernel.shape[:2], strides, padding):
-    return of_patches(x, kernel, strides, padding)
+    return _of_patches(x, kernel, strides, padding)
   if _of_images(x, kernel, strides, padding):
     return _of_blocks(x, kernel, padding[0][0])
   return None
@@ -67,23 +67,33 @@ def over_few_places(
   return min(result) > 0 and min(math.prod(size), math.prod(result)) < places <= MOST_PLACES
 
 
-def of_patches(
+def met(
+  x: Array, kernel: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]], first: int
+) -> list[Array]:
+  """What each place of a kernel meets of x, for all places of the result: a list of arrays, row by row.
+
+  Args:
+    x: features, whose height and width are the dimensions `first` and the next.
+    kernel, strides, padding: of height and width.
+    first: 1 of NHWC, 2 of NCHW.
+  """
+  around = [(0, 0)] * first + list(padding) + [(0, 0)] * (x.ndim - first - 2)
+  x = jnp.pad(x, around)
+  spans = [(n - k) // s * s + 1 for n, k, s in zip(x.shape[first:], kernel, strides, strict=False)]
+  every = (slice(None),) * first
+  return [
+    x[(*every, slice(i, i + spans[0], strides[0]), slice(j, j + spans[1], strides[1]))]
+    for i in range(kernel[0])
+    for j in range(kernel[1])
+  ]
+
+
+def _of_patches(
   x: Features, kernel: Kernel, strides: Sequence[int], padding: Sequence[tuple[int, int]]
 ) -> Convolved:
   """A convolution as one product of the patches that the kernel meets."""
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  i, j, c, o = kernel.shape
-  rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], kernel.shape[:2], strides, strict=True))
-  met = [
-    x[
-      :,
-      top : top + (rows - 1) * strides[0] + 1 : strides[0],
-      left : left + (columns - 1) * strides[1] + 1 : strides[1],
-    ]
-    for top in range(i)
-    for left in range(j)
-  ]
-  return jnp.concatenate(met, axis=-1) @ kernel.reshape(i * j * c, o)
+  patches = jnp.concatenate(met(x, kernel.shape[:2], strides, padding, 1), axis=-1)
+  return patches @ kernel.reshape(-1, kernel.shape[3])
 
 
 def _of_images(

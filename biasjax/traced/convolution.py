@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from biasjax.ops.convolution import of_patches, over_few_places
+from biasjax.ops.convolution import met, over_few_places
 from biasjax.traced.table import Array, Ints, operation, pair, require
 
 # Beyond this many taps XLA's own grouped convolution is no slower, and the program would become long.
@@ -48,8 +48,8 @@ def convolution(
   elif _of_patches(input, weight, strides, pads, dilations, groups):
     result = _patches(input, weight)
   elif _small(input, weight, strides, pads, dilations, groups):
-    last, kernel = jnp.moveaxis(input, 1, 3), jnp.transpose(weight, (2, 3, 1, 0))
-    result = jnp.moveaxis(of_patches(last, kernel, strides, [(p, p) for p in pads]), 3, 1)
+    patches = jnp.stack(met(input, weight.shape[2:], strides, [(p, p) for p in pads], 2), 2)
+    result = jnp.einsum("bcpyx,ocp->boyx", patches, weight.reshape(*weight.shape[:2], -1))
   else:
     result = lax.conv_general_dilated(
       input,
