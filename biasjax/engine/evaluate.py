@@ -27,7 +27,7 @@ from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
 from biasjax.engine.suspicious import DEPENDENT, FirstLogits, say_probabilities
 from biasjax.errors import BiasjaxError
-from biasjax.models.load import easing
+from biasjax.models.load import easing, in_order
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
 from biasjax.results import sampled
 from biasjax.results.chunk import Chunk
@@ -427,7 +427,7 @@ class _Pass:
   @functools.cached_property
   def variables(self) -> list[Any]:
     """Of each model, on the devices."""
-    return [self.partition.share(model.variables) for model in self.models]
+    return [self.partition.share(in_order(model.architecture, model.variables)) for model in self.models]
 
   @functools.cached_property
   def conditions(self) -> dict[str, dict[str, Any]]:

@@ -1,10 +1,11 @@
 """What a run would do, without doing it: images, conditions, forward passes, time, memory, disk."""
 
 import dataclasses
+import functools
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 
 from biasjax import partition, sampling
 from biasjax.data.sources import Source
@@ -12,6 +13,7 @@ from biasjax.engine import evaluate, rates
 from biasjax.engine.answered import Answered
 from biasjax.engine.evaluate import Network, Settings
 from biasjax.engine.gathered import IN_FLIGHT
+from biasjax.models.load import in_order
 from biasjax.probes.base import Probe
 from biasjax.results.chunk import chunks
 from biasjax.results.store import Store
@@ -102,7 +104,7 @@ def text(
   forwards, seconds = sum(r.forwards for r in found), sum(r.seconds for r in found)
   crop = max(source.crop for source in sources)
   images = settings.batch_size * crop * crop * 3 * 4 * (IN_FLIGHT + 2)
-  weights = sum(np.asarray(leaf).nbytes for m in models for leaf in jax.tree.leaves(m.variables))
+  weights = sum(_bytes(model) for model in models)
   kind = split.devices[0].device_kind
   table += [
     "",
@@ -115,6 +117,12 @@ def text(
   if settings.margins:
     table.append("of samples: the most that they may need, half of it or less as a rule")
   return "\n".join(table)
+
+
+def _bytes(model: Network) -> int:
+  """Of a model's variables, as they are on a device."""
+  placed = jax.eval_shape(functools.partial(in_order, model.architecture), model.variables)
+  return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(placed))
 
 
 def duration(seconds: int | float) -> str:

@@ -15,6 +15,7 @@ from biasjax.engine import programs
 from biasjax.engine.evaluate import Network, Settings
 from biasjax.engine.gathered import IN_FLIGHT
 from biasjax.errors import BiasjaxError
+from biasjax.models.load import in_order
 from biasjax.probes.base import Probe, Victim
 
 SECONDS = 1.0  # that a measurement goes on for, at least
@@ -102,7 +103,8 @@ def forward(
   pixels, labels, _ = split.put(made_batch(source.crop, rows, source.most_labels))
   images = split.compile(programs.prepare_step(_image))(pixels)
   logits = programs.logits_step(model.apply, settings.precision)
-  victim = Victim(logits, probe.decide[source.labels], split.share(model.variables), split)
+  variables = split.share(in_order(model.architecture, model.variables))
+  victim = Victim(logits, probe.decide[source.labels], variables, split)
   return of_calls(lambda: programs.observe(victim, images, labels), rows, seconds)
 
 

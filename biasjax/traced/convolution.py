@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +65,20 @@ def convolution(
   return result if bias is None else result + bias.reshape(1, -1, *[1] * n)
 
 
+def as_it_is(weight: Sequence[int], arguments: Mapping[str, Any]) -> bool:
+  """Whether a convolution of features [b, c, h, w] is computed as one, if these are large enough for it.
+
+  Args:
+    weight: the shape of its weight, [out, in, i, j].
+    arguments: of the operation.
+  """
+  kernel = list(weight[2:])
+  plain = len(weight) == 4 and arguments["groups"] == 1 and not arguments["transposed"]
+  apart = all(d == 1 for d in arguments["dilation"])
+  patches = list(arguments["stride"]) == kernel and math.prod(kernel) >= LEAST_PATCH
+  return plain and apart and not patches
+
+
 def _layout(n: int) -> tuple[str, str, str]:
   space = "DHW"[3 - n :]
   return f"NC{space}", f"OI{space}", f"NC{space}"
@@ -112,8 +128,7 @@ def _of_patches(input: Array, weight: Array, strides: Ints, pads: Ints, dilation
 def _small(input: Array, weight: Array, strides: Ints, pads: Ints, dilations: Ints, groups: int) -> bool:
   """Whether a convolution has few places for its kernel, on a CPU."""
   alone = input.ndim == 4 and groups == 1 and set(dilations) == {1} and jax.default_backend() == "cpu"
-  around = [(p, p) for p in pads]
-  return alone and over_few_places(input.shape[2:], weight.shape[2:], strides, around)
+  return alone and over_few_places(input.shape[2:], weight.shape[2:], strides, [(p, p) for p in pads])
 
 
 def _patches(input: Array, weight: Array) -> Array:

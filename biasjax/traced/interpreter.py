@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from biasjax.errors import BiasjaxError
-from biasjax.traced import table
+from biasjax.traced import prepared, table
 from biasjax.traced.operations import OPERATIONS, PRODUCTS
 from biasjax.traced.program import Program, Value, variable_shapes
 from biasjax.types import Images, Logits, Variables
@@ -62,6 +62,7 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
   for weight in program.weights:
     values.append(jnp.asarray(functools.reduce(lambda tree, key: tree[key], weight.path, variables)))
   most = VALUE_LIMIT * max(images.shape[0], 1)
+  beside = {of: variables.get(of, {}) for of in (prepared.FORWARDS, prepared.BACKWARDS)}
   branching = _branching(program) if jax.default_backend() == "cpu" else set()
   # Shapes that broadcast are part of what PyTorch's operations mean.
   with jax.numpy_rank_promotion("allow"):
@@ -70,7 +71,12 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
         arguments = {name: _resolved(value, values) for name, value in node.arguments.items()}
         table.bind(node.operation, arguments)
         reduced = precision == "bfloat16" and node.operation in PRODUCTS
-        result = OPERATIONS[node.operation](**(_cast(arguments) if reduced else arguments))
+        orders = {of: jnp.asarray(kept[str(number)]) for of, kept in beside.items() if str(number) in kept}
+        arguments, orders = (_cast(of) if reduced else of for of in (arguments, orders))
+        if orders:
+          result = prepared.run(node.operation, arguments, **orders)
+        else:
+          result = OPERATIONS[node.operation](**arguments)
         result = list(result) if isinstance(result, list | tuple) else result
         _refuse_large(result, most)
         result = _widened(result) if reduced else result
