@@ -117,6 +117,7 @@ FAMILIES = {
   "MaxViT, CoAtNet": {
     "maxvit_rmlp_pico_rw_256": (64, {"img_size": 64}),
     "coatnet_pico_rw_224": (64, {"img_size": 64}),
+    "torchvision:maxvit_t": (224, {}),
   },
   "MViT, PVT, Twins": {
     "mvitv2_tiny": (64, {"img_size": 64}),
