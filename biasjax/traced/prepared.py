@@ -40,8 +40,9 @@ def _each(program: Program, variables: Variables, of: Callable[[Node, Any], Any]
   found = {}
   for number, node in enumerate(program.nodes):
     weight = node.arguments.get("weight")
-    multiplies = node.operation in (LINEAR, CONVOLUTION) and isinstance(weight, Value)
-    if multiplies and 0 < weight.number <= len(program.weights):
+    if node.operation not in (LINEAR, CONVOLUTION) or not isinstance(weight, Value):
+      continue
+    if 0 < weight.number <= len(program.weights):
       path = program.weights[weight.number - 1].path
       made = of(node, functools.reduce(lambda tree, key: tree[key], path, variables))
       found |= {} if made is None else {str(number): made}
