@@ -98,7 +98,10 @@ def test_labels_that_are_wordnet_ids_count_among_the_1000(tmp_path):
 def test_wordnet_ids_count_in_whatever_form_of_text_they_are_stored(tmp_path, kind, caplog):
   images = pa.array([{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in range(2)])
   table = pa.table({"image": images, "label": pa.array([TOILET_TISSUE, GOLDFISH]).cast(kind)})
-  pq.write_table(table, tmp_path / "x.parquet")
+  try:
+    pq.write_table(table, tmp_path / "x.parquet")
+  except pa.ArrowNotImplementedError as error:  # pyarrow 18 writes no views
+    pytest.skip(str(error))
   caplog.clear()
   assert [label for _, label, _ in everything(sources.folder(tmp_path))] == [1, 999]  # by name
   assert not caplog.messages  # these labels say what they are
