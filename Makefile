@@ -1,4 +1,4 @@
-# make demo: the bundled networks measured and studied, in three minutes. make test: the tests. make lint: style and types.
+# make demo: the bundled networks measured and studied, in two minutes. make test: the tests. make lint: style and types.
 
 PYTHON ?= python3
 VENV ?= .venv
