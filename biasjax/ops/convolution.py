@@ -58,6 +58,12 @@ def over_few_places(
   """Whether a kernel has more places than the features, or than the result, whose gradient is such a one.
 
   XLA takes the features for the kernel of such a convolution, and has no fast way on CPUs for what comes out.
+
+  Args:
+    size: of the features, height and width; the others likewise.
+    kernel: its places.
+    strides: from place to place.
+    padding: zeros before and after.
   """
   places = math.prod(kernel)
   result = [
@@ -70,12 +76,17 @@ def over_few_places(
 def met(
   x: Array, kernel: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]], first: int
 ) -> list[Array]:
-  """What each place of a kernel meets of x, for all places of the result: a list of arrays, row by row.
+  """What each place of a kernel meets of x, for all places of the result.
 
   Args:
-    x: features, whose height and width are the dimensions `first` and the next.
-    kernel, strides, padding: of height and width.
-    first: 1 of NHWC, 2 of NCHW.
+    x: features [b, h, w, c] or [b, c, h, w].
+    kernel: its height and width.
+    strides: of height and width.
+    padding: zeros before and after each.
+    first: the dimension that is the height, 1 or 2.
+
+  Returns:
+    i j arrays like x, with the height and width of the result, row by row of the kernel.
   """
   around = [(0, 0)] * first + list(padding) + [(0, 0)] * (x.ndim - first - 2)
   x = jnp.pad(x, around)
@@ -148,11 +159,7 @@ def with_turned(
 
   Args:
     backwards: `turned(kernel)`.
-    x: features, NHWC.
-    kernel: HWIO, of one group.
-    strides: of height and width.
-    padding: zeros before and after each.
-    options: those of a convolution without dilation.
+    x, kernel, strides, padding, options: as of `convolve`.
   """
   faster = _on_cpu(x, kernel, strides, padding)
   if faster is not None:

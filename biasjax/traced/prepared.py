@@ -16,7 +16,7 @@ import numpy as np
 from biasjax.ops.convolution import convolve, over_few_places, turned, with_turned
 from biasjax.traced.convolution import as_it_is, convolution
 from biasjax.traced.program import Node, Program, Value
-from biasjax.traced.table import Array
+from biasjax.traced.table import Array, pair
 from biasjax.types import Variables
 
 FORWARDS, BACKWARDS = "forwards", "backwards"  # collections of the variables: by the node's number
@@ -26,13 +26,17 @@ LINEAR, CONVOLUTION = "aten.linear.default", "aten.convolution.default"
 def forwards(program: Program, variables: Variables) -> Variables:
   """The variables and, beside them, weights for forward passes.
 
-  A gradient to the weights is lost with them: they are for measuring.
+  Those of linear layers [out, in] as [in, out], those of convolutions [out, in, h, w] as [h, w, in, out], in
+  their own element types. A gradient to the weights is lost with them: they are for measuring.
   """
   return {**variables, FORWARDS: _each(program, variables, _in_order)}
 
 
 def backwards(program: Program, variables: Variables) -> Variables:
-  """The variables of `forwards` and, beside them, kernels for gradients to images; others as they are."""
+  """The variables of `forwards` and, beside them, kernels for gradients to images.
+
+  Of convolutions, turned round, as [h, w, out, in]. Other variables than those of `forwards` are left alone.
+  """
   return {**variables, BACKWARDS: _each(program, variables, _turned)} if FORWARDS in variables else variables
 
 
@@ -77,8 +81,8 @@ def run(
   if operation == LINEAR:
     product = _product(x, forwards, arguments["weight"])
     return product if bias is None else product + bias
-  strides, pads = (list(arguments[name]) * (2 // len(arguments[name])) for name in ("stride", "padding"))
-  padding = [(p, p) for p in pads]
+  strides = pair(arguments["stride"], "stride", 1)
+  padding = [(p, p) for p in pair(arguments["padding"], "padding", 0)]
   if over_few_places(x.shape[2:], forwards.shape[:2], strides, padding):
     return convolution(**arguments)
   over = convolve if backwards is None else functools.partial(with_turned, backwards)

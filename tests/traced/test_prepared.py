@@ -84,6 +84,18 @@ def test_logits_and_gradients_are_those_without_and_those_of_pytorch(network, co
   np.testing.assert_allclose(gradient, x.grad, rtol=1e-4, atol=1e-4 * np.abs(gradient).max())
 
 
+def test_products_in_bfloat16_are_those_without(network):
+  _, program, variables = network
+  images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32)
+  found, expected = (
+    np.asarray(interpreter.run(program, kept, images, "bfloat16"))
+    for kept in (load.in_order(program, variables), variables)
+  )
+  np.testing.assert_allclose(found, expected, rtol=0, atol=2**-7 * np.abs(expected).max())
+  exact = np.asarray(interpreter.run(program, variables, images))
+  assert np.abs(found - exact).max() > 1e-4 * np.abs(exact).max()  # they are in bfloat16
+
+
 def test_no_weight_is_transposed_as_it_is_multiplied(network):
   _, program, variables = network
   placed = load.in_order(program, variables)
