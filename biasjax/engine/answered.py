@@ -16,6 +16,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.probes import chance
 from biasjax.probes.base import Probe
 from biasjax.recorded.answers import OBSERVED, Answers, Group
+from biasjax.results.store import ANSWERS
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Answered:
   @property
   def fingerprint(self) -> str:
     """Changes when an answer could."""
-    return f"answers {self.answers.sha256}"
+    return f"{ANSWERS}{self.answers.sha256}"
 
   @property
   def architecture(self) -> str:

@@ -47,6 +47,7 @@ def merge(stores: Sequence[Store], into: Store) -> None:
   datasets = _datasets(everything)
   units = _units(everything)
   mixing.refuse_different_settings(into, [unit for unit, _ in units.values()])
+  mixing.refuse_different_networks(into, [unit for unit, _ in units.values()])
   recipe = _recipe(everything)
   _refuse_other_bytes(everything)
   for store in stores:

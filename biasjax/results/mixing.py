@@ -30,6 +30,24 @@ def refuse_different_settings(store: Store, units: Sequence[Unit]) -> None:
       )
 
 
+def refuse_different_networks(store: Store, units: Sequence[Unit]) -> None:
+  """Compares the networks that are of one name.
+
+  Raises:
+    BiasjaxError: they are not one.
+  """
+  by_name: dict[str, list[Unit]] = collections.defaultdict(list)
+  for unit in units:
+    for other in by_name[unit.model]:
+      if unit.another_network(other):
+        raise BiasjaxError(
+          f"{store.workdir} holds numbers of two networks under one name, {_name(other)} and {_name(unit)}; "
+          "one row of a table does not mix them: measure one of them again, with all of these probes, or "
+          "another --workdir's"
+        )
+    by_name[unit.model].append(unit)
+
+
 def _name(unit: Unit) -> str:
   return f"{unit.model}, {unit.probe} on {unit.dataset}"
 

@@ -40,6 +40,7 @@ from etils import epath
 
 from biasjax import buckets, processes
 from biasjax.errors import BiasjaxError
+from biasjax.messages import warn
 from biasjax.results import chunk as files
 from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
 
@@ -49,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 3  # of run.json and the observations
 READERS = 8  # files that are read at once
+ANSWERS = "answers "  # begins what tells stored answers from others, in a unit's key
 READABLE = (2, FORMAT)  # 2 had one chunk size for all datasets, and no contents; 1 had no nll and brier
 
 
@@ -77,6 +79,19 @@ class Unit:
   def digest(self) -> str:
     """16 hex digits that stand for the key."""
     return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
+
+  def another_network(self, other: "Unit") -> bool:
+    """Whether `other` is of the same name and cannot be of the same network.
+
+    A function's digest is of one size of images, and of stored answers each dataset may have a file.
+    """
+    if self.model != other.model or self.key.get("model") == other.key.get("model"):
+      return False
+    if self.dataset == other.dataset:
+      return True
+    answers = (str(unit.key.get("model")).startswith(ANSWERS) for unit in (self, other))
+    sizes = (unit.key.get("preprocess", {}).get("crop") for unit in (self, other))
+    return len(set(sizes)) == 1 and not all(answers)
 
   @property
   def settings(self) -> dict[str, str]:
@@ -306,6 +321,8 @@ class Store:
   def settle(self, units: Sequence[Unit], recipe: str) -> None:
     """Has the tables made with the settings of `units`, all of which are about to be registered.
 
+    One row is one network: numbers of another one of that name leave the tables, and a warning says so.
+
     Args:
       units: of one run, which agree.
       recipe: --preprocess of the run.
@@ -317,7 +334,28 @@ class Store:
       self.manifest = self._read_manifest() or self.manifest
       self.refuse_other_settings(units, recipe)
       self.manifest["preprocess"] = recipe
+      former = self.former(units)
+      kept = [unit for unit in self.units() if unit not in former]
+      self.manifest["units"] = [dataclasses.asdict(unit) for unit in kept]
       self._save()
+      for unit in former:
+        warn(
+          f"{unit.model}, {unit.probe} on {unit.dataset} leaves the tables: it is of another network of that "
+          "name; ask this one too, or measure it under another name"
+        )
+
+  def former(self, units: Sequence[Unit]) -> list[Unit]:
+    """What the tables hold of other networks by the names of `units`, and these do not replace."""
+    replaced = {(unit.model, unit.dataset, unit.probe) for unit in units}
+    named: dict[str, list[Unit]] = {}
+    for unit in units:
+      named.setdefault(unit.model, []).append(unit)
+    return [
+      other
+      for other in self.units()
+      if (other.model, other.dataset, other.probe) not in replaced
+      and any(unit.another_network(other) for unit in named.get(other.model, ()))
+    ]
 
   def refuse_other_settings(self, units: Sequence[Unit], recipe: str) -> None:
     """Raises BiasjaxError where numbers that `units` do not replace were made with other settings."""

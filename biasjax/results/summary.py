@@ -67,8 +67,8 @@ def summarise(store: Store, get_probe: Callable[[str, int], Summarised]) -> Summ
     get_probe: (name, pixels of a side) -> probe, for its summary.
 
   Raises:
-    BiasjaxError: observations are damaged, none are complete, or they were made with different settings or
-      of different images.
+    BiasjaxError: observations are damaged, none are complete, or they were made with different settings, of
+      different images, or by several networks of one name.
   """
   with _memory_of_the_system():
     return _summarised(store, get_probe)
@@ -123,6 +123,7 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
   if not rows:
     raise BiasjaxError(f"{store.workdir} holds nothing complete: {incomplete[0] if incomplete else 'no run'}")
   mixing.refuse_different_settings(store, list(used))
+  mixing.refuse_different_networks(store, list(used))
   mixing.refuse_different_images(store, {unit: of.contents for unit, of in used.items()})
   metrics = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", *NUMBERS, *SETTINGS])
   metrics = pd.concat([metrics, _with_settings(across.derive(metrics), metrics)], ignore_index=True)

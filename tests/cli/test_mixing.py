@@ -1,6 +1,7 @@
 """One table is made in one way: its columns say how, and what would mix is refused before it is computed."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from biasjax import probes
 from biasjax.cli import commands
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import Store
+from biasjax.results.store import Store, Unit
 from biasjax.results.summary import summarise
 from biasjax.version import __version__
 from made_images import class_folder
@@ -105,3 +106,88 @@ def test_several_versions_of_biasjax_are_said(asked, tmp_path):
   summary = summarise(store, probes.get)
   assert any("more than one version of biasjax" in note and "0.2.9 (a)" in note for note in summary.notes)
   assert set(summary.metrics.loc[summary.metrics["dataset"] == "second", "version"]) == {"0.2.9"}
+
+
+def replaced(folder, by):
+  """The network in a folder becomes another one of the same name."""
+  shutil.rmtree(folder)
+  shutil.copytree(by, folder)
+
+
+def table(folder):
+  return pd.read_csv(folder / "metrics.csv").set_index("metric")["value"]
+
+
+def test_a_network_that_is_replaced_under_its_name_is_never_mixed_with_the_one_before(
+  asked, tmp_path, capsys
+):
+  asked |= {"dataset": asked["dataset"][:1]}
+  both = {"probes": ["accuracy", "spectral"]}
+  shutil.copytree(tmp_path / "a", tmp_path / "before")
+  assert commands.measure(asked | both) == 0
+  first = table(tmp_path / "out")
+  assert "LPP" in first
+  replaced(tmp_path / "a", tmp_path / "b")
+  capsys.readouterr()
+  assert commands.measure(asked) == 0
+  said = capsys.readouterr().err
+  assert "run.py: a, spectral on first leaves the tables: it is of another network of that name" in said
+  alone = asked | {"models": [str(tmp_path / "b")], "workdir": str(tmp_path / "alone")}
+  assert commands.measure(alone) == 0
+  pd.testing.assert_series_equal(table(tmp_path / "out"), table(tmp_path / "alone"))
+  replaced(tmp_path / "a", tmp_path / "before")
+  written = sorted((tmp_path / "out/observations").rglob("*.parquet"))
+  assert commands.measure(asked | both) == 0
+  pd.testing.assert_series_equal(table(tmp_path / "out"), first)
+  assert sorted((tmp_path / "out/observations").rglob("*.parquet")) == written  # all of it was there
+
+
+def test_on_other_images_the_network_before_leaves_the_tables_as_well(asked, tmp_path, capsys):
+  assert commands.measure(asked) == 0
+  replaced(tmp_path / "a", tmp_path / "b")
+  capsys.readouterr()
+  assert commands.measure(asked | {"dataset": asked["dataset"][:1]}) == 0
+  assert "a, accuracy on second leaves the tables" in capsys.readouterr().err
+  assert set(pd.read_csv(tmp_path / "out/metrics.csv")["dataset"]) == {"first"}
+
+
+def test_two_networks_under_one_name_make_no_table(asked, tmp_path):
+  assert commands.measure(asked) == 0
+  path = tmp_path / "out/run.json"
+  manifest = json.loads(path.read_text())
+  store = Store(tmp_path / "out")
+  before = store.folder(store.units()[1])
+  manifest["units"][1]["key"]["model"] = "other weights"
+  path.write_text(json.dumps(manifest))
+  store = Store(tmp_path / "out")
+  before.rename(store.folder(store.units()[1]))
+  with pytest.raises(
+    BiasjaxError,
+    match="two networks under one name, a, accuracy on first and a, accuracy on second",
+  ):
+    summarise(store, probes.get)
+
+
+@pytest.mark.parametrize(
+  ("model", "dataset", "crop", "another"),
+  [
+    ("weights", "first", 224, False),
+    ("others", "first", 224, True),
+    ("others", "second", 224, True),
+    ("others", "second", 64, False),  # a function's digest is of one size
+    ("others", "first", 64, True),
+  ],
+)
+def test_which_units_cannot_be_of_one_network(model, dataset, crop, another):
+  mine = Unit("a", "first", "accuracy", {"model": "weights", "preprocess": {"crop": 224}})
+  other = Unit("a", dataset, "spectral", {"model": model, "preprocess": {"crop": crop}})
+  assert mine.another_network(other) == other.another_network(mine) == another
+
+
+def test_stored_answers_may_come_from_a_file_for_each_dataset():
+  mine, other, same = (
+    Unit("a", dataset, "accuracy", {"model": f"answers {file}", "preprocess": {"crop": 224}})
+    for dataset, file in (("first", "1"), ("second", "2"), ("first", "3"))
+  )
+  assert not mine.another_network(other)
+  assert mine.another_network(same)

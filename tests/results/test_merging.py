@@ -94,6 +94,10 @@ def test_chunks_of_one_network_in_two_directories_are_put_together(tmp_path):
   ("other", "message"),
   [
     ({"model": "one", "key": {"model": "others"}}, "one, accuracy on photos, and not the same: networks of"),
+    (
+      {"model": "one", "dataset": "others", "key": {"model": "others"}},
+      "two networks under one name, one, accuracy on photos and one, accuracy on others",
+    ),
     ({"fingerprint": "g"}, "under the name photos (other names, sizes or labels, or the order of a sample"),
     ({"length": 6}, "hold different images under the name photos (7 and 6)"),
     ({"chunk": 3}, "hold chunks of different sizes under the name photos (4 and 3)"),
