@@ -31,11 +31,15 @@ def _forward(x: Features) -> tuple[Pooled, tuple[Int8[Array, "b h2 w2 c"], Int8[
   pooled = _max_pool(x)
   rows, columns = pooled.shape[1:3]
   padded = jnp.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)), constant_values=-jnp.inf)
-  first = jnp.full(pooled.shape, 9, jnp.int8)
-  for place in reversed(range(9)):
+  # Features are compared with each other and not with `pooled`: XLA may compute either of them again from
+  # what they are made of, with other last digits, and a maximum that equals none is sent back nowhere.
+  greatest = padded[:, : 2 * rows : 2, : 2 * columns : 2]
+  first = jnp.zeros(pooled.shape, jnp.int8)
+  for place in range(1, 9):
     row, column = divmod(place, 3)
     there = padded[:, row : row + 2 * rows : 2, column : column + 2 * columns : 2]
-    first = jnp.where(there == pooled, jnp.int8(place), first)
+    first = jnp.where(there > greatest, jnp.int8(place), first)
+    greatest = jnp.maximum(there, greatest)
   return pooled, (first, jnp.zeros((0, *x.shape[1:3], 0), jnp.int8))
 
 

@@ -49,3 +49,25 @@ def test_gradient_has_the_bits_of_xlas_own(size, ties):
   x = features(size, ties=ties)
   sent = sent_to(plain(jnp.asarray(x)))
   assert (gradient(max_pool, x, sent) == gradient(plain, x, sent)).all()
+
+
+@pytest.mark.parametrize("size", [14, 32])
+def test_no_gradient_is_lost_where_features_are_computed_in_the_same_program(size):
+  """XLA computes what is normalised again for each of its uses, with other last digits."""
+  rng = np.random.default_rng(2)
+  x = rng.standard_normal((2, size, size, 4)).astype(np.float32)
+  scale, sent = rng.standard_normal(4).astype(np.float32), rng.standard_normal((2, size // 2, size // 2, 4))
+
+  def of_normed(x):
+    apart = x - x.mean((0, 1, 2), keepdims=True)
+    normed = apart * jax.lax.rsqrt((apart**2).mean((0, 1, 2), keepdims=True) + 1e-5)
+    return jnp.sum(sent * max_pool(jax.nn.relu(normed * scale[None, None, None] + 0.1)))
+
+  of_torch = torch.from_numpy(np.moveaxis(x, -1, 1).astype(float)).requires_grad_(True)
+  weight, bias = torch.from_numpy(scale.astype(float)), torch.full((4,), 0.1, dtype=torch.float64)
+  normed = torch.nn.functional.batch_norm(of_torch, None, None, weight, bias, training=True, eps=1e-5)
+  pooled = torch.nn.functional.max_pool2d(torch.relu(normed), 3, stride=2, padding=1)
+  (pooled * torch.from_numpy(np.moveaxis(sent, -1, 1))).sum().backward()
+  assert of_torch.grad is not None
+  found = np.moveaxis(np.asarray(jax.jit(jax.grad(of_normed))(x)), -1, 1)
+  np.testing.assert_allclose(found, of_torch.grad.numpy(), atol=1e-4)
