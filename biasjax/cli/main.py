@@ -303,9 +303,10 @@ def _summarised(asked: dict) -> Any:
   from biasjax.results.store import Store
 
   folders = [paths.expanded(folder) for folder in paths.joined(asked["workdir"].split(","))]
-  if len(folders) == 1:
+  somewhere = asked["output"] != flags.FLAGS["output"].default
+  if len(folders) == 1 and not somewhere:
     return Store(folders[0])
-  if asked["output"] == flags.FLAGS["output"].default:
+  if not somewhere:
     raise BiasjaxError(
       f"--workdir={asked['workdir']} names {len(folders)} directories: say where the merged one goes with "
       "--output=DIRECTORY"

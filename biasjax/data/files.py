@@ -8,6 +8,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
+# What else images' names end in: torchvision passes these over, and a folder of classes says how many.
+OTHER_SUFFIXES = (".gif", ".jfif", ".jpe", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".tga")
 # Parts of a link's target -> what fetches the files that such links stand for.
 FETCHED_BY = {".git/annex": "git annex get", ".dvc/cache": "dvc pull", "files/md5": "dvc pull"}
 UNKNOWN = -1
@@ -36,6 +38,11 @@ class File:
 def is_image(name: str) -> bool:
   """Whether a file is an image by its name; hidden ones, such as macOS' `._x.jpg`, are none."""
   return name.lower().endswith(IMAGE_SUFFIXES) and not pathlib.PurePosixPath(name).name.startswith(".")
+
+
+def passed_over(name: str) -> bool:
+  """Whether a file is an image by its name, of a kind that is not read."""
+  return name.lower().endswith(OTHER_SUFFIXES) and not pathlib.PurePosixPath(name).name.startswith(".")
 
 
 def walk(root: pathlib.Path, wanted: Callable[[str], bool] = is_image) -> list[File]:

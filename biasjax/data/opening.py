@@ -123,7 +123,10 @@ def open_dataset(
   if not (match and match["row"].replace("-", "_") in known) and archives.exists(
     pathlib.Path(bare).expanduser()
   ):
-    raise BiasjaxError(f"--dataset={spec}: did you mean folder:{bare}? A path needs what it is before it")
+    raise BiasjaxError(
+      f"--dataset={spec}: did you mean folder:{bare} (of ImageNet's classes), or classes:{bare} (of a "
+      "network's own)? A path needs what it is before it"
+    )
   if not match:
     raise BiasjaxError(
       f"--dataset={spec}: expected a benchmark ({', '.join(datasets.DATASETS)}) with or without :PATH, "

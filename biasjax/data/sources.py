@@ -1,6 +1,7 @@
 """Where images come from: each way in gives the same thing, a `Source` that can be read at any index."""
 
 import bisect
+import collections
 import dataclasses
 import hashlib
 import io
@@ -17,13 +18,22 @@ from biasjax import sampling
 from biasjax.data import archives, layouts, prepared, shards, synthetic
 from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_index, class_index, competing, cues
-from biasjax.data.files import IMAGE_SUFFIXES, File, readable, walk
+from biasjax.data.files import IMAGE_SUFFIXES, File, is_image, passed_over, readable, walk
 from biasjax.data.layouts import Place
 from biasjax.data.preprocess import CROP, RESIZE
 from biasjax.errors import BiasjaxError
 
 FOLDER = "folder"  # what tables call a folder of images that nobody has named
 ABOUT = "about.json"  # beside the splits of a biased world: what it is made of
+SPLITS = {
+  "train",
+  "training",
+  "val",
+  "valid",
+  "validation",
+  "test",
+  "testing",
+}  # no classes' names, all of them
 UNLABELLED = -1  # what TFDS and the Hugging Face hub give images of a split without labels
 
 
@@ -181,14 +191,15 @@ def own_classes(
 
   Raises:
     BiasjaxError: no such folder, no images in it, files that cannot be read, images beside the class folders,
-      or a CSV that is none or lacks a folder.
+      folders that are splits, or a CSV that is none or lacks a folder.
   """
   root = _existing(path)
   folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
   labels = (
     dict(zip(folders, range(len(folders)), strict=True)) if classes is None else _numbered(classes, folders)
   )
-  good, notes = _whole(root, walk(root), allow_incomplete)
+  found = walk(root, lambda file: is_image(file) or passed_over(file))
+  good, notes = _whole(root, [file for file in found if not passed_over(file.name)], allow_incomplete)
   if not good:
     packed = walk(root, shards.is_shard)
     instead = "; of shards write the images into such folders" if packed else archives.described(root)
@@ -201,10 +212,26 @@ def own_classes(
     raise BiasjaxError(
       f"{root}: {len(beside)} image(s) are in no class's folder, e.g. {beside[0]}: move them into one"
     )
+  if {name.lower() for name in folders} <= SPLITS and all(file.name.count("/") > 1 for file in good):
+    raise BiasjaxError(
+      f"{root}: its subfolders are splits ({', '.join(folders)}), not classes: name one of them"
+    )
   places = [Place(file.name, labels[file.name.partition("/")[0]]) for file in good]
   of_source = {"labels": "classes", "own_classes": None if classes else len(folders)}
-  return _files(
-    name or root.resolve().name, root, good, places, notes=notes, incomplete=bool(notes), **of_source
+  of_source |= {"notes": notes + _of_other_kinds(found), "incomplete": bool(notes)}
+  return _files(name or root.resolve().name, root, good, places, **of_source)
+
+
+def _of_other_kinds(files: Sequence[File]) -> tuple[str, ...]:
+  """A note of the images that are passed over for what their names end in; none if there is none."""
+  counts = collections.Counter(
+    pathlib.PurePosixPath(file.name).suffix.lower() for file in files if passed_over(file.name)
+  )
+  if not counts:
+    return ()
+  said = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(counts.items()))
+  return (
+    f"images that are passed over for what their names end in: {said}; read are {' '.join(IMAGE_SUFFIXES)}",
   )
 
 
@@ -257,7 +284,7 @@ def _class_folders(root: pathlib.Path, files: Sequence[File]) -> None:
   if unknown:
     raise BiasjaxError(
       f"{root}: {len(unknown)} subfolder(s) are not among ImageNet's 1,000 WordNet ids, e.g. {unknown[0]!r}: "
-      "name the folder whose subfolders are classes (n01440764, ...)"
+      "name the folder whose subfolders are classes (n01440764, ...), or classes:PATH for a network's own"
     )
   if not files:
     raise BiasjaxError(

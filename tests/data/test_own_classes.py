@@ -112,3 +112,33 @@ def test_a_network_of_another_number_of_classes_is_refused(folder, tmp_path):
   evaluate.refuse([network(10)], [probes.get("accuracy")], source, settings)
   with pytest.raises(BiasjaxError, match="label 9 is none of its 5 classes, 0 to 4"):
     evaluate.refuse([network(5)], [probes.get("accuracy")], source, settings)
+
+
+def test_images_of_other_kinds_are_passed_over_and_counted(tmp_path, torchvision):
+  root = class_folder(tmp_path / "insects", COUNTS)
+  for name in ("ant/one.gif", "bee/two.AVIF", "cat/three.gif"):
+    (root / name).write_bytes(b"an image")
+  (root / "cat/.hidden.gif").write_bytes(b"")
+  source = opening.open_dataset(f"classes:{root}")
+  assert source.length == len(torchvision.datasets.ImageFolder(root)) == 12
+  (note,) = source.notes
+  assert note.startswith(
+    "images that are passed over for what their names end in: 1 .avif, 2 .gif; read are .jpg"
+  )
+  assert not source.incomplete
+  unlinked = root / "ant/gone"
+  unlinked.symlink_to(tmp_path / "nowhere")
+  with pytest.raises(BiasjaxError, match="ant/gone"):
+    opening.open_dataset(f"classes:{root}")
+
+
+def test_splits_are_no_classes(tmp_path):
+  for split in ("train", "val"):
+    class_folder(tmp_path / "pets" / split, COUNTS)
+  with pytest.raises(
+    BiasjaxError, match=r"its subfolders are splits \(train, val\), not classes: name one of"
+  ):
+    opening.open_dataset(f"classes:{tmp_path / 'pets'}")
+  assert opening.open_dataset(f"classes:{tmp_path / 'pets/val'}").length == 12
+  flat = class_folder(tmp_path / "flat", {"train": 2, "test": 1})  # of vehicles and of exams, say
+  assert opening.open_dataset(f"classes:{flat}").length == 3

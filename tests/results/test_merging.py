@@ -135,6 +135,10 @@ def test_one_command_makes_the_tables_of_several_directories(tmp_path):
   # Wrong are labels 0, 3 and 6 of "one", and 1 and 4 of "three".
   assert dict(table) == pytest.approx({"one": 100 * 4 / 7, "three": 100 * 5 / 7})
   assert json.loads((tmp_path / "out/run.json").read_text())["preprocess"] == "paper"
+  done = run(f"--workdir={tmp_path / 'b'}", f"--output={tmp_path / 'copy'}")
+  assert done.returncode == 0, done.stderr
+  assert list(pd.read_csv(tmp_path / "copy/results.csv")["model"]) == ["three"]
+  assert not (tmp_path / "b/results.csv").exists()
   done = run(both, f"--output={tmp_path / 'a'}")
   assert done.returncode == 0, done.stderr  # the second into the first
   assert list(pd.read_csv(tmp_path / "a/results.csv")["model"]) == ["one", "three"]
