@@ -230,20 +230,25 @@ def logcumsumexp(self: Array, dim: int) -> Array:
   return lax.cumlogsumexp(self, axis(self, dim))
 
 
-def _running(extreme: Callable) -> Callable:
+def _running(before: Callable) -> Callable:
+  def later(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    stays = before(one[0], other[0])
+    return jnp.where(stays, one[0], other[0]), jnp.where(stays, one[1], other[1])
+
   def apply(self: Array, dim: int) -> tuple[Array, Array]:
     along = axis(self, dim)
     require(self.ndim > 0, "the running extreme of a number")
-    new = self == extreme(self, along)
     places = lax.broadcasted_iota(jnp.int32, self.shape, along)
-    last = lax.cummax(jnp.where(new, places, 0), along)  # of equals; the gradient goes there alone
+    # Places go along with values: looking for where self equals its extreme finds nothing where XLA computes
+    # both from what self is made of, with other last digits.
+    last = lax.associative_scan(later, (self, places), axis=along)[1]  # of equals; the gradient goes there
     return jnp.take_along_axis(self, last, along), last
 
   return apply
 
 
-operation("aten.cummax.default")(_running(lax.cummax))
-operation("aten.cummin.default")(_running(lax.cummin))
+operation("aten.cummax.default")(_running(jnp.greater))
+operation("aten.cummin.default")(_running(jnp.less))
 
 
 @operation("aten.kthvalue.default")
