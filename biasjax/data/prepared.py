@@ -94,7 +94,12 @@ def opened(dataset: str, data_dir: str | None) -> Any:
       builder = tfds_lib.builder(dataset, data_dir=data_dir)
   except tfds_lib.core.DatasetNotFoundError as error:
     where = f"={data_dir}" if data_dir else ""
-    raise BiasjaxError(f"no TFDS dataset {dataset!r}: check the name, or --data_dir{where}") from error
+    others = sorted(
+      f"{dataset}/{file.parents[1].name}"
+      for file in pathlib.Path(data_dir or "", dataset).glob(f"*/*/{DESCRIPTION}")
+    )
+    said = f"name what is there, {', '.join(others)}" if others else f"check the name, or --data_dir{where}"
+    raise BiasjaxError(f"no TFDS dataset {dataset!r}: {said}") from error
   except (OSError, ValueError, AssertionError) as error:
     raise BiasjaxError(f"TFDS dataset {dataset!r} cannot be opened: {_line(error)}") from error
   if not builder.info.splits:

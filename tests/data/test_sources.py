@@ -362,6 +362,11 @@ def test_every_kind_of_labels_has_its_classes(labels, label, also):
 
 
 def test_an_absent_tfds_dataset_is_refused(tmp_path):
+  pictures = tmp_path / "drawn/64px_10/1.0.0"  # as a builder's --per_category=10 makes them
+  pictures.mkdir(parents=True)
+  (pictures / "dataset_info.json").write_text("{}")
+  with pytest.raises(BiasjaxError, match=r"no TFDS dataset 'drawn': name what is there, drawn/64px_10$"):
+    sources.open_source("tfds:drawn@validation", str(tmp_path))
   with pytest.raises(BiasjaxError, match="no TFDS dataset 'nonesuch'"):
     sources.tfds("nonesuch", data_dir=str(tmp_path))
 
