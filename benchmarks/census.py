@@ -41,15 +41,22 @@ FAMILIES = {
     "resnest14d": (64, {}),
     "skresnet18": (64, {}),
     "nf_resnet26": (64, {}),
+    "resnetv2_50d_evos": (64, {}),
   },
   "RegNet": {"regnety_002": (64, {}), "torchvision:regnet_y_400mf": (64, {})},
-  "DenseNet": {"densenet121": (64, {"block_config": (2, 2, 2, 2)})},
+  "DenseNet": {
+    "densenet121": (64, {"block_config": (2, 2, 2, 2)}),
+    "torchvision:densenet121": (64, {}),
+  },
   "VGG": {"vgg11_bn": (64, {})},
   "Inception, Xception": {
     "inception_v3": (96, {}),
     "xception41": (96, {}),
     "torchvision:inception_v3": (96, {"init_weights": False}),
     "torchvision:googlenet": (64, {"init_weights": False}),
+    "inception_v4": (96, {}),
+    "inception_resnet_v2": (96, {}),
+    "legacy_xception": (64, {}),
   },
   "RepVGG": {"repvgg_a0": (64, {}), "repvgg_a0+reparameterised": (64, {})},
   "MobileOne": {"mobileone_s0": (64, {}), "mobileone_s0+reparameterised": (64, {})},
@@ -68,12 +75,23 @@ FAMILIES = {
     "mnasnet_small": (64, {}),
     "torchvision:mnasnet0_5": (64, {}),
     "rexnet_100": (64, {}),
+    "mixnet_s": (64, {}),
+    "mobilenetv5_base": (64, {}),
+    "torchvision:mobilenet_v2": (64, {}),
   },
-  "GhostNet": {"ghostnetv2_100": (64, {})},
+  "ShuffleNet": {"torchvision:shufflenet_v2_x0_5": (64, {})},
+  "GhostNet": {
+    "ghostnetv2_100": (64, {}),
+    "ghostnetv3_050": (64, {}),
+    "ghostnetv3_050+reparameterised": (64, {}),
+    "repghostnet_050": (64, {}),
+    "repghostnet_050+reparameterised": (64, {}),
+  },
   "ConvNeXt": {
     "convnext_atto": (64, {"depths": (1, 1, 1, 1)}),
     "convnextv2_atto": (64, {"depths": (1, 1, 1, 1)}),
     "inception_next_atto": (64, {"depths": (1, 1, 1, 1)}),
+    "torchvision:convnext_tiny": (64, {}),
   },
   "EdgeNeXt": {"edgenext_xx_small": (64, {"depths": (1, 1, 1, 1)})},
   "MetaFormer": {
@@ -113,10 +131,13 @@ FAMILIES = {
     "swin_tiny_patch4_window7_224": (56, {"depths": (2, 1), "num_heads": (3, 6), "img_size": 56}),
     "swinv2_tiny_window8_256": (64, {"depths": (2, 1), "num_heads": (3, 6), "img_size": 64}),
     "torchvision:swin_v2_t": (64, {}),
+    "swinv2_cr_tiny_224": (64, {"depths": (1, 1, 1, 1), "img_size": 64}),
   },
   "MaxViT, CoAtNet": {
     "maxvit_rmlp_pico_rw_256": (64, {"img_size": 64}),
     "coatnet_pico_rw_224": (64, {"img_size": 64}),
+    "maxxvit_rmlp_nano_rw_256": (64, {"img_size": 64}),
+    "maxxvitv2_nano_rw_256": (64, {"img_size": 64}),
     "torchvision:maxvit_t": (224, {}),
   },
   "MViT, PVT, Twins": {
@@ -140,6 +161,7 @@ FAMILIES = {
   },
   "Hiera, NesT": {
     "hiera_tiny_224": (224, {"stages": (1, 1, 1, 1)}),
+    "hieradet_small": (64, {}),
     "nest_tiny": (224, {}),
   },
   "MLP": {
@@ -155,7 +177,12 @@ FAMILIES = {
   "DPN": {"dpn48b": (64, {})},
   "RepViT": {"repvit_m0_9": (64, {}), "repvit_m0_9+reparameterised": (64, {})},
   "StarNet, MambaOut": {"starnet_s1": (64, {}), "mambaout_femto": (64, {"depths": (1, 1, 1, 1)})},
-  "NFNet, TResNet": {"nfnet_l0": (64, {}), "eca_nfnet_l0": (64, {}), "tresnet_m": (64, {})},
+  "NFNet, TResNet": {
+    "nfnet_l0": (64, {}),
+    "eca_nfnet_l0": (64, {}),
+    "dm_nfnet_f0": (64, {}),
+    "tresnet_m": (64, {}),
+  },
   "RDNet, FasterNet": {"rdnet_tiny": (64, {}), "fasternet_t0": (64, {})},
   "SHViT, SwiftFormer": {"shvit_s1": (64, {}), "swiftformer_xs": (224, {})},
   "EfficientViM, Visformer": {
@@ -178,6 +205,15 @@ FAMILIES = {
     "vit_relpos_small_patch16_224": (64, {"depth": 1, "img_size": 64}),
     "vit_tiny_r_s16_p8_224": (64, {"depth": 1, "img_size": 64}),
     "samvit_base_patch16_224": (64, {"depth": 1, "img_size": 64}),
+  },
+  "HGNet, CSATv2": {"hgnet_tiny": (64, {}), "csatv2": (64, {})},
+  "SENet": {"legacy_seresnet18": (64, {})},
+  "ConvMixer": {"convmixer_768_32": (64, {})},
+  "ViTamin": {"vitamin_small_224": (64, {"img_size": 64})},
+  "Eyes of language models": {
+    "qwen3_vit_88m": (64, {"depth": 1}),
+    "deepseek_vit_412m": (56, {"depth": 1}),
+    "gemma4_vit_167m": (64, {"depth": 1}),
   },
 }
 
