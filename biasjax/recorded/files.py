@@ -123,8 +123,9 @@ def _check_categories(path: pathlib.Path, table: pd.DataFrame, experiment: str |
   if experiment not in (None, CONFLICT):
     wrong = np.flatnonzero(~table["category"].isin(list(category_index())))
     if len(wrong):
+      row = int(wrong[0])
       raise BiasjaxError(
-        f"{path}, line {wrong[0] + 2}: category is {table['category'][wrong[0]]!r}, which is none of "
+        f"{path}, line {_line(path, row)}: category is {table['category'][row]!r}, which is none of "
         + ", ".join(category_index())
       )
     return
@@ -134,14 +135,20 @@ def _check_categories(path: pathlib.Path, table: pd.DataFrame, experiment: str |
       shapes.append(cues(name)[0])
   except BiasjaxError as error:
     unnamed = "" if experiment else "no known experiment begins its name, and "
-    raise BiasjaxError(f"{path}, line {len(shapes) + 2}: {unnamed}{error}") from error
+    raise BiasjaxError(f"{path}, line {_line(path, len(shapes))}: {unnamed}{error}") from error
   wrong = np.flatnonzero(table["category"] != np.array(shapes))
   if len(wrong):
-    line = wrong[0]
+    row = int(wrong[0])
     raise BiasjaxError(
-      f"{path}, line {line + 2}: category is {table['category'][line]!r}, but {table['imagename'][line]!r} "
-      f"shows a {shapes[line]}"
+      f"{path}, line {_line(path, row)}: category is {table['category'][row]!r}, but "
+      f"{table['imagename'][row]!r} shows a {shapes[row]}"
     )
+
+
+def _line(path: pathlib.Path, row: int) -> int:
+  """The line, from 1, of a row, from 0: blank lines are none."""
+  lines = path.read_text(encoding="utf-8-sig").splitlines()
+  return [at for at, line in enumerate(lines, 1) if line.strip()][row + 1]
 
 
 def unknown(trials: pd.DataFrame) -> collections.Counter[str]:

@@ -37,7 +37,10 @@ def score_trials(pattern: str, workdir: str | os.PathLike) -> str:
     mine = [trials.decisions_of(t) for t in observers if t.attrs["experiment"] == files.CONFLICT]
     decisions = {table.attrs["observer"]: table for table in mine}
     persons, _ = people.split(mine)
-    biases = trials.summarise({name: trials.decisions_of(t) for name, t in conflict.items()}, persons)
+    # A row that is there again is one trial; a stimulus that is, with another answer, is another decision.
+    trial = ["observer", "session", "image", "response"]
+    once = {name: t[~t.duplicated(trial)] for name, t in conflict.items()}
+    biases = trials.summarise({name: trials.decisions_of(t) for name, t in once.items()}, persons)
     networks = {
       f"{u.model} ({u.dataset})": trials.from_observations(t) for u, t in probed if u.probe == "shape"
     }

@@ -13,18 +13,20 @@ proportion to sum_k e^u_k omega_k(x). They are written with mean 1, for `reweigh
 
 import argparse
 import csv
-import pathlib
+import io
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+from etils import epath
 from jaxtyping import Float, Int
 
 from biasjax.data import annotations
 from biasjax.errors import BiasjaxError
 from biasjax.messages import ended
+from biasjax.results.store import write_file
 from biasjax.train.interventions.reweighted import effective
 
 TOLERANCE = 1e-9  # of u: where domains hardly overlap the gradient is all but 0 wherever u is
@@ -147,12 +149,10 @@ def write(source: str, output: str) -> str:
   read.need(["domain"], "weighing domains")
   domain, names = annotations.codes(read.columns["domain"])
   weights, ratios = solve(domain, omegas(read, domain, names), names)
-  try:
-    with pathlib.Path(output).expanduser().open("w", newline="") as file:
-      rows = zip(read.ids, (f"{weight:.9g}" for weight in weights), read.columns["domain"], strict=True)
-      csv.writer(file, lineterminator="\n").writerows([("example_id", "weight", "domain"), *rows])
-  except OSError as error:
-    raise BiasjaxError(f"--output={output} cannot be written: {error.strerror}") from error
+  rows = zip(read.ids, (f"{weight:.9g}" for weight in weights), read.columns["domain"], strict=True)
+  text = io.StringIO()
+  csv.writer(text, lineterminator="\n").writerows([("example_id", "weight", "domain"), *rows])
+  write_file(epath.Path(output).expanduser(), text.getvalue().encode())
   said = ", ".join(f"{name} {ratio:.4g}" for name, ratio in zip(names, ratios, strict=True))
   return (
     f"{output}: {len(weights):,} weights of mean 1, the largest {weights.max():.3g}; effective sample size "

@@ -13,6 +13,7 @@ or the cosine to the cluster's centre), and is what `--annotations` takes.
 
 import argparse
 import csv
+import io
 import os
 import pathlib
 import sys
@@ -22,6 +23,7 @@ import jax
 import numpy as np
 import scipy.cluster.vq
 import scipy.optimize
+from etils import epath
 from jaxtyping import Float, Int
 
 from biasjax import convert, numerics
@@ -33,6 +35,7 @@ from biasjax.models import load
 from biasjax.models.architecture import Architecture
 from biasjax.models.resnet import ResNet
 from biasjax.ops.pixels import unit_interval
+from biasjax.results.store import write_file
 from biasjax.train import command
 
 BY = ("prediction", "clusters", "error")
@@ -154,12 +157,10 @@ def write(model: load.Model, source: Source, output: str, by: str, clusters: int
       )
   ids, labels, probabilities, features = answers(model, source)
   bias, confidence = labelled(by, labels, probabilities, features, clusters or probabilities.shape[1], seed)
-  try:
-    with pathlib.Path(output).expanduser().open("w", newline="") as file:
-      rows = zip(ids, bias.tolist(), (f"{one:.6g}" for one in confidence), strict=True)
-      csv.writer(file, lineterminator="\n").writerows([("example_id", "bias", "confidence"), *rows])
-  except OSError as error:
-    raise BiasjaxError(f"--output={output} cannot be written: {error.strerror}") from error
+  rows = zip(ids, bias.tolist(), (f"{one:.6g}" for one in confidence), strict=True)
+  text = io.StringIO()
+  csv.writer(text, lineterminator="\n").writerows([("example_id", "bias", "confidence"), *rows])
+  write_file(epath.Path(output).expanduser(), text.getvalue().encode())
   sizes = ", ".join(map(str, np.bincount(bias)))
   said = f"{output}: {len(ids):,} examples; of each bias {sizes}"
   return said + _beside_truth(bias, labels, ids, source.textures)

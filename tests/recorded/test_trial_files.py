@@ -106,6 +106,35 @@ def test_what_a_spreadsheet_saves_otherwise_and_the_line_of_a_wrong_name_are_sai
     files.read(path)
 
 
+def test_the_line_that_is_named_is_the_files_with_blank_lines_too(tmp_path):
+  path = tmp_path / "cue-conflict_subject-01_session_1.csv"
+  right = "s,1,1,1,cat,cat,0,cat1-dog1.png"
+  path.write_text(f"\n{trial_files.HEADER}\n\n{right}\n  \n\n{right.replace('cat,0', 'dog,0')}\n")
+  with pytest.raises(BiasjaxError, match=r"line 7: category is 'dog', but 'cat1-dog1.png' shows a cat"):
+    files.read(path)
+  path.write_text(f"{trial_files.HEADER}\n\n{right}\n\ns,1,2,1,cat,cat,0,cat1-\n")
+  with pytest.raises(BiasjaxError, match=r"line 5: cat1-: expected"):
+    files.read(path)
+  path = tmp_path / "edge_subject-01_session_1.csv"
+  path.write_text(f"{trial_files.HEADER}\n\ns,1,1,1,cat,cta,0,1_x_s01_0_cat_cat1.png\n")
+  with pytest.raises(BiasjaxError, match=r"line 3: category is 'cta'"):
+    files.read(path)
+
+
+def test_a_trial_that_is_there_twice_counts_once_in_every_table_and_is_said(tmp_path):
+  rows = [
+    f"subject-01,1,{i},1,{response},cat,0,cat{i}-dog1.png"
+    for i, response in enumerate(("cat", "dog", "dog"), start=1)
+  ]
+  path = tmp_path / "cue-conflict_subject-01_session_1.csv"
+  path.write_text("\n".join([trial_files.HEADER, *rows, rows[0], rows[0]]))
+  text = scoring.score_trials(str(path), tmp_path / "out")
+  (row,) = pd.read_csv(tmp_path / "out" / "trials.csv").to_dict("records")
+  assert (row["n_conflict"], row["n_shape"], row["n_texture"]) == (3, 1, 2)
+  assert row["shape_bias"] == pytest.approx(1 / 3)
+  assert "subject-01 saw 2 of the stimuli of cue-conflict again: the first answer counts" in text
+
+
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [

@@ -1,6 +1,7 @@
 """Weights of several biased data sets: closed forms, and what cannot be determined is refused."""
 
 import csv
+import resource
 
 import numpy as np
 import pytest
@@ -126,3 +127,18 @@ def test_strata_stand_for_omegas_and_the_file_can_be_trained_with(tmp_path):
   assert "effective sample size" in said
   with pytest.raises(BiasjaxError, match="needs the column stratum, or omega_lab, omega_web"):
     biasing.write(str(tmp_path / "out.csv"), str(tmp_path / "again.csv"))
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path):
+  rows = "".join(f"{i},{'ab'[i % 2]},s\n" for i in range(400))
+  (tmp_path / "in.csv").write_text("example_id,domain,stratum\n" + rows)
+  (tmp_path / "out.csv").write_text("before")
+  most = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, most[1]))
+    with pytest.raises(BiasjaxError, match=r"cannot write .*out\.csv"):
+      biasing.write(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, most)
+  assert (tmp_path / "out.csv").read_text() == "before"
+  assert len(list(tmp_path.iterdir())) == 2
