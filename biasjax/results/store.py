@@ -40,7 +40,6 @@ from etils import epath
 
 from biasjax import buckets, processes
 from biasjax.errors import BiasjaxError
-from biasjax.messages import warn
 from biasjax.results import chunk as files
 from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
 
@@ -339,9 +338,10 @@ class Store:
       self.manifest["units"] = [dataclasses.asdict(unit) for unit in kept]
       self._save()
       for unit in former:
-        warn(
-          f"{unit.model}, {unit.probe} on {unit.dataset} leaves the tables: it is of another network of that "
-          "name; ask this one too, or measure it under another name"
+        logger.warning(
+          "%s, %s on %s leaves the tables: it is of another network of that name; ask this one too, or "
+          "measure it under another name",
+          *(unit.model, unit.probe, unit.dataset),
         )
 
   def former(self, units: Sequence[Unit]) -> list[Unit]:

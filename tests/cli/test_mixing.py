@@ -131,7 +131,7 @@ def test_a_network_that_is_replaced_under_its_name_is_never_mixed_with_the_one_b
   capsys.readouterr()
   assert commands.measure(asked) == 0
   said = capsys.readouterr().err
-  assert "run.py: a, spectral on first leaves the tables: it is of another network of that name" in said
+  assert "a, spectral on first leaves the tables: it is of another network of that name" in said
   alone = asked | {"models": [str(tmp_path / "b")], "workdir": str(tmp_path / "alone")}
   assert commands.measure(alone) == 0
   pd.testing.assert_series_equal(table(tmp_path / "out"), table(tmp_path / "alone"))
