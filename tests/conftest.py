@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items):
     return
   reason = f"BIASJAX_REFERENCE={REFERENCE!r} names no folder of reference data"
   for item in items:
-    if item.get_closest_marker("reference"):
+    if item.get_closest_marker("reference") or "reference" in getattr(item, "fixturenames", ()):
       item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -85,6 +85,7 @@ def test_a_copy_stands_in_each_series_that_its_names_are_of(tmp_path):
   assert found["low"] == {"low_0": 0.0, "low_1": 1.0, "low_2": 2.0}
 
 
+@pytest.mark.reference
 def test_the_published_table_has_no_network_twice(reference):
   from biasjax.study import table as tables
 
