@@ -146,7 +146,7 @@ def _list(models: list[str]) -> str:
 def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, list[str]]:
   text = _read_text(path, flag)
   notes: list[str] = []
-  lines = pd.Series(np.arange(2, len(text) + 2), index=text.index)  # the header is line 1
+  lines = pd.Series(text.index, index=text.index)
   text, lines = _drop_duplicates(text, lines, notes)
   frame = _numbers(text.drop(columns="model"))
   for name in (name for name in frame.columns if name in used):
@@ -174,15 +174,17 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
 
 
 def _read_text(path: str, flag: str) -> pd.DataFrame:
-  """The cells as they are written."""
+  """The cells as they are written; the index is the line of each row, the header being line 1."""
   try:
     with open(path, newline="", encoding="utf-8-sig") as file:
       reader = csv.reader(file)
       header = next(reader, [])
       if parted := not_cut_at_commas(header):  # before pandas finds that decimal commas make longer rows
         raise BiasjaxError(f"{flag}: {path}: {parted}")
-      longer, last = None, header
+      longer, last, lines = None, header, []
       for row in reader:
+        if row and (len(row) > 1 or not row[0].isspace()):  # pandas leaves out the blank ones, too
+          lines.append(reader.line_num)
         longer = longer or (reader.line_num if any(row[len(header) :]) else None)
         last = row
       ended = reader.line_num
@@ -218,10 +220,11 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
   repeated = sorted({name for name in header if header.count(name) > 1})
   if repeated:
     raise BiasjaxError(f"{flag}: {path} has two columns named {repeated[0]}: keep one of them")
+  text.index = pd.Index(lines)
   text["model"] = text["model"].str.strip()
-  unnamed = np.flatnonzero(text["model"] == "")
+  unnamed = text.index[text["model"] == ""]
   if len(unnamed):
-    raise BiasjaxError(f"{flag}: line {unnamed[0] + 2} of {path} names no model")
+    raise BiasjaxError(f"{flag}: line {unnamed[0]} of {path} names no model")
   return text
 
 

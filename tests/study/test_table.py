@@ -44,6 +44,15 @@ def test_text_in_a_number_is_named_and_missing(tmp_path):
   assert len(read.notes) == 2  # and that there are no categories
 
 
+def test_the_line_that_is_named_is_the_files_with_blank_lines_too(tmp_path):
+  text = "model,a\n\nx,1\n  \n\ny,high\nz,2\n\nz,3\n"
+  read = table.read(write(tmp_path, text), None, ["a"])
+  assert read.notes[0] == "z is on lines 7 and 9 with different numbers: left out, keep the right one."
+  assert read.notes[1] == "Line 6 (y), column a: 'high' is no number; treated as missing."
+  with pytest.raises(BiasjaxError, match=r"line 4 of .* names no model"):
+    table.read(write(tmp_path, "model,a\nx,1\n\n,2\n"), None, ["a"])
+
+
 @pytest.mark.parametrize("written", ["7613", "-0.1", "100.1"])
 def test_accuracies_beyond_0_to_100_are_named_and_missing(tmp_path, written):
   path = write(tmp_path, f"model,top1_acc/a,PNS\nx,100,{written}\ny,{written},1\n")
