@@ -381,7 +381,13 @@ def _export(
   place = workdir / name
   path = place / f"{name}.safetensors"
   variables = jax.tree.map(np.asarray, variables)
-  tensors = {entry: {"dtype": dtype} for entry in torchvision.entries(recipe.architecture)}
+  flat = load.flatten(variables)
+  entries = {entry: flat[of.path] for entry, of in torchvision.entries(recipe.architecture).items()}
+  # A variance, say, may be more than float16 holds: such tensors stay as they are.
+  large = {entry for entry, values in entries.items() if np.abs(values).max() > np.finfo(dtype).max}
+  if large:
+    messages.warn(f"note: {name}: in float32, for {dtype} does not hold them: {', '.join(sorted(large))}")
+  tensors = {entry: {"dtype": "float32" if entry in large else dtype} for entry in entries}
   model = load.Model(
     name=name,
     architecture=recipe.architecture,

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from safetensors.numpy import load_file
 
 from biasjax.convert import torchvision as names
 from biasjax.data import sources
@@ -495,6 +496,17 @@ def test_a_warm_up_that_never_ends_is_said(source, tmp_path, monkeypatch, capsys
     with pytest.raises(BiasjaxError, match="stopped here"):
       command.train(settings, source, asked)
     assert ("the learning rate rises to its end and never falls" in capsys.readouterr().err) == said
+
+
+def test_what_float16_does_not_hold_is_exported_in_float32_and_said(tmp_path, capsys):
+  variables = step.fresh(ARCHITECTURE, 0)
+  variances = np.array([1, 1e5, 2, 3], np.float32)
+  variables["batch_stats"]["bn1"]["var"] = variances
+  folder = command._export(epath.Path(tmp_path), "n", RECIPE, variables, "float16")
+  np.testing.assert_array_equal(load.load(folder).variables["batch_stats"]["bn1"]["var"], variances)
+  assert "n: in float32, for float16 does not hold them: bn1.running_var" in capsys.readouterr().err
+  tensors = load_file(tmp_path / "n" / "n.safetensors")
+  assert {name for name, tensor in tensors.items() if tensor.dtype == np.float32} == {"bn1.running_var"}
 
 
 def test_a_network_of_other_classes_keeps_all_but_its_classifier():
