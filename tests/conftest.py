@@ -13,6 +13,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
   os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(8 * 1024**3)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# LLVM's third level compiles a fifth longer than its second, for the same bits in what was tried; small
+# networks are compiled here more than they run. XLA_FLAGS= has the tests as commands compile.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=2")
 # Several processes of pytest share the cores; PyTorch's threads would wait for one another.
 os.environ["OMP_NUM_THREADS"] = "1"
 # How much a command says must not depend on how busy the machine is.
