@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from biasjax.ops.extremes import larger
 from biasjax.traced.table import Array, DType, Number, Operand, dtype_of, operation, require
 
 
@@ -72,6 +73,11 @@ def _binary(function: Callable) -> Callable:
   return apply
 
 
+def _smaller(self: Array, other: Array) -> Array:
+  floating = jnp.issubdtype(jnp.result_type(self, other), jnp.floating)
+  return -larger(-self, -other) if floating else jnp.minimum(self, other)
+
+
 # maximum and minimum give each of two equal numbers half the gradient, as PyTorch's do.
 for _kinds, _functions in {
   ("Tensor", "Scalar"): {
@@ -90,8 +96,8 @@ for _kinds, _functions in {
     "bitwise_xor": jnp.bitwise_xor,
   },
   ("default",): {
-    "maximum": jnp.maximum,
-    "minimum": jnp.minimum,
+    "maximum": larger,
+    "minimum": _smaller,
     "floor_divide": jnp.floor_divide,
     "logical_and": jnp.logical_and,
     "logical_or": jnp.logical_or,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from biasjax import compiling
+from biasjax.ops.extremes import greatest
 from biasjax.traced.pointwise import abs_
 from biasjax.traced.table import Array, DType, Ints, Number, axes, axis, dtype_of, operation, require
 
@@ -38,12 +39,18 @@ def _prod(values: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
   return jnp.prod(_signed(values), axis, keepdims=keepdims)
 
 
+def _least(values: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+  if not jnp.issubdtype(values.dtype, jnp.floating):
+    return jnp.min(values, axis, keepdims=keepdims)
+  return -greatest(-values, axis, keepdims)
+
+
 for _function, _names in {
   jnp.mean: ("mean.default", "mean.dim"),
   _sum: ("sum.default", "sum.dim_IntList"),
   _prod: ("prod.default", "prod.dim_int"),
-  jnp.max: ("amax.default", "max.default"),
-  jnp.min: ("amin.default", "min.default"),
+  greatest: ("amax.default", "max.default"),
+  _least: ("amin.default", "min.default"),
   jnp.any: ("any.default", "any.dim"),
   jnp.all: ("all.default", "all.dim"),
 }.items():
@@ -140,7 +147,7 @@ def vector_norm(
   require(ord > 0, f"the norm of order {ord}")
   sizes = abs_(values)
   if ord == float("inf"):
-    return jnp.max(sizes, over, keepdims=keepdim)
+    return greatest(sizes, over, keepdim)
   # Gradient 0 where a value is 0, or all are.
   powers = jnp.where(sizes > 0, jnp.power(jnp.where(sizes > 0, sizes, 1), ord), 0)
   total = jnp.sum(powers, over, keepdims=keepdim)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from biasjax.ops.extremes import greatest
 from biasjax.types import Logits
 
 Right = Bool[Array, "b k"]
@@ -34,13 +35,13 @@ def is_right(scores: Logits, right: Right) -> Bool[Array, "b"]:
 
 
 def _best_right(scores: Logits, right: Right) -> Losses:
-  return jnp.max(jnp.where(right, scores, -jnp.inf), axis=1)
+  return greatest(jnp.where(right, scores, -jnp.inf), (1,))
 
 
 def margin(scores: Logits, right: Right, target: Targets) -> Losses:
   """Best wrong score minus best right one: positive where the network is wrong. `target` plays no part."""
   del target
-  return jnp.max(jnp.where(right, -jnp.inf, scores), axis=1) - _best_right(scores, right)
+  return greatest(jnp.where(right, -jnp.inf, scores), (1,)) - _best_right(scores, right)
 
 
 def target_margin(scores: Logits, right: Right, target: Targets) -> Losses:

@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Array, Float
 
 from biasjax.errors import BiasjaxError
+from biasjax.ops.extremes import greatest
 from biasjax.train.interventions.base import Intervention, Objective, whole
 
 NAME = "diverse"
@@ -63,7 +64,7 @@ def make(strength: float, *, members: str = "4", similarity: str = "cosine") -> 
     ]
     total = sum(entropies, jnp.zeros(()))
     if strength and count > 1:
-      tops = [jax.grad(lambda x, m=m: jnp.sum(jnp.max(c.forward(m, x)[0], axis=1))) for m in range(count)]
+      tops = [jax.grad(lambda x, m=m: jnp.sum(greatest(c.forward(m, x)[0], (1,)))) for m in range(count)]
       gradients = jnp.stack([top(c.images).reshape(len(c.images), -1) for top in tops])
       total = total + strength * alignment(gradients, similarity)
     return total, c.memory
