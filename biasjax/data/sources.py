@@ -25,15 +25,8 @@ from biasjax.errors import BiasjaxError
 
 FOLDER = "folder"  # what tables call a folder of images that nobody has named
 ABOUT = "about.json"  # beside the splits of a biased world: what it is made of
-SPLITS = {
-  "train",
-  "training",
-  "val",
-  "valid",
-  "validation",
-  "test",
-  "testing",
-}  # no classes' names, all of them
+# Names of splits: folders that have no other names are no classes.
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 UNLABELLED = -1  # what TFDS and the Hugging Face hub give images of a split without labels
 
 
