@@ -17,7 +17,16 @@ from jaxtyping import Array, Bool, Shaped
 def greatest(
   values: Shaped[Array, "..."], axis: tuple[int, ...], keepdims: bool = False
 ) -> Shaped[Array, "..."]:
-  """`jnp.max` over dimensions counted from the front; equals share the gradient, as of PyTorch's `amax`."""
+  """`jnp.max`; equals share the gradient, as of PyTorch's `amax`.
+
+  Args:
+    values: of any shape and real element type.
+    axis: dimensions, counted from the front.
+    keepdims: whether these stay, of length 1.
+
+  Returns:
+    Of the element type of `values`. Only of floating-point numbers is there a gradient.
+  """
   if not jnp.issubdtype(values.dtype, jnp.floating):
     return jnp.max(values, axis, keepdims=keepdims)
   found = _greatest(values, axis)
@@ -25,7 +34,14 @@ def greatest(
 
 
 def larger(x: Shaped[Array, "..."], y: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-  """`jnp.maximum`; two that are equal share the gradient, as of PyTorch's `maximum`."""
+  """`jnp.maximum`; two that are equal share the gradient, as of PyTorch's `maximum`.
+
+  Args:
+    x, y: of shapes that broadcast, and any real element types.
+
+  Returns:
+    Of the element type that both promote to. Only of floating-point numbers is there a gradient.
+  """
   kind = jnp.result_type(x, y)
   if not jnp.issubdtype(kind, jnp.floating):
     return jnp.maximum(x, y)

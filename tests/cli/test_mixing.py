@@ -75,18 +75,22 @@ def test_numbers_that_are_all_replaced_may_be_made_in_another_way(asked, tmp_pat
   assert said.to_numpy().tolist() == [["bfloat16", "7", "bilinear 256, crop 224", __version__]]
 
 
+def rekeyed(workdir, **changed):
+  """The store in a folder, whose second unit and its observations now have another key."""
+  path = workdir / "run.json"
+  manifest = json.loads(path.read_text())
+  store = Store(workdir)
+  before = store.folder(store.units()[1])
+  manifest["units"][1]["key"] |= changed
+  path.write_text(json.dumps(manifest))
+  store = Store(workdir)
+  before.rename(store.folder(store.units()[1]))
+  return store
+
+
 def test_a_mixture_that_is_there_makes_no_table(asked, tmp_path):
   assert commands.measure(asked) == 0
-  path = tmp_path / "out/run.json"
-  manifest = json.loads(path.read_text())
-  old = manifest["units"][1]
-  changed = old["key"] | {"seed": 7}
-  folder = Store(tmp_path / "out")
-  before = folder.folder(folder.units()[1])
-  manifest["units"][1] = old | {"key": changed}
-  path.write_text(json.dumps(manifest))
-  store = Store(tmp_path / "out")
-  before.rename(store.folder(store.units()[1]))
+  store = rekeyed(tmp_path / "out", seed=7)
   with pytest.raises(
     BiasjaxError, match=r"by more than one seed, 0 \(a, accuracy on first\) and 7 \(a, accuracy on sec"
   ):
@@ -95,14 +99,7 @@ def test_a_mixture_that_is_there_makes_no_table(asked, tmp_path):
 
 def test_several_versions_of_biasjax_are_said(asked, tmp_path):
   assert commands.measure(asked) == 0
-  path = tmp_path / "out/run.json"
-  manifest = json.loads(path.read_text())
-  store = Store(tmp_path / "out")
-  before = store.folder(store.units()[1])
-  manifest["units"][1]["key"]["biasjax"] = "0.2.9"
-  path.write_text(json.dumps(manifest))
-  store = Store(tmp_path / "out")
-  before.rename(store.folder(store.units()[1]))
+  store = rekeyed(tmp_path / "out", biasjax="0.2.9")
   summary = summarise(store, probes.get)
   assert any("more than one version of biasjax" in note and "0.2.9 (a)" in note for note in summary.notes)
   assert set(summary.metrics.loc[summary.metrics["dataset"] == "second", "version"]) == {"0.2.9"}
@@ -153,14 +150,7 @@ def test_on_other_images_the_network_before_leaves_the_tables_as_well(asked, tmp
 
 def test_two_networks_under_one_name_make_no_table(asked, tmp_path):
   assert commands.measure(asked) == 0
-  path = tmp_path / "out/run.json"
-  manifest = json.loads(path.read_text())
-  store = Store(tmp_path / "out")
-  before = store.folder(store.units()[1])
-  manifest["units"][1]["key"]["model"] = "other weights"
-  path.write_text(json.dumps(manifest))
-  store = Store(tmp_path / "out")
-  before.rename(store.folder(store.units()[1]))
+  store = rekeyed(tmp_path / "out", model="other weights")
   with pytest.raises(
     BiasjaxError,
     match="two networks under one name, a, accuracy on first and a, accuracy on second",

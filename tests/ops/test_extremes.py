@@ -75,3 +75,19 @@ def test_whole_numbers_have_extremes_and_no_gradient():
   x = np.array([[1, 4], [3, 2]], np.int32)
   assert greatest(jnp.asarray(x), (0, 1)) == 4
   np.testing.assert_array_equal(larger(jnp.asarray(x), jnp.asarray(x.T)), np.maximum(x, x.T))
+
+
+def test_running_extremes_are_found_where_the_same_program_normalises_the_features():
+  """XLA computes what is normalised again for each of its uses, with other last digits."""
+  rng = np.random.default_rng(0)
+  x, kernel = rng.normal(size=(4, 3, 56, 56)), rng.normal(size=(4, 3, 3, 3))
+
+  @jax.jit
+  def running(x):
+    h = jax.lax.conv(x, jnp.asarray(kernel, jnp.float32), (1, 1), "SAME")
+    h = (h - h.mean((2, 3), keepdims=True)) * jax.lax.rsqrt(h.var((2, 3), keepdims=True) + 1e-5)
+    return OPERATIONS["aten.cummax.default"](1.3 * h + 0.1, 2)[0]
+
+  h = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(kernel), padding="same")
+  expected = torch.cummax(1.3 * torch.nn.functional.instance_norm(h) + 0.1, 2).values
+  np.testing.assert_allclose(running(x.astype(np.float32)), expected, atol=1e-4)
