@@ -5,8 +5,9 @@ import pathlib
 import types
 
 _PACKAGE = pathlib.Path(__file__).parent
-# Beside the package in the repository, inside it where it is installed.
-FOLDER = next(folder for folder in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if folder.is_dir())
+# Inside the package where it is installed, since a package beside it there may be called `configs`; in the
+# repository beside it.
+FOLDER = next(folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir())
 
 
 def load(name: str) -> types.ModuleType:

@@ -82,6 +82,18 @@ def test_installed_commands_work_in_a_project_with_packages_of_the_same_names(si
   assert wrong.stderr.startswith("biasjax-convert: error: ")
 
 
+def test_the_configs_are_found_beside_an_installed_package_of_that_name(site, project):
+  other = site / "configs"
+  shutil.copytree(project / "configs", other)
+  try:
+    studied = called(site, project, "biasjax", "--table=absent.csv")  # by the definitions of a config
+    asked = called(site, project, "biasjax", "--config=configs/all.py", "--workdir=")
+  finally:
+    shutil.rmtree(other)
+  assert asked.stderr.startswith("biasjax: error: --workdir= is empty")
+  assert studied.stderr.startswith("biasjax: error: --table: cannot read absent.csv")
+
+
 def test_the_version_is_said(site, project):
   done = called(site, project, "biasjax", "--version")
   assert done.stdout == f"biasjax {tomllib_version()}\n"
