@@ -111,11 +111,13 @@ def run(asked: Mapping[str, Any]) -> int:
   wanted, train = asked["sweep"], asked["train"] or {}
   grid = settings_of(wanted)
   left = recipes(grid)
-  for settings in left.values():  # a mistake is not to be found after a night
-    training.ready(training.parse({**train, **settings}), asked.get("annotations"))
-  training.rows(asked["batch_size"])
+  # A mistake is not to be found after a night.
+  recipes_of = [training.parse({**train, **settings}) for settings in left.values()]
+  to_train = {**asked, "batch_size": training.rows(asked["batch_size"])}
   measured = sweeping.measured(asked)
   source = opening.open_asked(wanted["dataset"], asked)
+  for recipe in recipes_of:
+    training.ready(recipe, source, to_train)
   on = grid["on"] or measured[0]  # what others show must not choose
   if on not in measured:
     raise BiasjaxError(f"--config: sweep.grid.on is {on!r}: {suggestion(on, measured)}")

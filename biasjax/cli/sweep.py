@@ -128,10 +128,10 @@ def run(asked: Mapping[str, Any]) -> int:
   for member in planned:
     own = {"name": member.name, "interventions": member.interventions}
     settings = training.parse({**(asked["train"] or {}), **own})
-    annotated = member.annotations or asked.get("annotations")
-    training.ready(settings, annotated)
     more = {"seed": member.seed, "batch_size": training.rows(asked["batch_size"]), "init": None}
-    to_train.append((settings, opened(member.dataset), {**asked, **more, "annotations": annotated}))
+    more["annotations"] = member.annotations or asked.get("annotations")
+    to_train.append((settings, opened(member.dataset), {**asked, **more}))
+    training.ready(*to_train[-1])
   sweeping.measured(asked)
   folders = []
   for at, (member, training_of) in enumerate(zip(planned, to_train, strict=True), 1):

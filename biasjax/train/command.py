@@ -124,13 +124,22 @@ def parse(given: Mapping[str, Any]) -> Training:
   return settings
 
 
-def ready(settings: Training, annotated: str | None) -> None:
-  """Refuses a training that needs other annotations than it has, before those before it are trained.
+def ready(settings: Training, source: sources.Source, asked: Mapping[str, Any]) -> None:
+  """Refuses a training that could not begin, before those before it are trained.
+
+  Args:
+    settings: of the training.
+    source: what it is trained on.
+    asked: as in `train`.
 
   Raises:
-    BiasjaxError: as in `given.read`.
+    BiasjaxError: it needs other annotations than it has, an intervention cannot do with images of this size,
+      or the source has labels that networks are not trained on or is less than a batch or a step.
   """
-  given.read(_objective(interventions.parse(settings.interventions)), annotated)
+  acting = interventions.parse(settings.interventions)
+  given.read(_objective(acting), asked["annotations"])
+  _length(settings, source, asked["batch_size"])
+  step.fit(acting, source.crop, classes_of(source))
 
 
 def rows(batch_size: str | int) -> int:
@@ -221,13 +230,7 @@ def _trained(
     if more:
       raise BiasjaxError(f"--init={asked['init']}: names {1 + len(more)} networks; one is needed")
     initial = load.load(folder)
-  per_epoch = batches.steps_per_epoch(source, asked["batch_size"])
-  steps = settings.steps or round(settings.epochs * per_epoch)
-  if not steps:
-    raise BiasjaxError(
-      f"--config: train.epochs is {settings.epochs:g}, no step of {per_epoch} an epoch: "
-      "set more, or train.steps"
-    )
+  per_epoch, steps = _length(settings, source, asked["batch_size"])
   warmup = round(settings.warmup_epochs * per_epoch)
   if warmup >= steps > 1:
     messages.warn(
@@ -296,6 +299,22 @@ def _trained(
   for member, variables in zip(members, trained[1:], strict=False):  # not all of them may be kept
     _export(workdir, member, recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def _length(settings: Training, source: sources.Source, batch_size: int) -> tuple[int, int]:
+  """Steps of an epoch, and of the training.
+
+  Raises:
+    BiasjaxError: there is not even one.
+  """
+  per_epoch = batches.steps_per_epoch(source, batch_size)
+  steps = settings.steps or round(settings.epochs * per_epoch)
+  if not steps:
+    raise BiasjaxError(
+      f"--config: train.epochs is {settings.epochs:g}, no step of {per_epoch} an epoch: "
+      "set more, or train.steps"
+    )
+  return per_epoch, steps
 
 
 def _kind(partition: partitions.Partition) -> str:

@@ -219,6 +219,21 @@ def augment(
   return jax.vmap(one)(indices, images, targets, others, other_targets)
 
 
+def fit(interventions: Sequence[Intervention], size: int, classes: int) -> None:
+  """Refuses interventions that cannot do with images of `size` x `size` pixels; computes nothing.
+
+  Raises:
+    BiasjaxError: as said.
+  """
+  images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  targets = jax.ShapeDtypeStruct((1, classes), jnp.float32)
+
+  def augmented(index, *examples):
+    return augment(jax.random.key(0), interventions, index, *examples)
+
+  jax.eval_shape(augmented, jax.ShapeDtypeStruct((1,), jnp.uint32), images, targets, images, targets)
+
+
 def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:
   """(state, key, columns, batch, others) -> (state, {"loss", "accuracy"} of the batch).
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from biasjax.cli import sweep
+from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 
 ASKED = {
@@ -76,13 +77,19 @@ def test_large_and_fine_strengths_stay_what_they_are():
   assert sorted(float(match["x"]) for match in matches if match) == sorted(2 * strengths)
 
 
+def opened(spec, asked):
+  """63 pictures of 63 pixels; of the word "unfit" they have labels that no network is trained on."""
+  labels = "cue_conflict" if "unfit" in spec else "synthetic"
+  return Source(spec, 63, lambda index: None, "", spec, labels=labels, crop=63)
+
+
 @pytest.mark.parametrize(("status", "studied"), [(0, True), (3, True), (4, False), (75, False)])
 def test_images_that_cannot_be_decoded_do_not_keep_a_sweep_from_its_study(
   monkeypatch, tmp_path, status, studied
 ):
-  asked = {"workdir": str(tmp_path), "sweep": ASKED, "train": {}, "study": None, "batch_size": "64"}
+  asked = {"workdir": str(tmp_path), "sweep": ASKED, "train": {}, "study": None, "batch_size": "32"}
   found = []
-  monkeypatch.setattr(sweep.opening, "open_asked", lambda *_: None)
+  monkeypatch.setattr(sweep.opening, "open_asked", opened)
   monkeypatch.setattr(sweep.training, "train", lambda settings, *_: (tmp_path / settings.name, []))
   monkeypatch.setattr(sweep.commands, "opened", lambda _: ([], {}))
   monkeypatch.setattr(sweep.commands, "measure", lambda _: status)
@@ -135,6 +142,11 @@ def test_a_mistake_is_named(change, message):
     ({"interventions": "flop={strength}"}, {}, "'flop=1' is not NAME=STRENGTH"),
     ({"interventions": "end={strength}"}, {}, "end needs the bias of each example"),
     ({"name": "a/b"}, {}, "expected the name of a folder"),
+    ({"interventions": "patch_shuffle:grid=4={strength}"}, {}, "does not divide images of 63x63 pixels"),
+    ({"interventions": "low_pass={strength}"}, {}, "images of 63x63 pixels: an even side is needed"),
+    ({"dataset": "unfit"}, {}, "unfit has labels cue_conflict; networks are trained on"),
+    ({}, {"batch_size": "64"}, "63 images are less than --batch_size=64"),
+    ({}, {"train": {"epochs": 0.1}}, "train.epochs is 0.1, no step of 1 an epoch"),
     ({}, {"study": {"axes": []}}, "the study's config defines no biases"),
     ({}, {"sweep": {"measure": [{"probes": ["acuracy"], "dataset": ["x"]}]}}, "unknown probe 'acuracy'"),
     (
@@ -149,9 +161,9 @@ def test_a_mistake_in_the_last_family_is_found_before_the_first_is_trained(
 ):
   last = {"name": "last", "interventions": "flip={strength}", "strengths": [1]} | family
   swept = ASKED | {"families": [FAMILY, last]} | more.get("sweep", {})
-  asked = {"workdir": str(tmp_path), "train": {}, "study": None, "batch_size": "64", "limit": None}
+  asked = {"workdir": str(tmp_path), "train": {}, "study": None, "batch_size": "32", "limit": None}
   asked |= {"keep_adversarial": 0} | more | {"sweep": swept}
-  monkeypatch.setattr(sweep.opening, "open_asked", lambda *_: None)
+  monkeypatch.setattr(sweep.opening, "open_asked", opened)
   monkeypatch.setattr(sweep.training, "train", lambda *_: pytest.fail("it was trained"))
   with pytest.raises(BiasjaxError, match=message):
     sweep.run(asked)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from biasjax.errors import BiasjaxError
 from biasjax.ops import fourier
 from biasjax.train.interventions.base import Intervention, sometimes
 from biasjax.types import Image, RandomKey
@@ -17,10 +18,17 @@ CUTOFFS = (0.1, 0.5)  # shares of the frequency axis
 
 
 def filtered(key: RandomKey, image: Image, keep_low: Bool[Array, ""]) -> Image:
-  """`image` below (or above) a random share of the frequency axis, clipped to [0, 1]."""
+  """`image` below (or above) a random share of the frequency axis, clipped to [0, 1].
+
+  Raises:
+    BiasjaxError: the image is of odd size.
+  """
+  height, width = image.shape[:2]
+  if width % 2:
+    raise BiasjaxError(f"low_pass and high_pass: images of {height}x{width} pixels: an even side is needed")
   share = jax.random.uniform(key, minval=CUTOFFS[0], maxval=CUTOFFS[1])
   share = jnp.where(keep_low, share, 1 - share)
-  radius = jnp.round(share * (image.shape[0] // 2)).astype(jnp.int32)
+  radius = jnp.round(share * (height // 2)).astype(jnp.int32)
   return fourier.band_pass(fourier.spectrum(image), radius, keep_low, block=fourier.radial)
 
 
