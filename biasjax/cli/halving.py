@@ -70,7 +70,7 @@ def better(points: np.ndarray, keep: int) -> list[int]:
   """
   if not np.isfinite(points).all():
     raise BiasjaxError("sweep.grid: the error or the gap of a network is not known")
-  return sorted(np.lexsort((points[:, 0], pareto.layers(points)))[:keep].tolist())
+  return sorted(np.lexsort((pareto.settled(points)[:, 0], pareto.layers(points)))[:keep].tolist())
 
 
 def settings_of(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,17 @@ import numpy as np
 import pandas as pd
 
 DRAWS = 200
+DIGITS = 9  # after the point: far finer than one image in any number of them, far coarser than rounding
 # The two rules that a front can be told by; what is measured is better the smaller it is.
 RULES = {
   "front": "no other is at least as good in everything and better in something",
   "front_strict": "no other is better in everything (the rule of Dooley et al. 2023's code)",
 }
+
+
+def settled(points: np.ndarray) -> np.ndarray:
+  """`points` to `DIGITS`: rounding tells the gaps 14/15 - 7/15 and 8/15 - 1/15 apart, which are one."""
+  return np.round(points, DIGITS)
 
 
 def dominated(points: np.ndarray) -> np.ndarray:
@@ -17,6 +23,7 @@ def dominated(points: np.ndarray) -> np.ndarray:
   Args:
     points: float [m, k], smaller is better; a point with a NaN neither dominates nor is dominated.
   """
+  points = settled(points)
   of, by = points[:, None], points[None, :]
   return np.logical_and(np.all(by <= of, axis=2), np.any(by < of, axis=2))
 
@@ -35,6 +42,7 @@ def layers(points: np.ndarray) -> np.ndarray:
 
 def front_strict(points: np.ndarray) -> np.ndarray:
   """bool [m]: whether no other point is strictly better in everything, NaN points included (`RULES`)."""
+  points = settled(points)
   return ~np.any(np.all(points[None, :] < points[:, None], axis=2), axis=1)
 
 

@@ -48,6 +48,18 @@ def test_layers_are_those_of_taking_fronts_away():
     left, at = left - front, at + 1
 
 
+def test_gaps_that_are_equal_are_equal_whatever_they_are_differences_of():
+  n, rng = 15, np.random.default_rng(0)
+  right = rng.integers(0, n + 1, (60, 3))  # of so many images of each group
+  networks = np.stack([np.arange(n) < count for count in right.ravel()]).reshape(60, 3 * n)
+  points = pareto.points_of(networks.T, np.repeat([0, 1, 2], n))
+  exact = [(-row.sum(), row.max() - row.min()) for row in right]  # whole numbers of images
+  beaten = [[j[0] <= i[0] and j[1] <= i[1] and j != i for j in exact] for i in exact]
+  np.testing.assert_array_equal(pareto.dominated(points), beaten)
+  strictly = [not any(j[0] < i[0] and j[1] < i[1] for j in exact) for i in exact]
+  np.testing.assert_array_equal(pareto.front_strict(points), strictly)
+
+
 def made(n=240):
   """Right decisions of four networks on images of three groups; one is dominated by far."""
   rng = np.random.default_rng(4)
