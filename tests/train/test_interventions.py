@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from biasjax.cli import listing
 from biasjax.errors import BiasjaxError
 from biasjax.train import interventions, step
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
@@ -244,6 +245,12 @@ def test_the_noise_of_an_attack_belongs_to_the_example_not_to_its_row_or_device(
   whole = attacked(range(4))
   np.testing.assert_allclose(attacked([2, 0]), whole[[2, 0]], atol=1e-6)
   assert np.abs((whole[0] - images[0]) - (whole[1] - images[1])).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", interventions.names())
+def test_the_line_that_lists_an_intervention_is_a_whole_sentence(name):
+  said = listing.interventions(name).split("  ")
+  assert [part for part in said if part][1].endswith(".")
 
 
 def test_frozen_filters_scale_the_updates_of_spatial_kernels_only():

@@ -1,11 +1,10 @@
-"""Diverse networks (Teney et al. 2022, Evading the simplicity bias): trained together, kept from agreeing
-why.
+"""Diverse networks (Teney et al. 2022): trained together, and kept from agreeing for the same reasons.
 
-Several networks of one architecture learn the same task from different beginnings. Beside the sum of their
-cross-entropies the alignment of every two of them is minimised: how alike the gradients of their top classes'
-logits with respect to the image are, averaged over images. All are exported, NAME and NAME_member1 and so on;
-which one generalises is for data out of distribution to say (`--table`, or the study). At strength 0 they are
-trained independently.
+After "Evading the simplicity bias": several networks of one architecture learn the same task from different
+beginnings. Beside the sum of their cross-entropies the alignment of every two of them is minimised: how alike
+the gradients of their top classes' logits with respect to the image are, averaged over images. All are
+exported, NAME and NAME_member1 and so on; which one generalises is for data out of distribution to say
+(`--table`, or the study). At strength 0 they are trained independently.
 
 Departure: the published alignment, the plain dot product of the two gradients, has no lower bound: two
 networks lower it without end by making their gradients long and opposite, and learn nothing more. Here it is
