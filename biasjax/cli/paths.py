@@ -93,6 +93,6 @@ def _there(spec: str) -> bool:
   bare = re.sub(r"^(?:[^=:/]+=)?(?:[^=:/]+:)?(?=[./])", "", spec)
   places = {bare, re.sub(r"@[^/]*$", "", bare)}
   try:
-    return any(glob.glob(place) if glob.has_magic(place) else os.path.exists(place) for place in places)
+    return any(os.path.exists(place) or glob.glob(place) for place in places)
   except ValueError:  # a null byte
     return False

@@ -76,8 +76,9 @@ def _nothing_at(spec: str) -> str:
 
 
 def _files(specs: Sequence[str]) -> list[str]:
-  """`specs` with each pattern of paths (it has a slash) as what it finds, in order."""
-  patterns = {s: sorted(glob.glob(os.path.expanduser(s))) for s in specs if "/" in s and "://" not in s}
+  """`specs` with each pattern of paths (it has a slash) as what it finds, in order; what is there is none."""
+  named = {spec: os.path.expanduser(spec) for spec in specs if "/" in spec and "://" not in spec}
+  patterns = {s: sorted(glob.glob(path)) for s, path in named.items() if not os.path.exists(path)}
   return [path for spec in specs for path in patterns.get(spec) or [spec]]
 
 

@@ -3,12 +3,15 @@
 import contextlib
 import dataclasses
 import functools
+import glob
 import hashlib
 import json
 import logging
 import os
+import pathlib
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -165,15 +168,32 @@ def save(folder: epath.Path, architecture: Structure, variables: Variables) -> N
   description = describe(architecture)
   if isinstance(architecture, Program):
     (folder / PROGRAM).write_text(architecture.text)
-  with storing(), _checkpointer() as checkpointer:
+  with storing(), plain(folder / CHECKPOINT) as path, _checkpointer() as checkpointer:
     checkpointer.save(
-      (folder / CHECKPOINT).resolve(),
+      path,
       args=ocp.args.Composite(
         architecture=ocp.args.JsonSave(description), variables=ocp.args.StandardSave(variables)
       ),
     )
   lines = [f"{digest}  {name}\n" for name, digest in _checksums(folder).items()]
   (folder / CHECKSUMS).write_text("".join(lines))
+
+
+@contextlib.contextmanager
+def plain(path: epath.Path) -> Iterator[epath.Path]:
+  """`path`, absolute, for Orbax to write at, without what a glob takes for a pattern, a bracket say.
+
+  Orbax looks by a glob for the parts that it is to merge, finds none below "runs[1]", or those of others, and
+  what it has written is lost. Such a folder is reached by a link.
+  """
+  path = path.resolve()
+  if not glob.has_magic(os.fspath(path.parent)) or "://" in os.fspath(path):
+    yield path
+    return
+  with tempfile.TemporaryDirectory(prefix="biasjax-") as folder:
+    link = pathlib.Path(folder) / "to"
+    link.symlink_to(path.parent, target_is_directory=True)
+    yield epath.Path(link / path.name)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ pandas only.
 
 import collections
 import glob
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,12 +32,13 @@ def is_person(observer: str) -> bool:
 
 
 def matching(pattern: str) -> list[pathlib.Path]:
-  """The files that match, sorted.
+  """The files that match, sorted; a file of this very name is no pattern.
 
   Raises:
     BiasjaxError: none does.
   """
-  paths = sorted(pathlib.Path(path) for path in glob.glob(pattern))
+  found = [pattern] if os.path.exists(pattern) else glob.glob(pattern)
+  paths = sorted(map(pathlib.Path, found))
   if not paths:
     raise BiasjaxError(f"--trials={pattern}: no file matches")
   return paths

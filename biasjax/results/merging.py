@@ -123,8 +123,7 @@ def _copy(store: Store, into: Store, unit: Unit) -> None:
       continue
     for name in (files.marker_name(chunk), files.file_name(chunk)):
       _copy_file(into, store.folder(unit) / name, into.folder(unit) / name)
-  kept = store.adversarial_folder(unit)
-  for path in sorted(kept.glob("*.npz")) if kept.is_dir() else ():
+  for path in store.kept_adversarial(unit):
     _copy_file(into, path, into.adversarial_folder(unit) / path.name)
 
 

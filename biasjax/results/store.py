@@ -498,6 +498,12 @@ class Store:
     """Where adversarial images of `unit` are, where they are kept."""
     return self.workdir / "adversarial" / self.folder(unit).relative_to(self.workdir / "observations")
 
+  def kept_adversarial(self, unit: Unit) -> list[epath.Path]:
+    """The files that `write_adversarial` wrote of `unit`, in order."""
+    folder = self.adversarial_folder(unit)
+    # Not by epath's glob, which takes a bracket in the name of a folder above for a pattern.
+    return sorted(path for path in folder.iterdir() if path.suffix == ".npz") if folder.is_dir() else []
+
   def read_adversarial(self, unit: Unit, count: int) -> dict[str, np.ndarray]:
     """The arrays that `write_adversarial` kept of the first `count` examples; {} where none are.
 
@@ -505,7 +511,7 @@ class Store:
       BiasjaxError: a file is damaged.
     """
     folder, parts, rows = self.adversarial_folder(unit), [], 0
-    for path in sorted(folder.glob("*.npz")) if folder.is_dir() else ():
+    for path in self.kept_adversarial(unit):
       try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
           parts.append({name: arrays[name][: count - rows] for name in arrays.files})

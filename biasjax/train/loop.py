@@ -52,15 +52,17 @@ class States:
     about = {"identity": self.identity, "log": log, "devices": self.devices, "kind": self.kind}
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
-      for part in self.folder.glob(f"*{UNFINISHED}*"):  # of a process that was killed, or had no room
-        part.rmtree(missing_ok=True)
+      for part in self.folder.iterdir():
+        if UNFINISHED in part.name:  # of a process that was killed, or had no room
+          part.rmtree(missing_ok=True)
       path = self.folder / f"{at:08d}"
       if path.exists():  # it was found damaged, and training went on from the one before
         path.rmtree()
       # Orbax writes under another name and renames, but only where nothing is overwritten.
-      with load.storing(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+      handler = ocp.CompositeCheckpointHandler()
+      with load.storing(), load.plain(path) as written, ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(
-          path.resolve(),
+          written,
           args=ocp.args.Composite(about=ocp.args.JsonSave(about), state=ocp.args.StandardSave(state)),
         )
       for old in self._steps()[:-KEPT]:

@@ -61,11 +61,12 @@ def test_somebody_elses_home_is_known_or_refused(home):
 
 
 def test_names_with_commas_are_put_together_again(home):
-  for name in ("a,b", "c", "d,e,f"):
+  for name in ("a,b", "c", "d,e,f", "g,h[1]"):
     pathlib.Path(name).mkdir()
   pathlib.Path("a,b/x").mkdir()
   split = ["folder:./a", "b/x", "c", "imagenet_v2:./d", "e", "f", "resnet50", "nope/x", "c"]
   assert paths.joined(split) == ["folder:./a,b/x", "c", "imagenet_v2:./d,e,f", "resnet50", "nope/x", "c"]
+  assert paths.joined(["./g", "h[1]", "c"]) == ["./g,h[1]", "c"]
   assert paths.joined(["./a", "b/*", "c"]) == ["./a,b/*", "c"]  # a pattern
   assert paths.joined(["tfds:./a", "b/x@train[:3]"]) == ["tfds:./a,b/x@train[:3]"]
 

@@ -287,6 +287,11 @@ def test_specs_stand_for_names_patterns_folders_and_files(published, tmp_path):
   (converted,) = convert.resolve([str(tmp_path / "x")])
   assert converted.name == "x"
   assert convert.resolve([str(tmp_path / "x")]) == [converted]
+  # What is there is no pattern, whatever it would find.
+  for name in ("y1", "y[1]"):
+    assert command.main(["convert", mine, f"--output={tmp_path}/{name}"]) == 0
+  assert convert.resolve([str(tmp_path / "y[1]")]) == [tmp_path / "y[1]"]
+  assert convert.resolve([str(tmp_path / "y[12]")]) == [tmp_path / "y1"]
   with pytest.raises(BiasjaxError, match="no model is called 'tinny': did you mean tiny"):
     convert.resolve(["tinny"])
   for path in ("checkpoints/none", "/nowhere/none.pth"):

@@ -32,6 +32,14 @@ def test_what_was_written_is_read(folder):
   np.testing.assert_array_equal(model.apply(model.variables, images()), expected)
 
 
+def test_folders_that_look_like_patterns_hold_what_was_written(folder, tmp_path):
+  expected = load.load(folder).fingerprint
+  made_programs.made_checkpoint(tmp_path / "runs1" / "small", seed=4)
+  for name in ("runs[1]", "runs*", "runs?"):
+    made = made_programs.made_checkpoint(tmp_path / name / "small", seed=3)
+    assert load.load(made).fingerprint == expected
+
+
 def test_networks_of_one_graph_share_apply_and_differ_in_fingerprint(folder, tmp_path):
   other = load.load(made_programs.made_checkpoint(tmp_path / "other", seed=4))
   model = load.load(folder)

@@ -210,6 +210,13 @@ def test_the_interval_of_people_is_over_people():
   assert 0.2 < low < 0.5 < value < 0.95 < high < 1
 
 
+def test_a_file_of_trials_that_is_there_is_no_pattern(tmp_path):
+  for name in ("a1.csv", "a[1].csv"):
+    (tmp_path / name).touch()
+  assert files.matching(str(tmp_path / "a[1].csv")) == [tmp_path / "a[1].csv"]
+  assert files.matching(str(tmp_path / "a[12].csv")) == [tmp_path / "a1.csv"]
+
+
 MISTAKES = {
   "no such pattern": ("*.tsv", None, "no file matches"),
   "another table": ("*.csv", "a,b\n1,2\n", "no column 'subj'"),

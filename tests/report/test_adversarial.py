@@ -36,8 +36,9 @@ def kept(folder):
   return store, clean
 
 
-def test_the_first_images_are_read_across_chunks(tmp_path):
-  store, clean = kept(tmp_path)
+@pytest.mark.parametrize("name", ["out", "out[1]"])
+def test_the_first_images_are_read_across_chunks(tmp_path, name):
+  store, clean = kept(tmp_path / name)
   for count in (1, 3, 4, 9):
     found = store.read_adversarial(UNIT, count)
     assert found["example_id"].tolist() == [f"x/{i}.png" for i in range(min(count, 5))]

@@ -339,6 +339,19 @@ def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(sourc
     dataclasses.replace(states, identity={"seed": 1, "train": 1}).latest(state)
 
 
+@pytest.mark.parametrize("name", ["runs[1]", "runs*"])
+def test_a_training_goes_on_in_a_folder_that_looks_like_a_pattern(tmp_path, name):
+  states = loop.States(load.epath.Path(tmp_path / name / "states"), {"seed": 0})
+  state = jax.tree.map(np.asarray, step.init(RECIPE, step.fresh(ARCHITECTURE, 0)))
+  left = states.folder / f"00000000{loop.UNFINISHED}-0"  # of a process that was killed
+  left.mkdir(parents=True)
+  states.save(state, [(1.0, 0.5)])
+  assert not left.exists()
+  restored, log = states.latest(state)
+  assert log == [(1.0, 0.5)]
+  jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
 def train_command(root, workdir, *more):
   config = "configs/train.py"
   flags = [f"--config={config}", f"--dataset=folder:{root}", f"--workdir={workdir}", "--batch_size=4"]
