@@ -1,10 +1,9 @@
 """Runs a program's operations in order, while JAX traces: what comes out is a JAX function like any other."""
 
-import collections
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from biasjax.errors import BiasjaxError
-from biasjax.traced import prepared, table
+from biasjax.traced import comparing, prepared, table
 from biasjax.traced.operations import OPERATIONS, PRODUCTS
 from biasjax.traced.program import Program, Value, variable_shapes
 from biasjax.types import Images, Logits, Variables
@@ -63,13 +62,18 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
     values.append(jnp.asarray(functools.reduce(lambda tree, key: tree[key], weight.path, variables)))
   most = VALUE_LIMIT * max(images.shape[0], 1)
   beside = {of: variables.get(of, {}) for of in (prepared.FORWARDS, prepared.BACKWARDS)}
-  branching = _branching(program) if jax.default_backend() == "cpu" else set()
+  on_cpu = jax.default_backend() == "cpu"
+  branching, compared, divided = (
+    of(program) if on_cpu else set() for of in (_branching, comparing.compared, comparing.divided)
+  )
   # Shapes that broadcast are part of what PyTorch's operations mean.
   with jax.numpy_rank_promotion("allow"):
     for number, node in enumerate(program.nodes):
       try:
         arguments = {name: _resolved(value, values) for name, value in node.arguments.items()}
         table.bind(node.operation, arguments)
+        if len(values) in divided:
+          arguments = _by_full_shape(**arguments)
         reduced = precision == "bfloat16" and node.operation in PRODUCTS
         orders = {of: jnp.asarray(kept[str(number)]) for of, kept in beside.items() if str(number) in kept}
         arguments, orders = (_cast(of) if reduced else of for of in (arguments, orders))
@@ -80,7 +84,8 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
         result = list(result) if isinstance(result, list | tuple) else result
         _refuse_large(result, most)
         result = _widened(result) if reduced else result
-        values.append(_once(result) if len(values) in branching else result)
+        fewest = 0 if len(values) in compared else 3 if len(values) in branching else None
+        values.append(result if fewest is None else _once(result, fewest))
       # What an argument that makes no sense leads JAX to raise has no common base.
       except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -92,9 +97,7 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
 
 def _branching(program: Program) -> set[int]:
   """Numbers of the values of nodes that are no products and that many nodes use."""
-  users = collections.Counter(
-    number for node in program.nodes for argument in node.arguments.values() for number in _used(argument)
-  )
+  users = comparing.users(program)
   first = 1 + len(program.weights)
   return {
     number
@@ -103,21 +106,16 @@ def _branching(program: Program) -> set[int]:
   }
 
 
-def _used(argument: Any) -> Iterator[int]:
-  if isinstance(argument, Value):
-    yield argument.number
-  elif isinstance(argument, list):
-    for one in argument:
-      yield from _used(one)
-
-
-def _once(result: Any) -> Any:
+def _once(result: Any, fewest: int) -> Any:
   """A copy of features, and of their gradient, that XLA computes once, as a function that it does not inline.
 
   On CPUs it else computes them again for each user, and those before them again for each of theirs: where
-  blocks add several branches, time and memory of compiling grew with the square of the depth.
+  blocks add several branches, time and memory of compiling grew with the square of the depth. Of fewer
+  dimensions than `fewest`, what was given.
   """
-  if not isinstance(result, jax.Array) or result.ndim < 3 or not jnp.issubdtype(result.dtype, jnp.floating):
+  if not isinstance(result, jax.Array) or result.ndim < fewest:
+    return result
+  if not jnp.issubdtype(result.dtype, jnp.floating):
     return result
   with set_xla_metadata(inlineable="false"):
     return _copied(result)
@@ -126,6 +124,19 @@ def _once(result: Any) -> Any:
 @jax.jit
 def _copied(x: jax.Array) -> jax.Array:
   return jnp.array(x, copy=True)
+
+
+def _by_full_shape(self: Any, other: Any, **rest: Any) -> dict[str, Any]:
+  """Arguments of a division that XLA cannot see to be by what broadcasts, so that it divides in earnest."""
+  shape = jnp.broadcast_shapes(jnp.shape(self), jnp.shape(other))
+  table.require(math.prod(shape) <= jnp.size(self) * max(jnp.size(other), 1), f"a quotient of {list(shape)}")
+  with set_xla_metadata(inlineable="false"):
+    return {"self": self, "other": _spread(jnp.asarray(other, jnp.result_type(self, other)), shape), **rest}
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _spread(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  return jnp.broadcast_to(x, shape)
 
 
 def _resolved(argument: Any, values: list[Any]) -> Any:
