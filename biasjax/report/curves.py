@@ -328,13 +328,13 @@ def shape_bias(study: Study) -> Drawing | None:
       panel.errorbar(
         values.to_numpy(),
         y,
-        xerr=np.stack([end.fillna(0) for end in (values - low, high - values)]),
+        xerr=np.stack([end.fillna(0).clip(lower=0) for end in (values - low, high - values)]),
         fmt="none",
         ecolor=colour,
         elinewidth=0.7,
         alpha=0.6,
       )
-      gid = f"points-shape-{name}".replace(" ", "_")
+      gid = f"points-shape-{i}"
       panel.scatter(values.to_numpy(), y, c=colour, marker=marker, s=20, gid=gid, zorder=3)
       points[gid] = [f"{m}: {v:.3f}" for m, v in values.items()]
       for m, at in zip(values.index, y, strict=True):
@@ -356,7 +356,9 @@ def shape_bias(study: Study) -> Drawing | None:
       va="top",
       color=RED,
     )
-  panel.set_xlim(-0.02, 1.02)
+  # Of a definition of one's own it may lie beyond 0 and 1.
+  shown = study.biases["shape_bias"]
+  panel.set_xlim(min(-0.02, 1.05 * shown.min()), max(1.02, 1.05 * shown.max()))
   panel.set_ylim(-rows + 0.4, 0.6)
   panel.set_xlabel("share of shape decisions (0: texture, 1: shape)")
   if by_class:

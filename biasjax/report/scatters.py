@@ -104,8 +104,8 @@ def _row(
   known, cells = chance.Known(study, measures), study.tables["correlations"]
   cells = cells[cells["group"] == study.definitions.groups[0].name].set_index(["bias", "axis"])
   tables = [_shown(study, bias, axis) for bias, axis in pairs]
-  for panel, (bias, axis), table in zip(panels, pairs, tables, strict=False):
-    points |= _panel(study, panel, bias, axis, table, known)
+  for at, (panel, (bias, axis), table) in enumerate(zip(panels, pairs, tables, strict=False)):
+    points |= _panel(study, panel, bias, axis, table, known, f"points-{at}")
     _say(study, panel, bias, axis, cells.loc[(bias, axis)])
   legend(study, drawn)
   # Laid out before the names find their places: these depend on how large a panel is.
@@ -148,7 +148,7 @@ def _shown(study: Study, bias: str, axis: str) -> pd.DataFrame:
 
 
 def _panel(
-  study: Study, panel: Axes, bias: str, axis: str, table: pd.DataFrame, known: chance.Known
+  study: Study, panel: Axes, bias: str, axis: str, table: pd.DataFrame, known: chance.Known, prefix: str
 ) -> dict[str, list[str]]:
   areas, category = _sizes(study)[table.index].to_numpy(), study.table.category[table.index].to_numpy()
   x, y = table["x"].to_numpy(), table["y"].to_numpy()
@@ -160,11 +160,11 @@ def _panel(
     ends, shades = zip(*lines, strict=True)
     bars = LineCollection(ends, colors=shades, linewidths=0.6, alpha=0.55, zorder=1)
     panel.add_collection(bars, autolim=False)
-  for name, (colour, marker) in marks.items():
+  for i, (name, (colour, marker)) in enumerate(marks.items()):
     mine = category == name
     if not mine.any():
       continue
-    gid = f"points-{bias}-{axis}-{name}".replace(" ", "_")
+    gid = f"{prefix}-{i}"  # not of names: those of two categories may differ in a blank
     style = {"c": colour, "marker": marker, "alpha": 0.85, "edgecolors": "none", "clip_on": False}
     panel.scatter(x[mine], y[mine], s=areas[mine], **style, gid=gid, zorder=3)
     points[gid] = [

@@ -101,12 +101,14 @@ def analyse(
   frame = pd.concat([table.frame, derived], axis=1)
   biases, no_bias = definitions.compute(asked.biases, frame)
   axes, no_axis = definitions.compute(asked.axes, frame)
+  (biases, no_number), (axes, none) = _numbered(biases), _numbered(axes)
+  no_bias, no_axis = no_bias | no_number, no_axis | none
   notes = [*table.notes]
   notes += [f"{name} was not computed: {why}." for name, why in (no_column | no_bias | no_axis).items()]
   for kind, values, why in (("bias", biases, no_bias), ("axis", axes, no_axis)):
-    if values.empty or not np.isfinite(values.to_numpy()).any():
+    if values.empty:
       unusable = [note for note in table.notes if "treated as missing" in note]
-      reason = next(iter((*why.values(), *unusable)), "all its numbers are missing")
+      reason = next(iter((*unusable, *why.values())))
       raise BiasjaxError(f"--table: no {kind} of the config can be computed from it: {reason}")
   notes += _shares(asked, frame)
   asked, groups, more = _there(asked, table.category)
@@ -253,6 +255,12 @@ def _long(intervals: Intervals, values: pd.DataFrame) -> pd.DataFrame:
   ]
   table = pd.DataFrame(rows, columns=["model", "measure", "value", "low", "high", "from"])
   return table[np.isfinite(table["low"])].reset_index(drop=True)
+
+
+def _numbered(values: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+  """The measures that some model has a number of; and why the others are left out, as absent ones are."""
+  known = np.isfinite(values).any()
+  return values.loc[:, known], dict.fromkeys(values.columns[~known], "all its numbers are missing")
 
 
 def _shares(asked: Definitions, frame: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results.summary import INCOMPLETE
 
 DRAWS = 10_000
+DIGITS = 12  # that measures of several columns are kept with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Measure:
     mean: columns (of the table, or derived ones) whose plain mean it is.
     times: a column that the mean is multiplied by; a ratio to clean accuracy becomes an accuracy again.
     chance: in per cent, with `times`: the ratio is of accuracies above chance.
-    standardized: whether each column is z-scored over the models before the mean is taken.
+    standardized: whether each column is z-scored over the models before the mean is taken; one that does
+      not vary is 0 for all.
     label: as in sentences and figures.
     about: what it is, in a few words.
     human: the measure's value for people, drawn where figures show it.
@@ -319,10 +321,13 @@ def compute(measures: Mapping[str, Measure], frame: pd.DataFrame) -> tuple[pd.Da
       continue
     parts = frame[list(measure.mean)]
     if measure.standardized:
-      parts = (parts - parts.mean()) / parts.std()
+      spread = parts.std()
+      varies = spread > 10.0**-DIGITS * parts.abs().max()  # beyond what rounding does to equal numbers
+      parts = (parts - parts.mean()) / spread.where(varies, np.inf)
     value = parts.mean(axis=1, skipna=False)
     if measure.times:
       clean, chance = frame[measure.times], measure.chance
       value = value * clean if chance is None else (value * clean - chance) / (clean - chance)
-    values[name] = value
+    # Numbers that are equal but for the order of a sum are equal: ranks would tell them apart.
+    values[name] = value if len(needed) == 1 else value.map(lambda v: float(f"{v:.{DIGITS}g}"))
   return pd.DataFrame(values, index=frame.index), missing

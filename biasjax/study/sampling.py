@@ -86,7 +86,9 @@ def _wilson(column: str, values: np.ndarray, n: int) -> tuple[np.ndarray, np.nda
   share = np.clip(values / scale, 0, 1)
   centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
   half = Z * np.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2) / (1 + Z**2 / n)
-  return scale * np.maximum(centre - half, 0), scale * np.minimum(centre + half, 1)
+  # At 0 and 1 by hand: rounding would leave the number outside its interval.
+  low, high = np.where(share > 0, centre - half, 0), np.where(share < 1, centre + half, 1)
+  return scale * np.maximum(low, 0), scale * np.minimum(high, 1)
 
 
 def measures(

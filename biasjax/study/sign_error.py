@@ -87,9 +87,9 @@ def table(
     found: of `environments`.
 
   Returns:
-    `measure, axis, environment, pairs, weight, direction, error`. direction is +1 where more of the measure
-    is taken to mean better, -1 where less: whichever is right more often over all pairs. weight is the number
-    of pairs that their weights amount to.
+    `measure, axis, environment, pairs, weight, direction, error`. direction is +1 where the axis is taken to
+    rise with the measure, -1 where to fall with it: whichever is right more often over all pairs. weight is
+    the number of pairs that their weights amount to.
   """
   rows = []
   for measure, axis in itertools.product(measures, axes):

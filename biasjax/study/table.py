@@ -17,7 +17,8 @@ from biasjax.errors import BiasjaxError, not_cut_at_commas
 
 ABSENT = ("", "na", "nan", "n/a", "null", "none", "-")
 ACCURACIES = ("top1_acc", "top5_acc")  # what columns in per cent begin with
-ROUNDING = 1e-6  # beyond 0 and 100
+SHARES = ("shape-bias",)  # what those in shares of 1 do, that can be nothing else
+ROUNDING = 1e-6  # beyond 0 and 100, or 1
 UNCATEGORISED = "all"
 NO_CATEGORIES = "No categories were given (--categories): near-duplicates are not told from other models."
 
@@ -153,13 +154,14 @@ def _read_numbers(path: str, used: set[str], flag: str) -> tuple[pd.DataFrame, l
     cells, numbers = text[name], frame[name]
     infinite = np.isinf(numbers)
     # Of a point that was lost, 7613 for 76.13 say.
-    beyond = ~numbers.between(-ROUNDING, 100 + ROUNDING) & np.isfinite(numbers) & name.startswith(ACCURACIES)
+    most = 100 if name.startswith(ACCURACIES) else 1 if name.startswith(SHARES) else np.inf
+    beyond = ~numbers.between(-ROUNDING, most + ROUNDING) & np.isfinite(numbers) & np.isfinite(most)
     if not np.isfinite(numbers).all() or beyond.any():
       wrong = numbers.isna() & ~cells.str.strip().str.lower().isin(ABSENT)
       for mask, what in (
         (wrong, "is no number"),
         (infinite, "is infinite"),
-        (beyond, "is no accuracy in per cent"),
+        (beyond, "is no accuracy in per cent" if most == 100 else "is no share, 0 to 1"),
       ):
         if mask.any():
           first = mask.idxmax()

@@ -9,7 +9,7 @@ import pytest
 
 import made_tables
 from biasjax.data.layouts import CBAR, FIFTEEN
-from biasjax.report import cards, cells, curves, drawing, figures, matrix
+from biasjax.report import cards, cells, curves, drawing, figures, matrix, scatters
 from biasjax.study import analysis, definitions, table
 
 
@@ -160,3 +160,36 @@ def test_a_series_names_its_steps_with_all_digits(tmp_path):
   )
   card = cards.card(known, "images_x1281167_seed0")
   assert card["sentences"] == ["In the series images: images = 1281167."]
+
+
+def drawn_of(folder, frame, of_models=None, **changes):
+  """The study of a table, and what draws its figures in `folder`."""
+  asked = made_tables.write(folder, frame, of_models)
+  defined = definitions.parse(made_tables.few(asked["study"], "shape_bias", "HPP") | {"draws": 100} | changes)
+  found = analysis.analyse(
+    table.read(asked["table"], asked["categories"], defined.used_columns()), defined, seed=0
+  )
+  with mpl.rc_context(drawing.STYLE):
+    return {
+      of.name: drawing.keep(of, folder) for of in (curves.shape_bias(found), scatters.scatter(found, "HPP"))
+    }
+
+
+def test_categories_that_differ_in_a_blank_are_apart(tmp_path):
+  kept = drawn_of(
+    tmp_path,
+    made_tables.table(8, 0),
+    {"a b": ["model0", "model1"], "a_b": [f"model{i}" for i in range(2, 8)]},
+  )
+  for of in kept.values():
+    for i in range(8):
+      assert f"<title>model{i}: " in of.svg
+
+
+def test_a_shape_bias_of_another_definition_may_lie_beyond_0_and_1(tmp_path):
+  frame = made_tables.table(8, 0)
+  frame["mine"] = -100 * frame["shape-bias"] - 2
+  biases = [{"name": "shape_bias", "mean": ["mine"]}, {"name": "HPP", "mean": ["metric/bandpass/HFC/0.1"]}]
+  kept = drawn_of(tmp_path, frame, biases=biases)["shape_bias"]
+  for model, value in zip(frame["model"], frame["mine"], strict=True):
+    assert f"<title>{model}: {value:.3f}</title>" in kept.svg

@@ -215,3 +215,37 @@ def test_latex_keeps_special_characters_as_they_are(tmp_path):
     assert text.startswith(r"\begin{tabular}{" + "l" * (columns.pop() + 1) + "}")
     assert r"\toprule" in text
     assert r"\bottomrule" in text
+
+
+def test_a_column_without_numbers_is_like_one_that_is_not_there(tmp_path):
+  frame = made_tables.table(20, 0)
+  without = study(tmp_path, frame.drop(columns="shape-bias"))
+  empty = study(tmp_path, frame.assign(**{"shape-bias": float("nan")}))
+  assert list(empty.biases) == list(without.biases)
+  assert len(without.tables["prediction"]) == 19
+  pd.testing.assert_frame_equal(empty.tables["prediction"], without.tables["prediction"])
+  assert "shape_bias was not computed: all its numbers are missing." in empty.notes
+
+
+def test_equal_means_of_numbers_in_another_order_tie(tmp_path):
+  # (70.1 + 60.2 + 50.3) / 3 and (50.3 + 60.2 + 70.1) / 3 are two numbers of 64 bits.
+  frame = made_tables.table(8, 0)
+  columns = made_tables.AXIS_COLUMNS["ID"]
+  frame.loc[2, columns], frame.loc[5, columns] = [70.1, 60.2, 50.3], [50.3, 60.2, 70.1]
+  cells = study(tmp_path, frame).tables["correlations"].set_index(["bias", "axis", "group"])
+  assert cells.at[("HPP", "ID", "Total"), "ties_axis"] == 2
+  exact = frame[made_tables.BIAS_COLUMNS["HPP"][0]].corr(
+    frame[columns].sum(axis=1).round(6), method="spearman"
+  )
+  assert cells.at[("HPP", "ID", "Total"), "spearman"] == pytest.approx(exact, abs=1e-12)
+
+
+def test_a_z_scored_column_that_does_not_vary_says_nothing(tmp_path):
+  frame = made_tables.table(12, 3)
+  frame["top1_acc/imagenet-v2"] = 0.0
+  found = study(tmp_path, frame).tables["definitions"].set_index(["definition", "bias", "axis", "group"])
+  others = frame[["top1_acc/imagenet", "top1_acc/imagenet-real"]]
+  expected = frame["shape-bias"].corr(
+    ((others - others.mean()) / others.std()).sum(axis=1), method="spearman"
+  )
+  assert found.at[("z-scored benchmarks", "shape_bias", "ID", "Total"), "spearman"] == pytest.approx(expected)

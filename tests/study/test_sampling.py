@@ -37,6 +37,14 @@ def test_counts_give_wilsons_interval(tmp_path):
     assert found.n.at[model, column] == n
 
 
+@pytest.mark.parametrize("n", [7500, 800, 50_000])
+def test_a_share_of_nothing_or_everything_is_in_its_interval(tmp_path, n):
+  frame = pd.DataFrame({"top1_acc/d": [0.0, 100.0], "share": [0.0, 1.0]}, index=["net", "twin"])
+  found = sampling.columns(read(tmp_path, frame), [Sizes("of", ("net", "twin"), dict.fromkeys(frame, n))])
+  assert (found.low.loc["net"] == 0).all()
+  assert found.high.loc["twin"].tolist() == [100, 1]
+
+
 def test_a_size_counts_for_the_models_of_its_source_alone(tmp_path):
   frame = pd.DataFrame({"top1_acc/d": [36.0, 66.7], "share": [0.36, 0.667]}, index=["net", "mine"])
   found = sampling.columns(read(tmp_path, frame), [PUBLISHED])

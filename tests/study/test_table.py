@@ -64,6 +64,12 @@ def test_accuracies_beyond_0_to_100_are_named_and_missing(tmp_path, written):
   assert len(read.notes) == 2
 
 
+def test_a_shape_bias_in_per_cent_is_named_and_missing(tmp_path):
+  read = table.read(write(tmp_path, "model,shape-bias\nx,1\ny,21.5\nz,0\n"), None, ["shape-bias"])
+  assert read.frame["shape-bias"].isna().tolist() == [False, True, False]
+  assert read.notes[0] == "Line 3 (y), column shape-bias: '21.5' is no share, 0 to 1; treated as missing."
+
+
 def test_a_category_that_is_there_twice_is_refused(tmp_path):
   path = write(tmp_path, "model,a\nx,1\ny,2\n")
   categories = write(tmp_path, '{"one": ["x"], "one": ["y"]}', "c.json")
