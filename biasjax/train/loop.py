@@ -18,6 +18,7 @@ from biasjax.models import load
 from biasjax.partition import Partition
 from biasjax.train import batches, step
 from biasjax.types import Variables
+from biasjax.version import __version__
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 8  # steps that may wait on the device: enough that it is never idle
@@ -50,6 +51,7 @@ class States:
     """
     at = int(state["step"])
     about = {"identity": self.identity, "log": log, "devices": self.devices, "kind": self.kind}
+    about["version"] = __version__
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
       for part in self.folder.iterdir():
@@ -114,6 +116,12 @@ class States:
         messages.warn(
           f"note: {self.folder} was trained on {kind} and goes on on {self.kind}: sums are made in other "
           "parts there, so that last digits may not end as they would have"
+        )
+      if about.get("version") != __version__:
+        by = f"biasjax {about['version']}" if "version" in about else "an earlier biasjax"
+        messages.warn(
+          f"note: {self.folder} was trained by {by}, and this is {__version__}, which may compute otherwise: "
+          "name another --workdir or train.name to train anew"
         )
       return restored, [tuple(row) for row in about["log"]]
     return None

@@ -316,8 +316,8 @@ def test_training_does_not_depend_on_settings_of_jax(source, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, found, usual)
 
 
-def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(source, tmp_path, capsys):
-  place, kind = load.epath.Path(tmp_path / "states"), "cpu (8 core(s))"
+def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(tmp_path, capsys, monkeypatch):
+  place, kind, version = load.epath.Path(tmp_path / "states"), "cpu (8 core(s))", loop.__version__
   states = loop.States(place, {"seed": 0, "train": 1}, kind=kind)
   state = jax.tree.map(np.asarray, step.init(RECIPE, step.fresh(ARCHITECTURE, 0)))
   states.save(state, [(1.0, 0.5)])
@@ -334,6 +334,10 @@ def test_a_state_of_another_training_is_refused_and_of_other_devices_noted(sourc
   assert dataclasses.replace(states, kind="cpu (2 core(s))").latest(state, steps=8)
   said = "was trained on cpu (8 core(s)) and goes on on cpu (2 core(s)): sums are made in other parts"
   assert said in capsys.readouterr().err
+  monkeypatch.setattr(loop, "__version__", "9.9")
+  assert states.latest(state, steps=0)
+  said = capsys.readouterr().err
+  assert f"{place} was trained by biasjax {version}, and this is 9.9, which may compute otherwise" in said
   jax.tree.map(np.testing.assert_array_equal, restored, state)
   with pytest.raises(BiasjaxError, match="holds a training with another seed: go on as it was started"):
     dataclasses.replace(states, identity={"seed": 1, "train": 1}).latest(state)
