@@ -1,5 +1,4 @@
-"""Weights by which several biased data sets stand for one (Vogel, Clemencon & Laforgue 2021,
-arXiv:2109.02357).
+"""Weights by which several biased data sets stand for one (Vogel, Clemencon & Laforgue, arXiv:2109.02357).
 
 python -m biasjax.train.biasing --annotations=domains.csv --output=weights.csv
 
