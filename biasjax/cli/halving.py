@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from biasjax import messages
 from biasjax.cli import commands, exits, grouping, sweeping
 from biasjax.data import opening
 from biasjax.data.sources import Source
@@ -25,6 +26,7 @@ from biasjax.results import groups, pareto
 from biasjax.results.store import Store, write_file
 from biasjax.terminal import aligned
 from biasjax.train import command as training
+from biasjax.train.loop import DivergedError
 
 SETTINGS = ("dataset", "seeds", "grid", "measure")
 DEFAULTS = {"factors": {}, "rungs": 3, "eta": 2, "groups": groups.CLASSES, "on": ""}
@@ -98,7 +100,7 @@ def run(asked: Mapping[str, Any]) -> int:
   """Trains and measures rung by rung; started again, it goes on. Returns the exit status.
 
   Writes halving.csv beside the tables: rung, recipe, error, disparity (means over seeds), layer, kept; and
-  what `--groups` writes, of all networks.
+  what `--groups` writes, of all networks. A recipe of which a training diverges is left out, its layer is -1.
 
   Args:
     asked: as `sweep.run`; `sweep` has `grid` in place of `families`: `factors` (see `recipes`), `rungs` (3),
@@ -134,7 +136,14 @@ def run(asked: Mapping[str, Any]) -> int:
       for seed, name in zip(wanted["seeds"], named[recipe], strict=True):
         print(f"rung {rung + 1}/{grid['rungs']}, {at}/{len(left)}: {name}", flush=True)
         changed = {**settings, "name": name, **_shortened({**train, **settings}, shorter)}
-        folders.append(trained(asked, source, seed, changed))
+        try:
+          folders.append(trained(asked, source, seed, changed))
+        except DivergedError as error:  # as some of a grid over learning rates may; the others go on
+          messages.warn(f"note: {recipe} is left out: {name}: {error}")
+          del named[recipe]
+          break
+    if not named:
+      raise BiasjaxError("sweep.grid: no recipe is left: the loss of each was not finite")
     for part in wanted["measure"]:
       status = commands.measure({**asked, "report": False, "models": folders, **part})
       if status not in (0, exits.UNDECODABLE):
@@ -142,8 +151,8 @@ def run(asked: Mapping[str, Any]) -> int:
       excluded = excluded or status
     points, last = _points(looking, grid["groups"], on, named), rung + 1 == grid["rungs"]
     kept = better(points, len(left) if last else math.ceil(len(left) / grid["eta"]))
-    rows.append(_rows(rung, list(left), points, kept))
-    left = {recipe: of for at, (recipe, of) in enumerate(left.items()) if at in kept}
+    rows.append(_rows(rung, list(named), points, kept, [recipe for recipe in left if recipe not in named]))
+    left = {recipe: left[recipe] for at, recipe in enumerate(named) if at in kept}
   table = pd.concat(rows, ignore_index=True)
   write_file(workdir / "halving.csv", table.to_csv(index=False).encode())
   grouping.run({**looking, "groups": grid["groups"], "probes": [grouping.ACCURACY]})
@@ -185,22 +194,25 @@ def _points(asked: Mapping[str, Any], by: str, on: str, named: Mapping[str, Sequ
   return np.array([[error[list(names)].mean(), gap[list(names)].mean()] for names in named.values()])
 
 
-def _rows(rung: int, names: list[str], points: np.ndarray, kept: Sequence[int]) -> pd.DataFrame:
+def _rows(
+  rung: int, names: list[str], points: np.ndarray, kept: Sequence[int], diverged: list[str]
+) -> pd.DataFrame:
+  points = np.concatenate([points, np.full((len(diverged), 2), np.nan)])
   return pd.DataFrame(
     {
       "rung": rung,
-      "recipe": names,
+      "recipe": [*names, *diverged],
       "error": points[:, 0],
       "disparity": points[:, 1],
       "layer": pareto.layers(points),
-      "kept": [at in kept for at in range(len(names))],
+      "kept": [at in kept for at in range(len(points))],
     }
   )
 
 
 def text(table: pd.DataFrame) -> str:
   """The last rung, best first, as a table for a terminal."""
-  last = table[table["rung"] == table["rung"].max()].sort_values(["layer", "error"])
+  last = table[table["kept"] & (table["rung"] == table["rung"].max())].sort_values(["layer", "error"])
   lines = [["recipe", "error, %", "gap, points", "on the front"]]
   lines += [
     [str(row.recipe), f"{row.error:.1f}", f"{row.disparity:.1f}", "yes" if row.layer == 0 else "no"]

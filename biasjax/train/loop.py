@@ -27,6 +27,10 @@ KEPT = 2  # states; the one before the last is there if the last is damaged
 Log = list[tuple[float, float]]  # (loss, accuracy) of each step so far
 
 
+class DivergedError(BiasjaxError):
+  """The loss of a training is not finite any more."""
+
+
 @dataclasses.dataclass(frozen=True)
 class States:
   """The states of one training on disk: <folder>/<step>, each appearing whole.
@@ -173,7 +177,8 @@ def train(
     The variables of the trained networks that are kept (`step.kept`), and loss and accuracy of each step.
 
   Raises:
-    BiasjaxError: the batch does not divide over the devices, the loss is not finite, or storage failed.
+    BiasjaxError: the batch does not divide over the devices, or storage failed.
+    DivergedError: the loss is not finite.
   """
   if batch_size % len(partition.devices):
     raise BiasjaxError(f"--batch_size={batch_size} does not divide over {len(partition.devices)} devices")
@@ -218,5 +223,5 @@ def _program(partition: Partition, recipe: step.Recipe) -> Callable:
 def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:
   loss, accuracy = float(measured["loss"]), float(measured["accuracy"])
   if not np.isfinite(loss):
-    raise BiasjaxError(f"the loss of step {at} is not finite: try a smaller train.learning_rate")
+    raise DivergedError(f"the loss of step {at} is not finite: try a smaller train.learning_rate")
   return loss, accuracy

@@ -11,6 +11,7 @@ import pytest
 import stored_runs
 from biasjax.cli import halving
 from biasjax.errors import BiasjaxError
+from biasjax.train import loop
 
 LABEL = np.repeat([0, 1], 50)
 # Of each recipe, how many of the two classes' 50 images are wrong after its whole training: in the plane of
@@ -104,6 +105,30 @@ def test_images_that_cannot_be_decoded_do_not_end_a_search(trained, tmp_path, mo
   monkeypatch.setattr(halving.commands, "measure", lambda asked: measure(asked) or 3)
   assert halving.run(asked(tmp_path)) == 3
   assert pd.read_csv(tmp_path / "halving.csv")["rung"].max() == 2
+
+
+def test_a_recipe_that_diverges_is_left_out_and_the_others_go_on(trained, tmp_path, monkeypatch, capsys):
+  train = halving.trained
+
+  def diverging(asked, source, seed, changed):
+    if changed["name"].startswith("lr-0.2_width-4"):
+      raise loop.DivergedError("the loss of step 3 is not finite")
+    return train(asked, source, seed, changed)
+
+  monkeypatch.setattr(halving, "trained", diverging)
+  assert halving.run(asked(tmp_path, rungs=2)) == 0
+  said = capsys.readouterr()
+  assert "lr-0.2_width-4 is left out: lr-0.2_width-4_rung0_seed0: the loss of step 3 is not" in said.err
+  assert "2 of 4 recipes are left" in said.out
+  table = pd.read_csv(tmp_path / "halving.csv")
+  lost = table[table["recipe"] == "lr-0.2_width-4"]
+  assert lost[["rung", "layer", "kept"]].to_numpy().tolist() == [[0, -1, False]]
+  assert lost["error"].isna().all()
+  # The best of the other three: (10 %, 0), and of those behind it the lower error.
+  assert set(table.loc[table["rung"] == 1, "recipe"]) == {"lr-0.1_width-8", "lr-0.2_width-8"}
+  monkeypatch.setattr(halving, "trained", lambda *_: (_ for _ in ()).throw(loop.DivergedError("at step 1")))
+  with pytest.raises(BiasjaxError, match="no recipe is left"):
+    halving.run(asked(tmp_path / "other"))
 
 
 def test_a_second_start_asks_for_the_same_and_says_the_same(trained, tmp_path):

@@ -280,6 +280,14 @@ def test_an_interrupted_training_ends_with_the_same_bytes(source, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, ended("cut")[0], whole)
 
 
+def test_a_training_whose_loss_is_not_finite_ends_and_keeps_no_state_of_it(source, tmp_path):
+  architecture = dataclasses.replace(ARCHITECTURE, num_classes=1000)
+  recipe = dataclasses.replace(RECIPE, architecture=architecture, learning_rate=1e30, warmup_steps=0, steps=4)
+  with pytest.raises(loop.DivergedError, match=r"the loss of step [23] is not finite"):
+    run_loop(recipe, source, tmp_path / "states")
+  assert not list(tmp_path.rglob("00000004"))
+
+
 def test_networks_that_differ_in_their_seed_share_one_program(source, tmp_path, monkeypatch):
   made, split = [], Partition("shard_map")
   program = split.program
