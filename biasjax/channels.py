@@ -23,6 +23,7 @@ from biasjax.statistics import CONFIDENCE, Z
 
 PUBLISHED_SDS = (0.02, 0.04, 0.08, 0.16)
 STRONGEST = PUBLISHED_SDS[-1]
+HIGHEST = 4.0  # the most that a published channel's A may be
 LOWEST_CENTRE = 1.75  # cycles/image, of band 0 with 7 bands at 224 pixels
 
 
@@ -75,26 +76,32 @@ def published_thresholds(accuracy: np.ndarray, criterion: float = 50.0) -> np.nd
 def published_channel(thresholds: tuple[int, ...], lowest: float = LOWEST_CENTRE) -> Channel:
   """The Gaussian fitted by least squares to integer thresholds, A within [0, 4].
 
-  The fit and its start are the published ones, so that it ends in the published optimum. Three departures:
+  The fit and its start are the published ones, so that it ends in the published optimum. Four departures:
   sigma's sign, which the fit leaves free, is dropped; the centre of a flat vector, an accident of the
-  optimiser, is NaN (its bandwidth is one as well, but stands in published tables, and is kept); and a vector
-  for which the fit does not end has no channel.
+  optimiser, is NaN (its bandwidth and pns are, too, but stand in published tables, and are kept); a vector
+  for which the fit does not end has no channel; and an A that is kept from rising by its bound is 4, where
+  the optimiser stops up to 1e-5 before it, elsewhere for each vector: such networks share their pns.
   """
+  bands, wanted = np.arange(len(thresholds)), np.array(thresholds, float)
   with warnings.catch_warnings():
     # Of a flat vector, whose covariance does not exist; it is not used.
     warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
     try:
       (height, mu, sigma), _ = scipy.optimize.curve_fit(
         _gaussian,
-        np.arange(len(thresholds)),
-        np.array(thresholds, float),
+        bands,
+        wanted,
         p0=(1.0, 0.0, 1.0),
-        bounds=((0, -np.inf, -np.inf), (4, np.inf, np.inf)),
+        bounds=((0, -np.inf, -np.inf), (HIGHEST, np.inf, np.inf)),
       )
     except RuntimeError:  # it wandered off without end
       return UNDETERMINED
-  found = channel(height, mu, sigma, lowest)
-  return dataclasses.replace(found, cf=math.nan) if len(set(thresholds)) == 1 else found
+  if len(set(thresholds)) == 1:
+    return dataclasses.replace(channel(height, mu, sigma, lowest), cf=math.nan)
+  there, at_most = (
+    float(((_gaussian(bands, of, mu, sigma) - wanted) ** 2).sum()) for of in (height, HIGHEST)
+  )
+  return channel(HIGHEST if at_most <= there + 1e-12 else height, mu, sigma, lowest)
 
 
 # --- continuous --------------------------------------------------------------------------------------------

@@ -48,6 +48,25 @@ def test_recorded_networks_give_their_published_thresholds_and_channels(referenc
       assert found.pns == pytest.approx(expected["pns"], rel=1e-5)
 
 
+def test_channels_that_the_bound_holds_down_share_their_peak():
+  # Free of its bound each of these fits rises above 4; with it the optimiser stops at another distance below.
+  for thresholds in (
+    (0, 1, 4, 4, 3, 3, 1),
+    (0, 1, 3, 4, 4, 2, 0),
+    (0, 4, 4, 3, 3, 1, 1),
+    (0, 1, 2, 3, 4, 4, 3),
+  ):
+    (free, _, _), _ = scipy.optimize.curve_fit(
+      lambda f, a, mu, sigma: a * np.exp(-((f - mu) ** 2) / (2 * sigma**2)),
+      range(7),
+      thresholds,
+      p0=(4, 3, 2),
+    )
+    assert free > 4.001
+    assert channels.published_channel(thresholds).pns == 1
+  assert channels.published_channel((0, 1, 2, 3, 2, 1, 0)).pns < 0.75
+
+
 def test_thresholds_count_down_from_the_strongest_noise():
   accuracy = np.array([[90, 90, 90, 90, 40], [80, 80, 80, 50, 30], [60, 60, 40, 0, 0], [55, 49, 0, 0, 0]])
   assert channels.published_thresholds(accuracy).tolist() == [0, 1, 2, 3, 3]

@@ -202,7 +202,7 @@ def claim(spearman: float, p: float, bias: str, axis: str) -> str:
   if not math.isfinite(p):
     relation = "was not computed against"
   elif p >= ALPHA:
-    relation = "has no relation with"
+    relation = "shows no relation with"
   else:
     relation = "rises with" if spearman > 0 else "falls with"
   return f"{bias} {relation} {lower(axis)}"

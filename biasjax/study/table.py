@@ -212,6 +212,7 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
       f"{flag}: {path} ends within line {ended}, after {len(last)} of {len(header)} fields: it was cut "
       "short, get it again"
     )
+  header = [name.strip() for name in header]
   if "model" not in header:
     raise BiasjaxError(f"{flag}: {path} has no column named model; it begins {', '.join(header[:4])}")
   if {"metric", "value"} <= set(header):
@@ -219,10 +220,11 @@ def _read_text(path: str, flag: str) -> pd.DataFrame:
       f"{flag}: {path} has a row for each number, as metrics.csv: name the results.csv beside it, with a row "
       "for each model"
     )
-  repeated = sorted({name for name in header if header.count(name) > 1})
+  repeated = sorted({name for name in header if name and header.count(name) > 1})  # nameless ones are unused
   if repeated:
     raise BiasjaxError(f"{flag}: {path} has two columns named {repeated[0]}: keep one of them")
   text.index = pd.Index(lines)
+  text.columns = [name or unnamed for name, unnamed in zip(header, text.columns, strict=True)]
   text["model"] = text["model"].str.strip()
   unnamed = text.index[text["model"] == ""]
   if len(unnamed):

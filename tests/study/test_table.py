@@ -64,6 +64,14 @@ def test_accuracies_beyond_0_to_100_are_named_and_missing(tmp_path, written):
   assert len(read.notes) == 2
 
 
+def test_blanks_beside_commas_and_columns_without_a_name_do_no_harm(tmp_path):
+  read = table.read(write(tmp_path, "model, a , b,,\nx, 1, 2,,\ny, 3 ,4,,\n"), None, ["a", "b"])
+  assert read.frame[["a", "b"]].to_numpy().tolist() == [[1, 2], [3, 4]]
+  assert list(read.notes) == [table.NO_CATEGORIES]
+  with pytest.raises(BiasjaxError, match="two columns named a"):
+    table.read(write(tmp_path, "model,a, a\nx,1,2\n"), None, ["a"])
+
+
 def test_a_shape_bias_in_per_cent_is_named_and_missing(tmp_path):
   read = table.read(write(tmp_path, "model,shape-bias\nx,1\ny,21.5\nz,0\n"), None, ["shape-bias"])
   assert read.frame["shape-bias"].isna().tolist() == [False, True, False]
