@@ -114,7 +114,8 @@ def run(asked: Mapping[str, Any]) -> int:
   grid = settings_of(wanted)
   left = recipes(grid)
   # A mistake is not to be found after a night.
-  recipes_of = [training.parse({**train, **settings}) for settings in left.values()]
+  longest = f"_rung{grid['rungs'] - 1}_seed{max(wanted['seeds'])}"
+  recipes_of = [training.parse({**train, **of, "name": f"{recipe}{longest}"}) for recipe, of in left.items()]
   to_train = {**asked, "batch_size": training.rows(asked["batch_size"])}
   measured = sweeping.measured(asked)
   source = opening.open_asked(wanted["dataset"], asked)

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import math
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ ARCHITECTURES = {
 
 STATES, SETTINGS = "states", "settings.json"  # in a training's folder
 MODELS = "models"  # in --workdir, of converted networks
+LONGEST = 190  # of a name, quoted as observations are: with what files that are being written add, below 255
 TAKEN = (MODELS, "observations", "summaries", "adversarial", "groups")  # what else is in it
 
 RANGES = {  # of settings: the least, the most, in words
@@ -116,6 +118,12 @@ def parse(given: Mapping[str, Any]) -> Training:
       raise BiasjaxError(f"--config: train.{name} is {getattr(settings, name)!r}; expected {' or '.join(of)}")
   if not settings.name or set(settings.name) & set("/\\") or settings.name.startswith("."):
     raise BiasjaxError(f"--config: train.name is {settings.name!r}; expected the name of a folder")
+  length = len(urllib.parse.quote(settings.name, safe=""))
+  if length > LONGEST:
+    raise BiasjaxError(
+      f"--config: train.name is {settings.name!r}; files are called so, in {length} letters: expected "
+      f"at most {LONGEST}"
+    )
   if settings.name in TAKEN:
     raise BiasjaxError(
       f"--config: train.name is {settings.name!r}, which --workdir has for something else: take another name"

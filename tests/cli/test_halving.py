@@ -131,6 +131,14 @@ def test_a_recipe_that_diverges_is_left_out_and_the_others_go_on(trained, tmp_pa
     halving.run(asked(tmp_path / "other"))
 
 
+def test_recipes_whose_names_no_file_can_have_are_refused_before_any_is_trained(tmp_path):
+  noise = "+".join(f"{name}_noise=0.123456789" for name in ("gaussian", "uniform", "band", "diffusion"))
+  factors = {"width": [4, 8], "interventions": ["none", f"{noise}+low_pass=0.123456789+flip=0.123456789"]}
+  factors |= {"weight_decay": [1e-4, 0.00123456789]}
+  with pytest.raises(BiasjaxError, match=r"_rung2_seed0'; files are called so, in 195 letters"):
+    halving.run(asked(tmp_path, factors=factors))
+
+
 def test_a_second_start_asks_for_the_same_and_says_the_same(trained, tmp_path):
   halving.run(asked(tmp_path, rungs=2))
   first, table = list(trained), (tmp_path / "halving.csv").read_bytes()

@@ -420,6 +420,8 @@ def test_killed_and_started_again_the_command_trains_the_same_network(tmp_path):
     ({"label_smoothing": 1.5}, "expected a share, 0 to 1"),
     ({"average_decay": -0.5}, "expected a share, 0 to 1"),
     ({"name": "models"}, "train.name is 'models', which --workdir has for something else"),
+    ({"name": 191 * "a"}, "files are called so, in 191 letters: expected at most 190"),
+    ({"name": 32 * "é"}, "in 192 letters"),
     ({"interventions": "flop=1"}, "'flop=1' is not NAME=STRENGTH of a known intervention"),
   ],
 )
