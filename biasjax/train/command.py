@@ -141,11 +141,15 @@ def ready(settings: Training, source: sources.Source, asked: Mapping[str, Any]) 
     asked: as in `train`.
 
   Raises:
-    BiasjaxError: it needs other annotations than it has, an intervention cannot do with images of this size,
-      or the source has labels that networks are not trained on or is less than a batch or a step.
+    BiasjaxError: it needs other annotations than it has, or, where the examples are known, than these have;
+      an intervention cannot do with images of this size; or the source has labels that networks are not
+      trained on or is less than a batch or a step.
   """
   acting = interventions.parse(settings.interventions)
-  given.read(_objective(acting), asked["annotations"])
+  if source.places:  # whose annotations are looked for without reading its examples
+    _columns(acting, source, asked)
+  else:
+    given.read(_objective(acting), asked["annotations"])
   _length(settings, source, asked["batch_size"])
   step.fit(acting, source.crop, classes_of(source))
 
@@ -259,8 +263,7 @@ def _trained(
     seed=asked["seed"],
   )
   objective = recipe.objective
-  part = asked.get("limit") is not None or asked.get("subset") is not None
-  columns, annotated = given.columns(source, _objective(acting), asked.get("annotations"), part=part)
+  columns, annotated = _columns(acting, source, asked)
   identity = {
     "train": {k: v for k, v in dataclasses.asdict(settings).items() if k != "save_every"},
     "dataset": source.fingerprint,
@@ -307,6 +310,14 @@ def _trained(
   for member, variables in zip(members, trained[1:], strict=False):  # not all of them may be kept
     _export(workdir, member, recipe, variables, settings.dtype)
   return _export(workdir, settings.name, recipe, trained[0], settings.dtype), log
+
+
+def _columns(
+  acting: Sequence[interventions.Intervention], source: sources.Source, asked: Mapping[str, Any]
+) -> tuple[Mapping[str, np.ndarray], str | None]:
+  """What the objective needs of each example, and the fingerprint of the annotations, as `given.columns`."""
+  part = asked.get("limit") is not None or asked.get("subset") is not None
+  return given.columns(source, _objective(acting), asked.get("annotations"), part=part)
 
 
 def _length(settings: Training, source: sources.Source, batch_size: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from biasjax.cli import sweep
-from biasjax.data.sources import Source
+from biasjax.data.sources import Place, Source
 from biasjax.errors import BiasjaxError
 
 ASKED = {
@@ -80,7 +80,8 @@ def test_large_and_fine_strengths_stay_what_they_are():
 def opened(spec, asked):
   """63 pictures of 63 pixels; of the word "unfit" they have labels that no network is trained on."""
   labels = "cue_conflict" if "unfit" in spec else "synthetic"
-  return Source(spec, 63, lambda index: None, "", spec, labels=labels, crop=63)
+  places = [Place(f"{i}.png", 0) for i in range(63)] if "known" in spec else ()
+  return Source(spec, 63, lambda index: None, "", spec, labels=labels, crop=63, places=places)
 
 
 @pytest.mark.parametrize(("status", "studied"), [(0, True), (3, True), (4, False), (75, False)])
@@ -167,3 +168,17 @@ def test_a_mistake_in_the_last_family_is_found_before_the_first_is_trained(
   monkeypatch.setattr(sweep.training, "train", lambda *_: pytest.fail("it was trained"))
   with pytest.raises(BiasjaxError, match=message):
     sweep.run(asked)
+
+
+def test_annotations_of_another_dataset_are_found_before_the_first_is_trained(monkeypatch, tmp_path):
+  for rho, rows in ((0.9, 63), (0.95, 62)):
+    text = "".join(f"{i}.png,red\n" for i in range(rows))
+    (tmp_path / f"{rho}.csv").write_text(f"example_id,bias\n{text}")
+  family = {"name": "end", "interventions": "end=1", "strengths": [0.9, 0.95]}
+  family |= {"dataset": "known", "annotations": f"{tmp_path}/{{strength}}.csv"}
+  asked = {"workdir": str(tmp_path), "train": {}, "study": None, "batch_size": "32", "limit": None}
+  monkeypatch.setattr(sweep.opening, "open_asked", opened)
+  monkeypatch.setattr(sweep.training, "train", lambda *_: pytest.fail("it was trained"))
+  monkeypatch.setattr(sweep.commands, "opened", lambda _: pytest.fail("all annotations are there"))
+  with pytest.raises(BiasjaxError, match=r"0\.95\.csv has no row for 1 of 63 examples of known"):
+    sweep.run(asked | {"sweep": ASKED | {"families": [family]}})
