@@ -219,6 +219,7 @@ def augment(
   return jax.vmap(one)(indices, images, targets, others, other_targets)
 
 
+@numerics.settled()
 def fit(interventions: Sequence[Intervention], size: int, classes: int) -> None:
   """Refuses interventions that cannot do with images of `size` x `size` pixels; computes nothing.
 
@@ -229,7 +230,7 @@ def fit(interventions: Sequence[Intervention], size: int, classes: int) -> None:
   targets = jax.ShapeDtypeStruct((1, classes), jnp.float32)
 
   def augmented(index, *examples):
-    return augment(jax.random.key(0), interventions, index, *examples)
+    return augment(numerics.keys(numerics.seed_key(0)), interventions, index, *examples)
 
   jax.eval_shape(augmented, jax.ShapeDtypeStruct((1,), jnp.uint32), images, targets, images, targets)
 

@@ -10,6 +10,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.train import interventions, step
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
 from biasjax.train.interventions.base import Victim
+from jax_profiles import unusual_settings
 
 SIZE = 32
 AUGMENTING = [name for name in interventions.names() if interventions.parse(f"{name}=1")[0].augment]
@@ -245,6 +246,14 @@ def test_the_noise_of_an_attack_belongs_to_the_example_not_to_its_row_or_device(
   whole = attacked(range(4))
   np.testing.assert_allclose(attacked([2, 0]), whole[[2, 0]], atol=1e-6)
   assert np.abs((whole[0] - images[0]) - (whole[1] - images[1])).max() > 1e-3
+
+
+def test_whether_interventions_fit_does_not_depend_on_settings_of_jax():
+  with unusual_settings():
+    for name in AUGMENTING:
+      step.fit(interventions.parse(f"{name}=1"), SIZE, 3)
+    with pytest.raises(BiasjaxError, match="does not divide images of 32x32"):
+      step.fit(interventions.parse("flip=1+patch_shuffle:grid=5=1"), SIZE, 3)
 
 
 @pytest.mark.parametrize("name", interventions.names())
