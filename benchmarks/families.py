@@ -28,23 +28,33 @@ def noise(sizes: tuple[int, ...], columns: int, prefix: str, rng: np.random.Gene
   return pd.DataFrame(values).add_prefix(prefix)
 
 
+def establishes(biases: pd.DataFrame, axes: pd.DataFrame, category: np.ndarray, samples: Resampling) -> bool:
+  """Whether some relation stands every check that does not need other definitions or groups."""
+  everyone = np.ones(len(category), bool)
+  cells = correlation.cells(biases, axes, {"Total": everyone}, category, samples)
+  inside, without = (
+    {"Total": of(biases, axes, category, everyone, samples)}
+    for of in (fragility.within, fragility.leave_one_category_out)
+  )
+  nothing = pd.DataFrame(columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
+  labels = {name: name for name in (*biases, *axes)}
+  checks = fragility.checks(cells, inside, without, nothing, {}, labels)
+  return bool((verdict.statuses(cells, checks)["status"] == verdict.ESTABLISHED).any())
+
+
 def few_models(n: int, repeats: int) -> dict[str, float]:
   """The share of studies of n models of one family that establish something of nothing."""
   found = []
-  nothing = pd.DataFrame(columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
-  groups, category = {"Total": np.ones(n, bool)}, np.array(["all"] * n, object)
+  category = np.array(["all"] * n, object)
   for seed in range(repeats):
-    rng, samples = np.random.default_rng([n, seed]), Resampling(DRAWS, seed)
+    rng = np.random.default_rng([n, seed])
     biases, axes = (pd.DataFrame(rng.normal(size=(n, k))).add_prefix(p) for k, p in ((6, "b"), (4, "a")))
-    cells = correlation.cells(biases, axes, groups, category, samples)
-    labels = {name: name for name in (*biases, *axes)}
-    checks = fragility.checks(cells, {}, {}, nothing, {}, labels)
-    found.append((verdict.statuses(cells, checks)["status"] == verdict.ESTABLISHED).any())
+    found.append(establishes(biases, axes, category, Resampling(DRAWS, seed)))
   return {"models": n, "some relation established": float(np.mean(found))}
 
 
 def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
-  """The share of cells whose 95 % interval leaves out 0, by what was drawn again."""
+  """Shares: of cells whose 95 % interval leaves out 0; of studies that establish something of nothing."""
   category = np.repeat([f"f{i}" for i in range(len(sizes))], sizes).astype(object)
   n = len(category)
   out: dict[str, list[float]] = {
@@ -52,9 +62,12 @@ def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
     "BCa over families": [],
     "percentiles over families": [],
   }
+  found = []
   for seed in range(repeats):
     rng, samples = np.random.default_rng([n, seed]), Resampling(DRAWS, seed)
-    x, y = (noise(sizes, k, "v", rng).to_numpy() for k in (6, 4))
+    biases, axes = (noise(sizes, k, prefix, rng) for k, prefix in ((6, "b"), (4, "a")))
+    found.append(establishes(biases, axes, category, samples))
+    x, y = biases.to_numpy(), axes.to_numpy()
     of_families = samples.families(category)
     assert of_families is not None  # there are several
     whole = correlation.spearman_draws(x, y, np.ones((1, n))).reshape(-1)
@@ -70,7 +83,8 @@ def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
       out[f"BCa over {name}"].append(_excludes_zero(edges))
       if name == "families":
         out["percentiles over families"].append(_excludes_zero(np.array([percentiles(d) for d in drawn.T])))
-  return {"sizes": sizes, **{name: round(float(np.mean(shares)), 3) for name, shares in out.items()}}
+  shares = {name: round(float(np.mean(of)), 3) for name, of in out.items()}
+  return {"sizes": sizes, **shares, "some relation established": float(np.mean(found))}
 
 
 def _excludes_zero(edges: np.ndarray) -> float:
