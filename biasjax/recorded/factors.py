@@ -46,7 +46,7 @@ def read(path: str) -> pd.DataFrame:
     text = file.read_text(encoding="utf-8-sig")
   except (OSError, UnicodeDecodeError) as error:
     raise BiasjaxError(f"--factors: {file} cannot be read: {error}") from error
-  for number, line in enumerate(text.splitlines(), 1):
+  for number, line in enumerate(text.split("\n"), 1):  # what annotators wrote may hold other ends of lines
     if not line.strip():
       continue
     try:
@@ -200,5 +200,8 @@ def _text(found: pd.DataFrame) -> str:
     rows: Sequence[pd.Series] = [by.loc[(factor, *network)] for network in networks]
     name = "error, all annotated images" if factor == "all" else factor
     cells = [cell(row["error_ratio"], row["low"], row["high"]) for row in rows]
-    lines.append([name, f"{int(rows[0]['n']):,}", *cells])
+    counts = [int(row["n"]) for row in rows]
+    least, most = min(counts), max(counts)
+    images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    lines.append([name, images, *cells])
   return aligned(lines)

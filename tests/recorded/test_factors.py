@@ -52,6 +52,29 @@ def test_prototypes_are_left_out_as_their_authors_do(tmp_path):
   assert list(factors.read(path).index) == ["a.JPEG"]
 
 
+def test_a_line_ends_where_json_lines_do(tmp_path):
+  path = tmp_path / "imagenet_x.jsonl"
+  rows = [
+    annotation(name, 0) | {"justification": f"dark{end}fish"}
+    for name, end in (("a", "\u2028"), ("b", "\x85"))
+  ]
+  path.write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+  assert list(factors.read(str(path)).index) == ["a", "b"]
+
+
+def test_a_table_says_of_how_many_images_each_factor_is():
+  rows = [
+    ("m", data, factor, 1.0, 0.5, 2.0, n, 1) for factor in (*factors.FACTORS, "all") for data, n in DATA
+  ]
+  found = pd.DataFrame(
+    rows, columns=["model", "dataset", "factor", "error_ratio", "low", "high", "n", "errors"]
+  )
+  assert " 20 to 1,000 " in factors._text(found).splitlines()[1]
+
+
+DATA = (("one", 20), ("two", 1000))
+
+
 def test_a_byte_order_mark_is_no_part_of_annotations(tmp_path):
   path = pathlib.Path(written(tmp_path, [annotation("a.JPEG", 0)]))
   path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
