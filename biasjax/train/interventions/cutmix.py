@@ -1,7 +1,7 @@
 """CutMix (Yun et al. 2019): a rectangle of another image is pasted in, and the targets are averaged by area.
 
 Strength: alpha of the Beta(alpha, alpha) that the area comes from, as in `mixup`: at most half the image is
-covered.
+covered, but for the width of a pixel.
 """
 
 import jax
