@@ -137,8 +137,10 @@ def _ends(low: float, high: float) -> str:
 
 def _latex_cell(value: Any) -> str:
   if isinstance(value, (float, np.floating)):
-    return f"${verdict.rounded(float(value), form='g')}$" if math.isfinite(value) else "--"
-  return escape(str(value))
+    number, _, power = verdict.rounded(float(value), form="g").partition("e")
+    number += rf" \times 10^{{{int(power)}}}" if power else ""  # in a formula "e" would be a factor
+    return f"${number}$" if math.isfinite(value) else "--"
+  return "--" if value is None else escape(str(value))
 
 
 def _tabular(header: list[str], rows: list[list[str]]) -> str:

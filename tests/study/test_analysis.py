@@ -205,6 +205,18 @@ def test_the_seed_decides_every_number(tmp_path):
   assert one == two
 
 
+def test_latex_writes_powers_of_ten_and_what_was_not_asked(tmp_path):
+  found = study(tmp_path, made_tables.table(60, 1, plant=0.9), made_tables.categories(60))
+  tables = output.latex_tables(found)
+  cells = found.tables["benchmarks"]
+  smallest = cells["p"][cells["p"] > 0].min()  # Student's
+  number, power = f"{smallest:.2e}".split("e")
+  assert int(power) < -5
+  assert f"${float(number):g} \\times 10^{{{int(power)}}}$" in tables["benchmarks"]
+  for text in tables.values():
+    assert not re.search(r"\de-?\d|None|nan", text)
+
+
 def test_latex_keeps_special_characters_as_they_are(tmp_path):
   assert output.escape("a_b & 5 % of {x}") == r"a\_b \& 5 \% of \{x\}"
   found = study(tmp_path, made_tables.table(20, 0), made_tables.categories(20))
