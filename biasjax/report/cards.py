@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 from biasjax.errors import BiasjaxError
 from biasjax.report import chance, scores
 from biasjax.report.cells import Cell, Grid, interval_cell, number_cell, strip, text_cell
+from biasjax.report.drawing import quoted
 from biasjax.results.store import Unit
 from biasjax.study.analysis import Study, models
 from biasjax.study.stored import Observations
@@ -62,8 +62,8 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def file_name(model: str) -> str:
-  """Of a model's page, another one for each; names may hold anything."""
-  return urllib.parse.quote(model, safe="").replace("~", "%7E").replace("%", "~") + ".html"
+  """Of a model's page."""
+  return f"{quoted(model)}.html"
 
 
 class Known:

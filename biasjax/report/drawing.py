@@ -4,6 +4,7 @@ import dataclasses
 import io
 import pathlib
 import re
+import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -120,6 +121,11 @@ def colours(categories: Sequence[str]) -> dict[str, tuple[str, str]]:
 def figure(height: float) -> Figure:
   """An empty figure of the one width, so many inches high."""
   return Figure(figsize=(WIDTH, height))
+
+
+def quoted(name: str) -> str:
+  """A name as a part of a file's, another one for each; names may hold anything."""
+  return urllib.parse.quote(name, safe="").replace("~", "%7E").replace("%", "~")
 
 
 def words(name: str) -> str:

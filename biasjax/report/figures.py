@@ -21,6 +21,7 @@ from biasjax.report.drawing import (
   RED,
   Drawing,
   figure,
+  quoted,
   words,
 )
 from biasjax.report.scatters import over
@@ -202,7 +203,7 @@ def forest(study: Study, bias: str) -> Drawing:
   drawn.legend(handles=handles, loc="outside lower center", ncols=6)
   data = pd.concat([t.assign(bias=bias, axis=a) for a, t in tables.items()], ignore_index=True)
   return Drawing(
-    f"forest_{bias}",
+    f"forest_{quoted(bias)}",
     f"{study.labels[bias]}: how each claim fares",
     f"Filled: permutation p < .05. Groups and categories have intervals {over(study)}; all models in other "
     "ways Bonett and Wright's approximate ones.",

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from biasjax.report import chance, highlight, labels
-from biasjax.report.drawing import DPI, INK, Drawing, colours, figure, words
+from biasjax.report.drawing import DPI, INK, Drawing, colours, figure, quoted, words
 from biasjax.study.analysis import Study, models
 from biasjax.study.correlation import deciding
 from biasjax.study.verdict import ESTABLISHED, RHO, edge, number
@@ -86,7 +86,7 @@ def scatter(study: Study, bias: str) -> Drawing:
   return _row(
     study,
     [(bias, axis) for axis in study.axes],
-    f"scatter_{bias}",
+    f"scatter_{quoted(bias)}",
     study.labels[bias],
     f"{study.labels[bias]} of each model against each axis, as above.",
     "Relations",

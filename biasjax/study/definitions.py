@@ -179,6 +179,11 @@ def parse(config: Mapping[str, Any]) -> Definitions:
     for v in varied
   ]
   biases, axes = (_named(Measure, f"study.{kind}", config[kind]) for kind in ("biases", "axes"))
+  if taken := sorted({"model", "category"} & {*biases, *axes}):
+    raise BiasjaxError(
+      f"the study's config names a measure {taken[0]!r}, as tables/models.csv has a column: call it "
+      "something else"
+    )
   if both := sorted(set(biases) & set(axes)):
     raise BiasjaxError(
       f"the study's config has {both[0]!r} as a bias and as an axis: call one something else"

@@ -1,6 +1,7 @@
 """What figures of the measurements show, read off what is drawn."""
 
 import dataclasses
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import made_tables
 from biasjax.data.layouts import CBAR, FIFTEEN
-from biasjax.report import cards, cells, curves, drawing, figures, matrix, scatters
+from biasjax.report import cards, cells, command, curves, drawing, figures, matrix, scatters
 from biasjax.study import analysis, definitions, table
 
 
@@ -184,6 +185,17 @@ def test_categories_that_differ_in_a_blank_are_apart(tmp_path):
   for of in kept.values():
     for i in range(8):
       assert f"<title>model{i}: " in of.svg
+
+
+def test_biases_may_be_called_like_columns(tmp_path):
+  asked = made_tables.write(tmp_path, made_tables.table(8, 0))
+  biases = [{"name": name, "mean": [name]} for name in ("metric/bandpass/HFC/0.1", "shape-bias")]
+  asked["study"] = made_tables.few(asked["study"]) | {"biases": biases, "draws": 100}
+  assert command.run(asked) == 0
+  page = (tmp_path / "study" / "index.html").read_text()
+  linked = re.findall(r'href="(figures/[^"]+)"', page)
+  assert sum("HFC" in link for link in linked) == 6  # scatter and forest, each in three forms
+  assert all((tmp_path / "study" / link).is_file() for link in linked)
 
 
 def test_a_shape_bias_of_another_definition_may_lie_beyond_0_and_1(tmp_path):

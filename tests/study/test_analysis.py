@@ -181,6 +181,8 @@ def test_any_columns_can_be_studied(tmp_path):
     ({"biases": {"b": ["a"]}}, "study.biases should be a list"),
     ({"axes": []}, "defines no axes"),
     ({"axes": [{"name": "b", "mean": ["a"]}, {"name": "b", "mean": ["a"]}]}, "study.axes names 'b' twice"),
+    ({"axes": [{"name": "category", "mean": ["a"]}]}, "names a measure 'category'"),
+    ({"biases": [{"name": "model", "mean": ["a"]}]}, "names a measure 'model'"),
     ({"draws": 5}, "study.draws is 5"),
     ({"sizes": [["a", 5]]}, "study.sizes should be a list of"),
     (
