@@ -103,7 +103,7 @@ def read_categories(path: str) -> dict[str, list[str]]:
   )
   if not fine:
     raise BiasjaxError(f'--categories: {path} should hold {{"category": ["model", ...], ...}}')
-  content = {category: [str(model) for model in models] for category, models in content.items()}
+  content = {category: [str(model).strip() for model in models] for category, models in content.items()}
   seen: dict[str, str] = {}
   for category, models in content.items():
     for model in models:

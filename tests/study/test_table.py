@@ -72,6 +72,13 @@ def test_blanks_beside_commas_and_columns_without_a_name_do_no_harm(tmp_path):
     table.read(write(tmp_path, "model,a, a\nx,1,2\n"), None, ["a"])
 
 
+def test_blanks_around_a_name_are_none_of_it_in_either_file(tmp_path):
+  (tmp_path / "c.json").write_text(json.dumps({"k": ["x ", "y"]}))
+  read = table.read(write(tmp_path, "model,a\nx ,1\n y,2\n"), str(tmp_path / "c.json"), ["a"])
+  assert list(read.frame.index) == ["x", "y"]
+  assert not read.notes
+
+
 def test_a_shape_bias_in_per_cent_is_named_and_missing(tmp_path):
   read = table.read(write(tmp_path, "model,shape-bias\nx,1\ny,21.5\nz,0\n"), None, ["shape-bias"])
   assert read.frame["shape-bias"].isna().tolist() == [False, True, False]
