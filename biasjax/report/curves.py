@@ -178,7 +178,8 @@ def channels(study: Study) -> Drawing | None:
     vmax=FULL,
     extent=(0, bands - 1, len(values) - 0.5, -0.5),
   )
-  centre = np.log2(fits["cf"].to_numpy() / lowest)
+  positive = fits["cf"].where(fits["cf"] > 0).to_numpy()  # a fit that wandered off may have its centre at 0
+  centre = np.log2(positive / lowest)
   inside = (centre >= 0) & (centre <= bands - 1)
   white, black = ON_IMAGE
   marks = {"markerfacecolor": white, "markeredgecolor": black, "linestyle": "", "clip_on": False}

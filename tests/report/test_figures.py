@@ -59,6 +59,15 @@ def test_people_are_beside_a_band_s_meaning_where_they_saw_images_of_its_size(st
   assert meaning["Critical bandwidth"].endswith("; people: 1") == said
 
 
+def test_a_band_whose_centre_is_at_0_has_no_mark(study):
+  frame = study.table.frame.copy()
+  frame["metric/criticalband/cf_norm"] = [20.0] * 7 + [0.0]
+  found = dataclasses.replace(study, table=dataclasses.replace(study.table, frame=frame))
+  drawing = curves.channels(at(found, 224))
+  marks = [line for line in drawing.figure.axes[0].get_lines() if line.get_marker() == "o"]
+  assert [len(line.get_xdata()) for line in marks] == [7]
+
+
 def test_noise_maps_show_what_is_left_without_noise(study):
   drawing = curves.noise_maps(at(study, 224))
   panel = drawing.figure.axes[0]
