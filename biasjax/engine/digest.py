@@ -59,7 +59,8 @@ def _perturbation(prepare: Callable, perturb: Callable, size: int, structure: An
   def of_image(key, image, leaves):
     return perturb(numerics.keys(key), prepare(image), jax.tree.unflatten(structure, leaves))
 
-  leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds]
+  # As JAX will hold them, Python's numbers in 32 bits: newer versions warn where it is asked for more.
+  leaves = [jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(dtype)) for shape, dtype in kinds]
   key, image = jax.ShapeDtypeStruct((2,), np.uint32), jax.ShapeDtypeStruct((size, size, 3), np.float32)
   return _of_jaxpr(jax.make_jaxpr(of_image)(key, image, leaves), perturb)
 
