@@ -18,7 +18,7 @@ from biasjax.traced.program import Program, Value, variable_shapes
 from biasjax.types import Images, Logits, Variables
 
 VALUE_LIMIT = 4 * 2**30  # bytes of one value, for each image
-BRANCHES = 3  # users of a value, from which on it is kept for them
+BRANCHES = 2  # users of a value, from which on it is kept for them
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,14 +111,17 @@ def _once(result: Any, fewest: int) -> Any:
 
   On CPUs it else computes them again for each user, and those before them again for each of theirs: where
   blocks add several branches, time and memory of compiling grew with the square of the depth. Of fewer
-  dimensions than `fewest`, what was given.
+  dimensions than `fewest`, what was given. Features [b, c, h, w] are copied with channels last, as the
+  convolutions have them, or they would be transposed on either side.
   """
   if not isinstance(result, jax.Array) or result.ndim < fewest:
     return result
   if not jnp.issubdtype(result.dtype, jnp.floating):
     return result
+  features = result.ndim == 4
   with set_xla_metadata(inlineable="false"):
-    return _copied(result)
+    copied = _copied(jnp.moveaxis(result, 1, -1) if features else result)
+  return jnp.moveaxis(copied, -1, 1) if features else copied
 
 
 @jax.jit

@@ -73,6 +73,16 @@ def _binary(function: Callable) -> Callable:
   return apply
 
 
+def _product(self: Operand, other: Operand) -> Array:
+  shapes = [jnp.shape(of) for of in (self, other)]
+  gated = shapes[0] != shapes[1] and all(len(s) == 4 for s in shapes) and (1, 1) in (s[2:] for s in shapes)
+  if not gated or jax.default_backend() != "cpu":
+    return jnp.multiply(self, other)
+  # Features by a gate for each channel: XLA moves no transposition of theirs, from and to the convolutions'
+  # channels last, past what broadcasts.
+  return jnp.moveaxis(jnp.moveaxis(self, 1, -1) * jnp.moveaxis(other, 1, -1), -1, 1)
+
+
 def _smaller(self: Array, other: Array) -> Array:
   floating = jnp.issubdtype(jnp.result_type(self, other), jnp.floating)
   return -larger(-self, -other) if floating else jnp.minimum(self, other)
@@ -81,7 +91,7 @@ def _smaller(self: Array, other: Array) -> Array:
 # maximum and minimum give each of two equal numbers half the gradient, as PyTorch's do.
 for _kinds, _functions in {
   ("Tensor", "Scalar"): {
-    "mul": jnp.multiply,
+    "mul": _product,
     "div": jnp.divide,
     "eq": jnp.equal,
     "ne": jnp.not_equal,
