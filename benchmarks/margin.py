@@ -24,7 +24,8 @@ from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate
 from biasjax.models import load
 from biasjax.probes.observed import under
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 from biasjax.sampling import Known, Watch, covariates, estimate
 
 NETWORKS = ["baseline_seed0", "stylised_seed0", "gaussian_noise_seed0", "linf_adversarial_seed0"]

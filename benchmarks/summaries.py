@@ -25,7 +25,8 @@ from biasjax.data import layouts
 from biasjax.data.classes import wordnet_ids
 from biasjax.engine import schedule
 from biasjax.results import chunk
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 from biasjax.version import __version__
 
 AGAINST = flags.DEFINE_string("against", None, "The root of another checkout, which is compared with.")

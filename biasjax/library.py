@@ -31,8 +31,9 @@ from biasjax.models import load as converted
 from biasjax.models.load import Model
 from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
-from biasjax.results.store import SAMPLE, Store
+from biasjax.results.store import Store
 from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, write_tables
+from biasjax.results.unit import SAMPLE
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
 

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from biasjax.results.store import Store, Unit, chunks
+from biasjax.results.store import Store, chunks
+from biasjax.results.unit import Unit
 
 
 class Images:

@@ -23,8 +23,9 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results import sinks
-from biasjax.results.store import SAMPLE, Store, Unit
+from biasjax.results.store import Store
 from biasjax.results.summary import unfinished, wide
+from biasjax.results.unit import SAMPLE, Unit
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from biasjax.report.flips import Flip
 from biasjax.report.network import Beside, Flipped, Picture
 from biasjax.report.scores import Scores, module
 from biasjax.results import summary
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import Store, write_file
+from biasjax.results.unit import Unit
 from biasjax.study import stored
 
 MOST_SHOWN = 6  # conditions of a probe; and pictures that flip, of a network

@@ -16,7 +16,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.probes import chance
 from biasjax.probes.base import Probe
 from biasjax.recorded.answers import OBSERVED, Answers, Group
-from biasjax.results.store import ANSWERS
+from biasjax.results.unit import ANSWERS
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from biasjax.data import pipeline
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError
 from biasjax.results.chunk import Chunk
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,8 @@ from biasjax.probes.base import OF_ARRAYS, Probe, Victim
 from biasjax.results import sampled
 from biasjax.results.chunk import Chunk
 from biasjax.results.sampled import Followed
-from biasjax.results.store import SAMPLE, Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import SAMPLE, Unit
 from biasjax.types import Images, Logits
 from biasjax.version import __version__
 

@@ -16,8 +16,9 @@ from etils import epath
 from biasjax.data import layouts
 from biasjax.data.classes import categories
 from biasjax.recorded import files, trials
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import Store, write_file
 from biasjax.results.summary import INCOMPLETE
+from biasjax.results.unit import Unit
 
 DECIDED = ["object_response", "category", "condition", "imagename"]
 TRIAL = ("subj", "session", "trial", "rt", *DECIDED)

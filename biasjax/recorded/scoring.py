@@ -7,7 +7,8 @@ import pandas as pd
 from etils import epath
 
 from biasjax.recorded import files, people, trials
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import Store, write_file
+from biasjax.results.unit import Unit
 from biasjax.terminal import aligned, cell, fitting
 
 

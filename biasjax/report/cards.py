@@ -13,7 +13,7 @@ from biasjax.errors import BiasjaxError
 from biasjax.report import chance, scores
 from biasjax.report.cells import Cell, Grid, interval_cell, number_cell, strip, text_cell
 from biasjax.report.drawing import quoted
-from biasjax.results.store import Unit
+from biasjax.results.unit import Unit
 from biasjax.study.analysis import Study, models
 from biasjax.study.stored import Observations
 

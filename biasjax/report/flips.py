@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 
 CLEAN = "clean"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from biasjax.results import summary
-from biasjax.results.store import SAMPLE
 from biasjax.results.summary import Summarised
+from biasjax.results.unit import SAMPLE
 from biasjax.sampling import estimate
 from biasjax.study.stored import Observations
 

@@ -18,8 +18,8 @@ from biasjax.recorded import trials
 from biasjax.report import of_samples, regrouped
 from biasjax.report.scores import Scores, module
 from biasjax.results import across
-from biasjax.results.store import SAMPLE
 from biasjax.results.summary import Summarised
+from biasjax.results.unit import SAMPLE
 from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES, correlate
 from biasjax.study.stored import Observations

@@ -17,7 +17,8 @@ from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_classes, class_names, wordnet_ids
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.results import conditions, disparity
-from biasjax.results.store import SAMPLE, Store, write_file
+from biasjax.results.store import Store, write_file
+from biasjax.results.unit import SAMPLE
 
 PROBE = "groups"  # of the rows of metrics.csv
 FOLDER = "groups"

@@ -21,7 +21,8 @@ from typing import Any
 from etils import epath
 
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import Store, write_file
+from biasjax.results.unit import Unit
 
 logger = logging.getLogger(__name__)
 

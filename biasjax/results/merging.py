@@ -9,7 +9,8 @@ from etils import epath
 from biasjax.errors import BiasjaxError
 from biasjax.results import chunk as files
 from biasjax.results import mixing
-from biasjax.results.store import Store, Unit, write_file
+from biasjax.results.store import Store, write_file
+from biasjax.results.unit import Unit
 
 # What a part of a unit's key stands for, where two directories differ in it.
 WORDS = {

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import CHOSEN, Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import CHOSEN, Unit
 
 UNKNOWN = "not recorded"
 MOST_NAMED = 3

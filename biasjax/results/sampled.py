@@ -12,7 +12,8 @@ import numpy as np
 
 from biasjax.errors import BiasjaxError
 from biasjax.results.chunk import codes
-from biasjax.results.store import SAMPLE, Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import SAMPLE, Unit
 from biasjax.sampling import Estimate, Known, Watch, covariates, estimate
 
 CLEAN = "accuracy"  # the probe that every image is asked: its answers are the covariates

@@ -14,7 +14,8 @@ from biasjax.errors import BiasjaxError
 from biasjax.results import across, groups, kept, mixing, sampled
 from biasjax.results.kept import Kept
 from biasjax.results.sampled import Followed, Population
-from biasjax.results.store import SAMPLE, SETTINGS, Loaded, Store, Unit, write_file
+from biasjax.results.store import Loaded, Store, write_file
+from biasjax.results.unit import SAMPLE, SETTINGS, Unit
 
 # What a table holds of a metric (`probes.base.Metric`), besides its name; of a sample, more.
 MEASURED = ("value", "low", "high", "n", "chance", "flag", "detail")

@@ -9,7 +9,8 @@ import pandas as pd
 
 from biasjax.errors import BiasjaxError
 from biasjax.results import conditions
-from biasjax.results.store import SAMPLE, Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import SAMPLE, Unit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ import pytest
 from biasjax import probes
 from biasjax.cli import commands
 from biasjax.errors import BiasjaxError
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
 from biasjax.results.summary import summarise
+from biasjax.results.unit import Unit
 from biasjax.version import __version__
 from made_images import class_folder
 from made_models import made_checkpoint

@@ -6,7 +6,8 @@ from PIL import Image
 
 from biasjax.errors import BiasjaxError
 from biasjax.report import adversarial
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 
 
 class Images:

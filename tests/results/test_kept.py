@@ -17,8 +17,9 @@ from biasjax import probes
 from biasjax.probes import critical_band
 from biasjax.probes.base import Metric
 from biasjax.results import kept
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
 from biasjax.results.summary import summarise, write_tables
+from biasjax.results.unit import Unit
 from deadline import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).parents[2]

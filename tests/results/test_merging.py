@@ -11,7 +11,8 @@ import pytest
 
 from biasjax.errors import BiasjaxError
 from biasjax.results import merging
-from biasjax.results.store import Store, Unit, chunks
+from biasjax.results.store import Store, chunks
+from biasjax.results.unit import Unit
 from deadline import DEADLINE_S
 
 

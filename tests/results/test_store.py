@@ -14,7 +14,8 @@ from biasjax.data import datasets
 from biasjax.engine import schedule
 from biasjax.errors import BiasjaxError
 from biasjax.results import chunk
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
+from biasjax.results.unit import Unit
 
 
 class Images:

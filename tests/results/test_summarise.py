@@ -14,8 +14,9 @@ from biasjax.data import sources
 from biasjax.data.classes import categories
 from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Metric
-from biasjax.results.store import Store, Unit
+from biasjax.results.store import Store
 from biasjax.results.summary import summarise, write_tables
+from biasjax.results.unit import Unit
 from deadline import DEADLINE_S
 from made_images import class_folder
 

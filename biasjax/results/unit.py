@@ -1,0 +1,58 @@
+"""What a set of observations is of: a model under a probe on a dataset, and what its numbers depend on."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+ANSWERS = "answers "  # begins what tells stored answers from others, in a unit's key
+SAMPLE = "sample"  # of a key: to which margin its averages are known; absent where all images are asked
+SETTINGS = ("precision", "seed", "preprocessing", "version")
+CHOSEN = ("precision", "seed")  # of them, those of which one table has one each
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+  """One model under one probe on one dataset.
+
+  Attributes:
+    model, dataset, probe: names, as in tables.
+    key: everything that its numbers depend on, as JSON.
+  """
+
+  model: str
+  dataset: str
+  probe: str
+  key: Mapping[str, Any] = dataclasses.field(hash=False)
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """16 hex digits that stand for the key."""
+    return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
+
+  def another_network(self, other: "Unit") -> bool:
+    """Whether `other` is of the same name and cannot be of the same network.
+
+    A function's digest is of one size of images, and of stored answers each dataset may have a file.
+    """
+    if self.model != other.model or self.key.get("model") == other.key.get("model"):
+      return False
+    if self.dataset == other.dataset:
+      return True
+    answers = (str(unit.key.get("model")).startswith(ANSWERS) for unit in (self, other))
+    sizes = (unit.key.get("preprocess", {}).get("crop") for unit in (self, other))
+    return len(set(sizes)) == 1 and not all(answers)
+
+  @property
+  def settings(self) -> dict[str, str]:
+    """What metrics.csv says of how its numbers were made, `SETTINGS`; "" where the key does not say."""
+    shown = self.key.get("preprocess", {})
+    resized = f"{shown.get('interpolation', '')} {shown['resize']}" if shown.get("resize") else "as they are"
+    return {
+      "precision": str(self.key.get("precision", "")),
+      "seed": str(self.key.get("seed", "")),
+      "preprocessing": f"{resized.strip()}, crop {shown['crop']}" if "crop" in shown else "",
+      "version": str(self.key.get("biasjax", "")),
+    }
