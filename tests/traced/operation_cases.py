@@ -204,6 +204,30 @@ PRODUCT = {
       )
     ),
     (normal(2, 4, 9, 8), normal(8, 1, 3, 3), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 4),
+    # Of many groups: by taps, and where they are wide by a product of each, but not over many places.
+    *(
+      (
+        normal(2, 8 * width, 9, 8),
+        normal(8 * out, width, *kernel),
+        bias,
+        stride,
+        pad,
+        dilation,
+        False,
+        [0],
+        8,
+      )
+      for width, out, kernel, bias, stride, pad, dilation in (
+        (1, 2, (3, 3), None, [1], [1], [1]),
+        (2, 3, (3, 2), normal(24), [2, 1], [1, 0], [1]),
+        (4, 4, (1, 1), None, [3], [0], [1]),
+        (2, 2, (5, 3), None, [2, 3], [4, 0], [1]),
+        (10, 9, (3, 3), normal(72), [1], [1], [1]),
+        (12, 3, (3, 2), None, [2, 3], [0, 2], [1]),
+        (2, 2, (3, 3), None, [1], [2], [2]),
+      )
+    ),
+    (normal(1, 80, 16, 16), normal(80, 10, 3, 3), None, [1], [1], [1], False, [0], 8),
     (normal(2, 4, 9), normal(6, 4, 3), None, [2], [1], [1], False, [0], 1),
     (
       normal(1, 2, 4, 5, 4),
