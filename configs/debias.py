@@ -66,6 +66,7 @@ def get_config() -> ConfigDict:
   config.train.update(
     {
       "architecture": "resnet10",
+      "interventions": "none",  # each family has its own
       "epochs": 10.0,
       "warmup_epochs": 0.5,
       "optimizer": "adam",  # no matter how small an objective makes the loss

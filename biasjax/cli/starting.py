@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from biasjax import processes
 from biasjax.cli import exits
@@ -37,12 +37,41 @@ def convert() -> None:
 
 
 def _guarded(start: Callable[[], None], program: str) -> None:
+  if sys.stdout is not None:  # as it is where it was closed
+    sys.stdout = cast(TextIO, Readable(sys.stdout))
   try:
     processes.hold_memory()
     keep_warnings()
     start()
   except KeyboardInterrupt:
     stopped(program)
+
+
+class Readable:
+  """A stream whose reader may go (`| head`): what is printed then goes to nobody, and the command goes on."""
+
+  def __init__(self, stream: TextIO):
+    self._stream = stream
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+  def write(self, text: str) -> int:
+    """As of the stream."""
+    self._unless_gone(lambda: self._stream.write(text))
+    return len(text)
+
+  def flush(self) -> None:
+    """As of the stream."""
+    self._unless_gone(self._stream.flush)
+
+  def _unless_gone(self, do: Callable[[], Any]) -> None:
+    try:
+      do()
+    except BrokenPipeError:
+      nobody = os.open(os.devnull, os.O_WRONLY)
+      os.dup2(nobody, self._stream.fileno())  # what is buffered goes there, too, when the process ends
+      os.close(nobody)
 
 
 def stopped(program: str = "run.py") -> NoReturn:

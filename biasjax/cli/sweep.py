@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -13,10 +13,12 @@ from biasjax.cli import commands, exits, sweeping
 from biasjax.configuration import load
 from biasjax.data import opening
 from biasjax.errors import BiasjaxError
+from biasjax.messages import warn
 from biasjax.report import command as report
 from biasjax.results.store import write_file
 from biasjax.study import definitions
 from biasjax.train import command as training
+from biasjax.train import interventions
 
 BASELINE = "baseline"  # strength 0, which all families share
 FAMILY = ("name", "interventions", "strengths", "baseline", "dataset", "annotations", "factor")
@@ -107,6 +109,16 @@ def series(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
+def _overruled(train: Mapping[str, Any], planned: Sequence[Member]) -> None:
+  """Says that no network is trained under the interventions of the section `train`, where they are some."""
+  given = train.get("interventions", interventions.NONE)
+  if given != interventions.NONE and all(given not in member.interventions for member in planned):
+    warn(
+      f"note: train.interventions is {given!r}, and no network of this sweep is trained under it: families "
+      "say what theirs are"
+    )
+
+
 def run(asked: Mapping[str, Any]) -> int:
   """Trains what is not trained yet, measures it, and writes the study; returns the exit status.
 
@@ -124,6 +136,7 @@ def run(asked: Mapping[str, Any]) -> int:
   study = {**defined, "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
   # What is wrong with the last of them is not to be found after the others are trained.
   definitions.parse(study)
+  _overruled(asked["train"] or {}, planned)
   to_train = []
   for member in planned:
     own = {"name": member.name, "interventions": member.interventions}

@@ -1,7 +1,5 @@
 """The page that --help prints: flags in groups, a line each, with their defaults."""
 
-import os
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -38,11 +36,8 @@ def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[s
 
 
 def show(text: str) -> None:
-  """Prints `text` with commands as they are called; a reader who has seen enough (`| head`) is no error."""
-  try:
-    print(as_called(text), flush=True)
-  except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+  """Prints `text` with commands as they are called."""
+  print(as_called(text), flush=True)
 
 
 def _default(flag: flags.Flag) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 
 import deadline
 import made_tables
-from biasjax.cli import exits
+from biasjax.cli import exits, starting
 from biasjax.engine import launch
 from biasjax.errors import BiasjaxError
 from in_process import run
@@ -195,3 +195,15 @@ def test_warnings_of_pandas_in_the_study_stay_away(tmp_path):
 def test_warnings_are_kept_for_those_who_import_biasjax():
   with pytest.warns(UserWarning, match="of mine"):
     warnings.warn("of mine", UserWarning, stacklevel=1)
+
+
+def test_a_reader_who_has_seen_enough_does_not_end_the_command():
+  reading, writing = os.pipe()
+  with os.fdopen(writing, "w") as stream:
+    shown = starting.Readable(stream)
+    print("a line", file=shown, flush=True)
+    assert os.read(reading, 100) == b"a line\n"
+    os.close(reading)
+    for _ in range(3):
+      print("x" * 100_000, file=shown, flush=True)
+    shown.write("left in the buffer")

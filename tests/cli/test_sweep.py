@@ -170,6 +170,21 @@ def test_a_mistake_in_the_last_family_is_found_before_the_first_is_trained(
     sweep.run(asked)
 
 
+@pytest.mark.parametrize(("given", "noted"), [("none", False), ("flip=1", False), ("augmix=0.5", True)])
+def test_interventions_beside_those_of_families_are_said_to_play_no_part(
+  monkeypatch, tmp_path, capsys, given, noted
+):
+  swept = ASKED | {"families": [FAMILY | {"interventions": "flip=1+stylised={strength}"}]}
+  asked = {"workdir": str(tmp_path), "study": None, "batch_size": "32", "limit": None, "sweep": swept}
+  monkeypatch.setattr(sweep.opening, "open_asked", opened)
+  monkeypatch.setattr(sweep.training, "ready", lambda *_: None)
+  monkeypatch.setattr(sweep.training, "train", lambda settings, *_: (tmp_path / settings.name, []))
+  monkeypatch.setattr(sweep.commands, "opened", lambda _: ([], {}))
+  monkeypatch.setattr(sweep.commands, "measure", lambda _: 75)
+  assert sweep.run(asked | {"train": {"interventions": given}}) == 75
+  assert ("train.interventions is 'augmix=0.5', and no network" in capsys.readouterr().err) == noted
+
+
 def test_annotations_of_another_dataset_are_found_before_the_first_is_trained(monkeypatch, tmp_path):
   for rho, rows in ((0.9, 63), (0.95, 62)):
     text = "".join(f"{i}.png,red\n" for i in range(rows))
