@@ -148,9 +148,8 @@ def _prediction(study: Study) -> Grid:
 def _sign_error(study: Study) -> Grid:
   of, rows = Rows("sign_error_summary"), []
   for c in study.tables["sign_error_summary"].itertuples():
-    direction = (
-      "rising with it" if c.direction > 0 else "falling with it"
-    )  # it may be an error, where less is good
+    # Not "more is better": the axis may be an error.
+    direction = "rising with it" if c.direction > 0 else "falling with it"
     row = [text_cell(study.labels[c.measure]), text_cell(study.labels[c.axis]), text_cell(direction)]
     row += [of.number(c, "environments", 0), of.number(c, "mean"), of.number(c, "worst")]
     rows.append([*row, text_cell(c.worst_environment.replace("_", " "))])

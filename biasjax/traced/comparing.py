@@ -19,12 +19,11 @@ CASTS = {"aten._to_copy.default", "aten.to.dtype"}
 QUOTIENTS = {f"aten.div.{kind}" for kind in ("Tensor", "Scalar")}
 ROUNDED = {f"{name}_mode" for name in QUOTIENTS}
 # What keeps digits, or makes others of each number alone: what is behind it is compared, too.
-VIEWS = ("view", "_unsafe_view", "permute", "t", "unsqueeze", "expand", "alias", "clone", "detach")
-OTHER_VIEWS = ("reshape.default", "flatten.using_ints", "transpose.int", "squeeze.dims", "squeeze.dim")
-OTHER_VIEWS += ("select.int", "slice.Tensor")
-ARITHMETIC = ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "neg.default", "abs.default")
-ARITHMETIC += ("clamp.default",)
-THROUGH = {f"aten.{name}.default" for name in VIEWS} | {f"aten.{name}" for name in OTHER_VIEWS + ARITHMETIC}
+VIEWS = {"view.default", "_unsafe_view.default", "reshape.default", "flatten.using_ints", "permute.default"}
+VIEWS |= {"transpose.int", "t.default", "unsqueeze.default", "squeeze.dims", "squeeze.dim", "expand.default"}
+VIEWS |= {"select.int", "slice.Tensor", "alias.default", "clone.default", "detach.default"}
+ARITHMETIC = {"add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "neg.default", "abs.default"}
+THROUGH = {f"aten.{name}" for name in VIEWS | ARITHMETIC | {"clamp.default"}}
 
 
 def compared(program: Program) -> set[int]:

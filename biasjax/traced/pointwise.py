@@ -74,12 +74,14 @@ def _binary(function: Callable) -> Callable:
 
 
 def _product(self: Operand, other: Operand) -> Array:
+  """The product; of features [b, c, h, w] by a gate [b, c, 1, 1] with channels last, on CPUs.
+
+  Convolutions there have them so, and XLA moves no transposition past what broadcasts.
+  """
   shapes = [jnp.shape(of) for of in (self, other)]
   gated = shapes[0] != shapes[1] and all(len(s) == 4 for s in shapes) and (1, 1) in (s[2:] for s in shapes)
   if not gated or jax.default_backend() != "cpu":
     return jnp.multiply(self, other)
-  # Features by a gate for each channel: XLA moves no transposition of theirs, from and to the convolutions'
-  # channels last, past what broadcasts.
   return jnp.moveaxis(jnp.moveaxis(self, 1, -1) * jnp.moveaxis(other, 1, -1), -1, 1)
 
 

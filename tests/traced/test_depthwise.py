@@ -32,6 +32,18 @@ def test_each_sum_of_taps_is_computed_once(function, sums):
   assert counted["flops"] < 1.2 * by_definition
 
 
+def test_narrow_groups_leave_no_convolution_to_xla():
+  x, kernel = jnp.ones((2, 32, 16, 16)), jnp.ones((64, 4, 3, 3))
+
+  def over(x):
+    return jnp.sum(
+      convolution(x, kernel, None, [2], [1], [1], transposed=False, output_padding=[0], groups=8)
+    )
+
+  compiled = jax.jit(jax.value_and_grad(over)).lower(x).compile().as_text() or ""
+  assert " convolution(" not in compiled
+
+
 def test_a_gradient_of_patches_is_a_product_and_no_convolution_over_zeros():
   x, kernel = jnp.ones((2, 3, 64, 64)), jnp.ones((8, 3, 16, 16))
 
