@@ -40,7 +40,9 @@ def summarise(
   variant = name.removeprefix(NAME)
   # shape-bias/<category> and nothing else stands under shape-bias/, for whoever reads the columns by pattern.
   column, stimuli = f"shape-bias{variant}", f"cue-conflict{variant}"
-  counts, guessing, flag = _judged(decisions, competing, crossed)
+  # A category's stimuli have one shape, and answers about them alone tell nothing of guessing.
+  dealt = decisions.loc[decisions["shape"] != decisions["texture"], "response"]
+  counts, guessing, flag = _judged(decisions, competing, crossed, dealt)
   decided = counts.n_shape + counts.n_texture
   of_bias = NO_DECISION if counts.n_conflict and not decided else about_cues(flag)
   of_bias, flag = (_joined(of, _winners(decisions, competing)) for of in (of_bias, flag))
@@ -58,24 +60,31 @@ def summarise(
   else:
     competing_shapes = list(competing)
   for category in competing_shapes:
-    of_category, _, flag = _judged(decisions[decisions["shape"] == category], competing, crossed)
+    of_category, _, flag = _judged(decisions[decisions["shape"] == category], competing, crossed, dealt)
     n, name_of = of_category.n_shape + of_category.n_texture, f"{column}/{category}"
     metrics.append(Metric(name_of, *of_category.shape_bias, n, detail=True, flag=about_cues(flag)))
   return metrics
 
 
 def _judged(
-  decisions: pd.DataFrame, competing: tuple[str, ...], crossed: bool
+  decisions: pd.DataFrame, competing: tuple[str, ...], crossed: bool, dealt: pd.Series
 ) -> tuple[trials.CueConflict, float, str]:
-  """What was decided, the chance that a decision is for either cue, and the flag of the cue accuracy."""
+  """What was decided, the chance that a decision is for either cue, and the flag of the cue accuracy.
+
+  Args:
+    decisions: about some stimuli.
+    competing, crossed: as in `summarise`.
+    dealt: the answers about all stimuli, which chance deals out to these (`chance.of_answers`).
+  """
   counts = trials.count(decisions, crossed=crossed)
   conflict = decisions[decisions["shape"] != decisions["texture"]]
-  index = {name: i for i, name in enumerate(dict.fromkeys([*competing, *conflict["response"]]))}
-  shape, texture, answers = (
-    conflict[column].map(index).to_numpy(int) for column in ("shape", "texture", "response")
+  answered = dealt.value_counts(normalize=True)
+  # No answer is for both, so that the chances add up; each is at least one in the categories that compete.
+  guessing = sum(
+    max(1 / len(competing), float(answered.reindex(conflict[cue]).fillna(0.0).mean()))
+    for cue in ("shape", "texture")
   )
-  # No answer is for both, so that the chances add up.
-  guessing = sum(float(chance.of_answers(cue, answers, len(competing))[0]) for cue in (shape, texture))
+  guessing = min(guessing, 1.0)
   return counts, guessing, chance.flag(*counts.cue_accuracy[1:], guessing)
 
 

@@ -70,6 +70,18 @@ def of_few(answers: tuple[str, ...]) -> dict[str, str]:
   return {name: answers[i % len(answers)] for i, name in enumerate(names)}
 
 
+def test_a_category_is_flagged_only_where_its_cues_are_guessed():
+  every = of_few(categories())
+  by_shape = metrics(responses={name: "".join(filter(str.isalpha, name.split("-")[0])) for name in every})
+  by_texture = metrics(responses={name: "".join(filter(str.isalpha, name.split("-")[1])) for name in every})
+  # 15 of 15 are for a cue, and two answers in 16 would be.
+  assert [m.flag for of in (by_shape, by_texture) for n, m in of.items() if "shape-bias" in n] == [""] * 34
+  always = metrics(responses=dict.fromkeys(every, "dog"))
+  # Of dogs all 15 answers are for the shape, as those about anything are.
+  said = "decisions for either cue cannot be told from chance"
+  assert [always[f"shape-bias/{category}"].flag for category in categories()] == [said] * 16
+
+
 def test_a_network_that_only_some_categories_can_win_is_told_which():
   found = metrics(responses=of_few(("truck", "dog")))
   said = "of 16 categories only dog, truck ever won: ask shape:categories=dog+truck"
