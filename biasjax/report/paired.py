@@ -6,7 +6,6 @@ the same images is in `regrouped`; an axis' difference is the mean of its column
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -25,6 +24,8 @@ from biasjax.study.sampling import ACCURACIES, correlate
 from biasjax.study.stored import Observations
 
 COLUMNS = ["model", "other", "dataset", "probe", "metric", "difference", "low", "high", "n", "smallest"]
+# Numbers of the probe watermark, and the class it is about, as the probe has them.
+WATERMARK, CARTON = "watermark/", 478
 POWER = 0.8  # of the smallest difference that could have been seen
 
 # Numerator and denominator of a ratio of sums over examples, and which image each example is made of, if any.
@@ -121,7 +122,7 @@ def _axis(
 
 
 def _scale(metric: str) -> float:
-  return 100.0 if metric.startswith(ACCURACIES) else 1.0
+  return 100.0 if metric.startswith((*ACCURACIES, WATERMARK)) else 1.0
 
 
 def _gives(parts: pd.DataFrame, metric: str, value: float) -> bool:
@@ -157,15 +158,19 @@ def _parts(
       read[model, dataset, name] = observed.read(model, dataset, name)
     return read[model, dataset, name]
 
-  if module(probe) == "spectral" and (match := re.fullmatch(r"(LPP|HPP)(:[^/]*)?", metric)):
+  name = metric.partition(":")[0]
+  wanted = of_samples.KEPT.get(name) or of_samples.LOST.get(name.removesuffix("-reliance"))
+  if (module(probe) in ("spectral", "suppression") and wanted) or metric.startswith(WATERMARK):
     asked, clean = table(probe), table("accuracy")
     if asked is None or clean is None:
       return None
-    wanted = of_samples.KEPT[match[1]]
-    mine = asked[asked["condition"].isin(wanted)]
-    got = (mine["rank"] == 0).groupby(mine["example_id"]).mean()
-    of = (clean["rank"] == 0).groupby(clean["example_id"]).mean()
-    return pd.DataFrame({"got": got, "of": of.astype(float)}).dropna(), ()
+    if metric.startswith(WATERMARK):
+      return _watermark(asked, clean, metric), ()
+    mine = asked[asked["condition"].isin(wanted or [])]
+    kept = (mine["rank"] == 0).groupby(mine["example_id"]).mean()
+    of = (clean["rank"] == 0).groupby(clean["example_id"]).mean().astype(float)
+    got = kept if name in of_samples.KEPT else of - kept
+    return pd.DataFrame({"got": got, "of": of}).dropna(), ()
   variant = probe.removeprefix("shape")
   if module(probe) == "shape" and metric in (f"shape-bias{variant}", f"cue-conflict{variant}/accuracy"):
     cues = _cues(observed, table(probe), model, dataset, probe)
@@ -174,6 +179,16 @@ def _parts(
     decided, images = cues
     return decided.assign(got=decided["of"], of=1.0), images
   return None
+
+
+def _watermark(asked: pd.DataFrame, clean: pd.DataFrame, metric: str) -> pd.DataFrame:
+  """What the probe makes of the same images with a watermark and without, as `_parts`."""
+  marked, plain = (of.set_index("example_id").sort_index() for of in (asked, clean))
+  if metric == f"{WATERMARK}gap":
+    return pd.DataFrame({"got": (marked["rank"] == 0).astype(float) - (plain["rank"] == 0), "of": 1.0})
+  other = (marked["label"] != CARTON) & (plain["prediction"] != CARTON)
+  becomes = other & (marked["prediction"] == CARTON)
+  return pd.DataFrame({"got": becomes.astype(float), "of": other.astype(float)})
 
 
 def _cues(
