@@ -463,6 +463,11 @@ ROWS = (
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}
 
 
+def stock() -> frozenset[str]:
+  """What TFDS calls its own builders of these benchmarks, without their variants."""
+  return frozenset(row.stock[0].partition("/")[0] for row in ROWS if row.stock)
+
+
 def get(name: str, others: Iterable[str] = ()) -> Dataset:
   """The row called `name`; "-" and "_" are the same.
 

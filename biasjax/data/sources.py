@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from biasjax import sampling
-from biasjax.data import archives, layouts, prepared, shards, synthetic
+from biasjax.data import archives, datasets, layouts, prepared, shards, synthetic
 from biasjax.data import rows as csv_rows
 from biasjax.data.classes import category_index, class_index, competing, cues
 from biasjax.data.files import IMAGE_SUFFIXES, File, is_image, passed_over, readable, walk
@@ -37,7 +37,8 @@ class Example:
   Attributes:
     encoded: the file's bytes.
     label: its class, an index into the sorted 1,000 WordNet ids.
-    example_id: the path relative to the dataset's root, or TFDS' file name.
+    example_id: the path relative to the dataset's root; in TFDS the file name of a benchmark's, and of other
+      records the split and the place in it, with the file name after "/" if there is one.
     also: further classes that are right too.
   """
 
@@ -446,15 +447,20 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   labels = prepared.labels(spec, features[label], index)
   length, record_at = prepared.records(builder, split)
   firsts = [sum(part.take for part in parts[:i]) for i in range(len(parts))]
+  # Elsewhere names may lack the folder of the class, or be those of another split: two images would have one.
+  once = builder.name in datasets.stock() or (cue_conflict and len({part.split for part in parts}) == 1)
 
   def read(index: int) -> Example:
     record = record_at(index)
     example_id = record.get("file_name", record.get("id"))
-    if example_id is None:  # by its place in the whole split, so that a slice's images are called the same
-      at = bisect.bisect_right(firsts, index) - 1
-      example_id = f"{parts[at].split}-{parts[at].skip + index - firsts[at]:08d}"
     if isinstance(example_id, bytes):
       example_id = example_id.decode()
+    if example_id is None or not once:
+      # Its place in the whole split, so that a slice's images are called the same; the name belongs to it,
+      # since noise goes by names.
+      at = bisect.bisect_right(firsts, index) - 1
+      place = f"{parts[at].split}-{parts[at].skip + index - firsts[at]:08d}"
+      example_id = place if example_id is None else f"{place}/{example_id}"
     found = int(record[label])
     # Of a label without a name nothing is known but that it is none of the classes.
     return Example(
@@ -462,6 +468,8 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
     )
 
   version = {"name": info.full_name, "parts": parts, "bytes": [s.num_bytes for s in info.splits.values()]}
+  if not once and {"file_name", "id"} & set(features):
+    version["ids"] = "place/name"
   fingerprint = hashlib.sha256(json.dumps(version).encode()).hexdigest()
   table_name = name or {"imagenet2012": "imagenet"}.get(builder.name) or str(builder.name)
   location = f"{info.full_name}@{split} in {builder.data_dir}"

@@ -176,6 +176,18 @@ def test_tfds_gives_what_the_folder_gives(tmp_path, prepared_tfds):
   assert len(read) == 5
 
 
+def test_images_of_one_name_in_tfds_are_told_apart(tmp_path, prepared_tfds):
+  root = class_folder(tmp_path / "images", {TENCH: 2, GOLDFISH: 2})
+  for file in sorted(root.glob("*/*")):
+    file.rename(file.with_name(f"{file.stem[-1]}.JPEG"))  # 0.JPEG and 1.JPEG in each class
+  read = everything(sources.tfds(f"{prepared_tfds(root)}@validation"))
+  names = [name for name, *_ in read]
+  assert len(set(names)) == 4
+  assert sorted(pathlib.Path(name).name for name in names) == ["0.JPEG", "0.JPEG", "1.JPEG", "1.JPEG"]
+  part = everything(sources.tfds(f"{tmp_path / 'tfds/made_photographs/1.0.0'}@validation[2:]"))
+  assert [name for name, *_ in part] == names[2:]
+
+
 def test_tfds_is_found_by_name_with_its_only_split(tmp_path, prepared_tfds):
   root = class_folder(tmp_path / "images", {GOLDFISH: 2})
   folder = prepared_tfds(root)
