@@ -320,8 +320,8 @@ def difference_of_ratios(
     confidence: of the interval.
 
   Returns:
-    (difference, low, high) within [-1, 1] where both are shares; NaN where a denominator is zero, no interval
-    for a single cluster.
+    (difference, low, high), within [-1, 1] where no numerator is negative or beyond its denominator; NaN
+    where a denominator is zero, no interval for a single cluster.
   """
   totals = [float(denominator.sum()) for _, denominator in (first, second)]
   if not all(totals):
@@ -331,7 +331,8 @@ def difference_of_ratios(
     (top - ratio * bottom) / total
     for (top, bottom), ratio, total in zip((first, second), ratios, totals, strict=True)
   ]
-  counted = (first[1] > 0) | (second[1] > 0)
+  # What is right under a filter counts, where nothing is without it.
+  counted = np.any([part != 0 for part in (*first, *second)], axis=0)
   ways = [of[counted] for of in clusters] or [np.arange(int(counted.sum()))]
   variance, df = _clustered((linear[0] - linear[1])[counted], ways)
   difference = ratios[0] - ratios[1]
@@ -350,7 +351,10 @@ def difference_of_ratios(
   grows = t**2 / 2 * together * max(growth, 0.0)
   beyond = max(half, grows + math.sqrt(grows**2 + t**2 * variance))
   down, up = (half, beyond) if difference > 0 else (beyond, half) if difference < 0 else (beyond, beyond)
-  return difference, max(difference - down, -1.0), min(difference + up, 1.0)
+  # A ratio to what is right on other occasions, accuracy under a filter to the clean one, may be beyond 1.
+  shares = all((top >= 0).all() and (top <= bottom).all() for top, bottom in (first, second))
+  most = 1.0 if shares else math.inf
+  return difference, max(difference - down, -most), min(difference + up, most)
 
 
 def cohens_kappa(both: np.ndarray, first: np.ndarray, second: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -340,6 +340,22 @@ def test_the_difference_of_two_accuracies_is_that_of_paired_proportions():
   assert (difference, low, high) == pytest.approx((0.18, 0.18 - half, 0.18 + half))
 
 
+def test_a_difference_of_ratios_that_are_no_shares_may_be_beyond_1():
+  rng, n = np.random.default_rng(0), 100
+  (top, other_top), (bottom, other_bottom) = (
+    rng.permuted(np.arange(n) < np.array(right)[:, None], axis=1).astype(float) for right in ((14, 9), (7, 9))
+  )
+  difference, low, high = statistics.difference_of_ratios((top, bottom), (other_top, other_bottom))
+  # Both ratios' errors by the delta method, over all rows that count in either, and one discordant row more.
+  of_each = (top - 2 * bottom) / 7 - (other_top - other_bottom) / 9
+  k = int(np.count_nonzero(top + bottom + other_top + other_bottom))
+  assert k > np.count_nonzero(bottom + other_bottom)
+  half = scipy.stats.t.ppf(0.975, k - 1) * math.sqrt(k / (k - 1) * float((of_each**2).sum()) + 1 / 63)
+  assert difference == pytest.approx(1)
+  assert low == pytest.approx(1 - half)
+  assert high >= 1 + half - 1e-9
+
+
 def test_two_networks_that_answer_alike_have_an_interval_too():
   right = (np.arange(50) < 30).astype(float)
   difference, low, high = statistics.difference_of_ratios((right, np.ones(50)), (right, np.ones(50)))

@@ -239,5 +239,9 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
 
 
 def _smallest(value: float, low: float, high: float) -> float:
-  """In standard errors: those of the interval's nearer end, and what it takes for the power."""
-  return (1 + float(scipy.special.ndtri(POWER)) / Z) * min(value - low, high - value)
+  """In standard errors: those of the interval's end towards 0, and what it takes for the power.
+
+  The other end may be further, or cut to what a difference can be.
+  """
+  towards = value - low if value > 0 else high - value if value < 0 else max(value - low, high - value)
+  return (1 + float(scipy.special.ndtri(POWER)) / Z) * towards

@@ -218,7 +218,7 @@ class Store:
       if before == now:
         before, now = (
           "as many, there",
-          "one of the two in the order of a sample (--margin), or of other names",
+          "of other names, sizes or labels, or one of the two in the order of a sample (--margin)",
         )
       raise BiasjaxError(
         f"{self.workdir} holds results for a dataset named {source.name!r} that were made on other images "

@@ -99,3 +99,15 @@ def test_reliances_of_networks_that_lose_nothing_have_an_interval_and_the_delta_
   of_each = [(of - of.sum() / 59 * clean) / 59 for of in kept]
   error = np.sqrt(N / (N - 1) * ((of_each[0] - of_each[1]) ** 2).sum())
   assert (row["high"] - row["low"]) / 2 / 2.001 == pytest.approx(error, rel=0.1)
+
+
+def test_what_could_have_been_seen_is_told_by_the_end_towards_none():
+  said = {(m, "accuracy"): {"clean": wrong(*range(30, 60))} for m in MODELS}
+  known = dict.fromkeys(probes.get("suppression", 64).conditions, wrong())
+  said |= {(m, "suppression"): known for m in MODELS}
+  said["a", "suppression"] = known | {"bilateral/12": wrong(*range(58))}
+  row = differences(said).loc["texture-reliance"]
+  # 58 of 60 images are changed: 30 + 28 of what is 30 of the clean ones.
+  assert row["difference"] == pytest.approx(58 / 30)
+  assert row["smallest"] == pytest.approx((1 + 0.8416 / 1.96) * (row["difference"] - row["low"]), rel=1e-3)
+  assert row["smallest"] < row["difference"]
