@@ -63,14 +63,19 @@ def _datasets(stores: Sequence[Store]) -> dict[str, Any]:
     for name, known in store.manifest["datasets"].items():
       other, where = found.setdefault(name, (known, store))
       for part, words in OF_DATASET.items():
-        if other[part] != known[part]:
-          told = f"{other[part]} and {known[part]}"
-          if part == "fingerprint":
-            told = "other names, sizes or labels, or the order of a sample, --margin, in one of them"
-          raise BiasjaxError(
-            f"{where.workdir} and {store.workdir} hold {words} under the name {name} ({told}): "
-            "they cannot be merged"
-          )
+        if other[part] == known[part]:
+          continue
+        told, so = f"{other[part]} and {known[part]}", ""
+        if part == "fingerprint":
+          told = "other names, sizes or labels, or the order of a sample, --margin, in one of them"
+        if part == "chunk_size":
+          if min(other[part], known[part]) >= known["length"]:
+            continue  # all images are one chunk in both
+          so = "; give both runs one --chunk_size"
+        raise BiasjaxError(
+          f"{where.workdir} and {store.workdir} hold {words} under the name {name} ({told}): "
+          f"they cannot be merged{so}"
+        )
   return {name: known for name, (known, _) in found.items()}
 
 

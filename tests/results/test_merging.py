@@ -91,6 +91,14 @@ def test_chunks_of_one_network_in_two_directories_are_put_together(tmp_path):
   assert list(found.read(unit)[0]["label"]) == list(range(7))
 
 
+def test_sizes_of_chunks_do_not_matter_where_all_images_are_one(tmp_path):
+  first, second = (written(tmp_path / name, name, chunk=size) for name, size in (("a", 9), ("b", 7)))
+  merging.merge([first, second], Store(tmp_path / "out", create=True))
+  found = Store(tmp_path / "out")
+  assert [list(found.read(unit)[0]["label"]) for unit in found.units()] == [list(range(7))] * 2
+  assert not any(found.missing(unit) for unit in found.units())
+
+
 @pytest.mark.parametrize(
   ("other", "message"),
   [
