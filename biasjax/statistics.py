@@ -448,8 +448,8 @@ def calibration_error(
   """Expected calibration error (Guo et al. 2017): |confidence - accuracy| in bins of equal width, by size.
 
   The error is published as it is, and is too large: gaps of bins that are calibrated add up, too. The
-  interval is of the error of all images like these, in these bins, and knows it (`_sizes_of`); where nothing
-  tells how far a gap may be off, it is that of `mean`.
+  interval is of the error of all images like these, in these bins, and knows it (`_sizes_of`), and that some
+  may be wrong (or right) where none is; where nothing tells how far a gap may be off, it is that of `mean`.
 
   Args:
     confidence_of: float [n], of each prediction, in (0, 1].
@@ -473,6 +473,11 @@ def calibration_error(
   apart = (of_group - np.bincount(group)[:, None] * gaps) / len(gap)
   covariance = np.einsum("ki,kj->ij", apart, apart) * k / max(k - 1, 1)
   if k > 1 and math.isfinite(low) and covariance.trace() > 1e-24:
+    # Where few are wrong, or right, how many tells their variance badly; where none is, as many may be as in
+    # Wilson's interval.
+    size, rights = np.bincount(which, minlength=bins), np.bincount(which, right, bins)
+    few = np.minimum(rights, size - rights) * k / len(gap)
+    covariance += np.diag((Z / k) ** 2 * size / len(gap) / (few + 1))
     critical = float(scipy.special.stdtrit(k - 1, 0.5 + CONFIDENCE / 2))
     low, high = _sizes_of(gaps, covariance, critical)
     high = max(high, value)

@@ -382,6 +382,15 @@ def test_intervals_of_the_calibration_error_hold_the_truth(over):
   assert hits >= 200 * 0.95 - 2.6 * math.sqrt(200 * 0.95 * 0.05)
 
 
+def test_the_calibration_error_of_a_network_that_is_seldom_wrong_is_held_where_no_image_shows_it():
+  rng, hits = np.random.default_rng(3), 0
+  for _ in range(200):
+    right = rng.random(40) < 0.97  # all 40 in three of ten sets
+    _, low, high = statistics.calibration_error(rng.uniform(0.98, 1, 40), right)
+    hits += low <= 0.02 <= high
+  assert hits >= 200 * 0.95 - 2.6 * math.sqrt(200 * 0.95 * 0.05)
+
+
 def test_the_calibration_error_of_images_that_are_there_twice_is_as_uncertain_as_of_each_once():
   rng = np.random.default_rng(2)
   confidence = rng.random(300)
