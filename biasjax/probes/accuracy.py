@@ -132,6 +132,9 @@ def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Me
   scores = [mean(table[name].to_numpy(), clusters=image) for name in ("brier", "nll")]
   # Student's interval does not know that neither is below 0.
   brier, nll = ((value, max(low, 0.0), high) for value, low, high in scores)
+  if image is None:  # half a Brier score is a share, of which few images may have most
+    _, *ends = mean_of_shares(np.clip(table["brier"].to_numpy(float) / 2, 0.0, 1.0))
+    brier = (brier[0], 2 * ends[0], 2 * ends[1])
   never = int(np.isinf(table["nll"].to_numpy()).sum())
   flag = f"the right class of {never} of {len(right)} images has probability 0" if never else ""
   n = len(right) if image is None else int(image.max()) + 1

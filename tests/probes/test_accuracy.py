@@ -377,6 +377,17 @@ def test_a_class_that_a_network_rules_out_makes_nll_infinite_and_is_said():
   assert found.flag == "the right class of 1 of 4 images has probability 0"
 
 
+def test_the_brier_score_of_a_network_that_is_seldom_wrong_is_held_where_no_image_shows_it():
+  rng, held = np.random.default_rng(6), 0
+  for _ in range(120):
+    right = rng.random(40) < 0.97  # all 40 in three of ten sets
+    of = observed(range(40), right, confidence=np.full(40, 0.99, np.float32))
+    of["accuracy"]["brier"] = np.where(right, 0.0002, 1.9)
+    low, _, high = intervals(of)["brier/{dataset}"]
+    held += low <= 0.97 * 0.0002 + 0.03 * 1.9 <= high
+  assert held >= 106  # of 120: fewer than 95 % gives in 1 of 300 tests
+
+
 def test_brier_and_nll_are_means_of_what_was_observed():
   found = values(observed(range(50), np.ones(50)))
   assert found["brier/{dataset}"] == pytest.approx(0.5)
