@@ -143,6 +143,20 @@ def hint(folder: pathlib.Path) -> str:
   return f": did you mean tfds:{folder}?" if (folder / DESCRIPTION).is_file() else ""
 
 
+def refuse_other_kinds(spec: str, features: Mapping[str, Any], label: str) -> None:
+  """Raises BiasjaxError where a record has no single encoded image or label: several, a video, an array."""
+  kinds: Any = importlib.import_module("tensorflow_datasets").features
+  image = features["image"]
+  if not isinstance(image, kinds.Image) and image.shape != ():  # a text may hold the bytes
+    wrong, wanted = "image", "Image"
+  elif isinstance(features[label], kinds.Sequence):  # which passes as what it is a sequence of
+    wrong, wanted = label, "ClassLabel"
+  else:
+    return
+  found = type(features[wrong]).__name__
+  raise BiasjaxError(f"{spec}: expected the feature {wrong} to be one {wanted}, found {found}")
+
+
 def labels(spec: str, feature, index: Mapping[str, int]) -> np.ndarray:
   """index[name], int [classes], for each label of a TFDS dataset."""
   names: Iterable[str] = getattr(feature, "names", None) or []

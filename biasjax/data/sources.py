@@ -426,7 +426,8 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
 
   Raises:
     BiasjaxError: no such dataset, not prepared, not in array_record, no such split, nothing in it, no
-      image or label feature, labels that are not WordNet ids, or a split without labels.
+      image or label feature or several in a record, labels that are not WordNet ids, or a split without
+      labels.
   """
   dataset, _, split = spec.partition("@")
   if "/" in split:  # a folder's name may have an @ too
@@ -443,6 +444,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   if not cue_conflict and not {"image", "label"} <= set(features):
     raise BiasjaxError(f"{spec}: expected the features image and label, found {', '.join(features)}")
   label = "shape_label" if cue_conflict else "label"
+  prepared.refuse_other_kinds(spec, features, label)
   index = synthetic.CATEGORY_INDEX if drawn else category_index() if cue_conflict else class_index()
   labels = prepared.labels(spec, features[label], index)
   length, record_at = prepared.records(builder, split)

@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 from biasjax.data import classes, opening, prepared, sources
@@ -256,6 +257,43 @@ def test_a_slice_is_what_tfds_reads_and_its_images_keep_their_names(splits, spli
     for name, _, content in everything(sources.tfds(f"{splits}@{part}"))
   }
   assert [name for name, *_ in read] == [whole[content] for *_, content in read]
+
+
+@pytest.mark.parametrize("kind", ["labels", "images", "array"])
+def test_records_of_several_images_or_labels_are_refused(tmp_path, kind):
+  import tensorflow_datasets as tfds
+
+  one = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=[TENCH, GOLDFISH])}
+  several = {
+    "labels": {"label": tfds.features.Sequence(one["label"])},
+    "images": {"image": tfds.features.Sequence(one["image"])},
+    "array": {"image": tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8)},
+  }
+  picture = encoded(pixels(8, 8, seed=0), "PNG")
+  record = {"image": picture, "label": 0} | {
+    "labels": {"label": [0, 1]},
+    "images": {"image": [picture]},
+    "array": {"image": pixels(8, 8, seed=0)},
+  }[kind]
+
+  class OtherKinds(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+      features = tfds.features.FeaturesDict(one | several[kind])
+      return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      return {"test": self._generate_examples()}
+
+    def _generate_examples(self):
+      yield 0, record
+
+  builder = OtherKinds(data_dir=tmp_path, file_format="array_record")
+  builder.download_and_prepare()
+  with pytest.raises(BiasjaxError, match=r"to be one (Image|ClassLabel), found (Sequence|Tensor)"):
+    sources.tfds(str(builder.data_dir))
 
 
 def test_slices_differ_in_what_they_are_stored_under(splits):
