@@ -152,6 +152,9 @@ class _Shard:
     if not has_bytes or "label" not in self._schema.names:
       found = ", ".join(self._schema.names)
       raise BiasjaxError(f"{path}: expected the columns image (with bytes) and label, found {found}")
+    label = self._schema.field("label").type
+    if pa.types.is_nested(label) or pa.types.is_boolean(label):
+      raise BiasjaxError(f"{path}: expected a number or a WordNet id as each image's label, found {label}")
     self._named = "path" in fields
     groups = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
     self._starts = [sum(groups[:i]) for i in range(len(groups) + 1)]

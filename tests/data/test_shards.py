@@ -182,6 +182,13 @@ def test_labels_of_another_meaning_are_refused(tmp_path, rows, names, message):
     sources.folder(tmp_path)
 
 
+@pytest.mark.parametrize(("label", "found"), [([0, 1], "list<"), (True, "bool"), ({"id": 1}, "struct<")])
+def test_labels_that_are_no_single_number_are_refused(tmp_path, label, found):
+  shard(tmp_path / "x.parquet", [(jpeg(0), "a.jpg", label)])
+  with pytest.raises(BiasjaxError, match=f"as each image's label, found {found}"):
+    sources.folder(tmp_path)
+
+
 def test_other_and_damaged_files_are_refused(tmp_path):
   pq.write_table(pa.table({"url": ["x"], "label": [0]}), tmp_path / "x.parquet")
   with pytest.raises(BiasjaxError, match=r"expected the columns image \(with bytes\) and label, found url"):
