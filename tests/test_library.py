@@ -469,6 +469,8 @@ def test_noise_belongs_to_names_and_seeds():
     ({"labels_are": "imagenet"}, "1,000 classes needs a network of 1,000 classes; this one has 3"),
     ({"batch_size": 0}, "batch_size=0"),
     ({"seed": True}, "seed=True: expected a whole number"),
+    ({"dataset": ".."}, r"a dataset cannot be called '\.\.', since folders are"),
+    ({"model": ""}, "a network cannot be called '', since folders are"),
     ({"pixels": [PLAIN[0], PLAIN[0, :9]]}, "pixels is list, and no array: "),
     ({"labels": [[0], [0, 1], [1], [1]]}, "labels is list, and no array: "),
     ({"variables": {}}, r"fails for images float32 \[1, 32, 32, 3\]: KeyError: 'sharpness'"),

@@ -202,8 +202,13 @@ class Store:
       chunk_size: examples in a chunk, where neither the directory nor whoever opened it says.
 
     Raises:
-      BiasjaxError: this directory holds results of other images under the same dataset name.
+      BiasjaxError: this directory holds results of other images under the same dataset name; or no folder can
+        be called what the dataset or a model is called.
     """
+    units = list(units)
+    for what, name in (("dataset", source.name), *(("network", unit.model) for unit in units)):
+      if name in ("", ".", ".."):
+        raise BiasjaxError(f"a {what} cannot be called {name!r}, since folders are: give it another name")
     with self.lock("manifest", wait=True):
       self._register(source, units, chunk_size)
 
