@@ -449,8 +449,9 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   labels = prepared.labels(spec, features[label], index)
   length, record_at = prepared.records(builder, split)
   firsts = [sum(part.take for part in parts[:i]) for i in range(len(parts))]
+  of_splits = {part.split for part in parts}
   # Elsewhere names may lack the folder of the class, or be those of another split: two images would have one.
-  once = builder.name in datasets.stock() or (cue_conflict and len({part.split for part in parts}) == 1)
+  once = builder.name in datasets.stock() or (cue_conflict and len(of_splits) == 1)
 
   def read(index: int) -> Example:
     record = record_at(index)
@@ -477,7 +478,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   location = f"{info.full_name}@{split} in {builder.data_dir}"
   of_source: dict[str, Any] = {"labels": "cue_conflict", "resize": None} if cue_conflict else {}
   if drawn:
-    of_source |= {"labels": "synthetic_conflict" if split == "conflict" else "synthetic"}
+    of_source |= {"labels": "synthetic_conflict" if of_splits == {"conflict"} else "synthetic"}
     of_source |= {"crop": features["image"].shape[0]}
   source = Source(table_name, length, read, fingerprint, location, **of_source)
   try:

@@ -151,6 +151,11 @@ def test_the_conflict_split_holds_every_pair_that_disagrees(prepared):
   assert example.example_id.startswith(synthetic.CATEGORIES[example.label])
 
 
+def test_a_part_of_the_conflict_split_is_in_conflict(prepared):
+  assert sources.tfds(f"{prepared}@conflict[:25%]+conflict[200:]").labels == "synthetic_conflict"
+  assert sources.tfds(f"{prepared}@validation[:25%]").labels == "synthetic"
+
+
 def test_the_other_splits_agree_with_their_labels(prepared):
   for split in ("train", "validation", "edges", "fog_3"):
     source = sources.open_source(f"tfds:{prepared}@{split}")
