@@ -463,9 +463,10 @@ ROWS = (
 DATASETS: dict[str, Dataset] = {row.name: row for row in ROWS}
 
 
-def stock() -> frozenset[str]:
-  """What TFDS calls its own builders of these benchmarks, without their variants."""
-  return frozenset(row.stock[0].partition("/")[0] for row in ROWS if row.stock)
+def builders() -> frozenset[str]:
+  """What TFDS calls these benchmarks, as prepared here and by itself, without their variants."""
+  own = {row.builder for row in ROWS}
+  return frozenset(own | {row.stock[0].partition("/")[0] for row in ROWS if row.stock})
 
 
 def get(name: str, others: Iterable[str] = ()) -> Dataset:

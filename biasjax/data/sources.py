@@ -451,7 +451,7 @@ def tfds(spec: str, name: str | None = None, data_dir: str | None = None) -> Sou
   firsts = [sum(part.take for part in parts[:i]) for i in range(len(parts))]
   of_splits = {part.split for part in parts}
   # Elsewhere names may lack the folder of the class, or be those of another split: two images would have one.
-  once = builder.name in datasets.stock() or (cue_conflict and len(of_splits) == 1)
+  once = builder.name in datasets.builders() or (cue_conflict and len(of_splits) == 1)
 
   def read(index: int) -> Example:
     record = record_at(index)
