@@ -26,6 +26,7 @@ from biasjax.statistics import (
 )
 
 CLEAN = "clean"
+SMALLEST_LEFT = 2.0**-24  # that a float32 probability can leave to the other classes
 REFINED_BIAS = {f"refined_bias_{cue}": cue for cue in layouts.REFINED_BIAS}
 # Kinds of labels of images that were corrupted, and the corruptions that a mean is over.
 CORRUPTED = {
@@ -132,10 +133,13 @@ def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Me
   scores = [mean(table[name].to_numpy(), clusters=image) for name in ("brier", "nll")]
   # Student's interval does not know that neither is below 0.
   brier, nll = ((value, max(low, 0.0), high) for value, low, high in scores)
-  if image is None:  # half a Brier score is a share, of which few images may have most
-    _, *ends = mean_of_shares(np.clip(table["brier"].to_numpy(float) / 2, 0.0, 1.0))
-    brier = (brier[0], 2 * ends[0], 2 * ends[1])
   never = int(np.isinf(table["nll"].to_numpy()).sum())
+  if image is None:  # few images may have most of either, which are shares of the most that one has
+    brier = _mean_up_to(2.0, table["brier"].to_numpy(float))
+    if not never:
+      # Nothing bounds a log-likelihood, but an image that is wrong costs what is left beside the confidence.
+      left = max(1 - float(table["confidence"].to_numpy(float).mean()), SMALLEST_LEFT)
+      nll = _mean_up_to(max(float(table["nll"].max()), -math.log(left)), table["nll"].to_numpy(float))
   flag = f"the right class of {never} of {len(right)} images has probability 0" if never else ""
   n = len(right) if image is None else int(image.max()) + 1
   return [
@@ -143,6 +147,12 @@ def calibration(table: pd.DataFrame, image: np.ndarray | None = None) -> list[Me
     Metric("brier/{dataset}", *brier, n, detail=True),
     Metric("nll/{dataset}", *nll, n, detail=True, flag=flag),
   ]
+
+
+def _mean_up_to(most: float, values: np.ndarray) -> tuple[float, float, float]:
+  """The mean of values [n] from 0 to `most` with Wilson's interval of a mean of shares."""
+  _, low, high = mean_of_shares(np.clip(values / most, 0.0, 1.0))
+  return float(values.mean()), most * low, most * high
 
 
 def _images_by_class(

@@ -388,6 +388,18 @@ def test_the_brier_score_of_a_network_that_is_seldom_wrong_is_held_where_no_imag
   assert held >= 106  # of 120: fewer than 95 % gives in 1 of 300 tests
 
 
+@pytest.mark.parametrize("n", [30, 100])
+def test_the_negative_log_likelihood_of_a_network_that_is_seldom_wrong_is_held_where_no_image_shows_it(n):
+  rng, held = np.random.default_rng(n), 0
+  for _ in range(120):
+    right = rng.random(n) < 0.97
+    of = observed(range(n), right, confidence=np.full(n, 0.98, np.float32))
+    of["accuracy"]["nll"] = np.where(right, -math.log(0.98), -math.log(0.02))
+    low, _, high = intervals(of)["nll/{dataset}"]
+    held += low <= -0.97 * math.log(0.98) - 0.03 * math.log(0.02) <= high
+  assert held >= 106  # of 120, as above
+
+
 def test_brier_and_nll_are_means_of_what_was_observed():
   found = values(observed(range(50), np.ones(50)))
   assert found["brier/{dataset}"] == pytest.approx(0.5)
