@@ -1,8 +1,9 @@
 """Two networks on the same examples: the difference of each number, with an interval that is paired.
 
 Only numbers that the stored decisions give back are compared, so that a difference is that of the two numbers
-which stand beside it. Ratios of sums over examples have intervals of their own; what else a summary makes of
-the same images is in `regrouped`; an axis' difference is the mean of its columns'.
+which stand beside it. Ratios of sums over examples, of which `means` has more, have intervals of their own;
+what else a summary makes of the same images is in `regrouped`; an axis' difference is the mean of its
+columns'.
 """
 
 import math
@@ -14,7 +15,7 @@ import scipy.special
 
 from biasjax.errors import BiasjaxError
 from biasjax.recorded import trials
-from biasjax.report import of_samples, regrouped
+from biasjax.report import means, of_samples, regrouped
 from biasjax.report.scores import Scores, module
 from biasjax.results import across
 from biasjax.results.summary import Summarised
@@ -121,15 +122,15 @@ def _axis(
   return difference, low, high, int(mine["n"].sum()), _smallest(difference, low, high)
 
 
-def _scale(metric: str) -> float:
-  return 100.0 if metric.startswith((*ACCURACIES, WATERMARK)) else 1.0
+def _scale(parts: pd.DataFrame, metric: str) -> float:
+  return parts.attrs.get(means.SCALE, 100.0 if metric.startswith((*ACCURACIES, WATERMARK)) else 1.0)
 
 
 def _gives(parts: pd.DataFrame, metric: str, value: float) -> bool:
   """Whether the decisions are those that the number was made of."""
   total = float(parts["of"].sum())
   return total > 0 and bool(
-    np.isclose(_scale(metric) * parts["got"].sum() / total, value, rtol=1e-6, atol=1e-9)
+    np.isclose(_scale(parts, metric) * parts["got"].sum() / total, value, rtol=1e-6, atol=1e-9)
   )
 
 
@@ -149,14 +150,18 @@ def _parts(
       read[model, dataset] = of_samples.frames(observed, get_probe, model, dataset)
     found = of_samples.parts(read[model, dataset], probe, metric)
     return None if found is None else (found, ())
-  if metric.startswith("top1_acc/"):
-    right = observed.accuracy(model, dataset, probe, metric)
-    return None if right is None else (pd.DataFrame({"got": right, "of": 1.0}), ())
 
   def table(name: str) -> pd.DataFrame | None:
     if (model, dataset, name) not in read:
       read[model, dataset, name] = observed.read(model, dataset, name)
     return read[model, dataset, name]
+
+  found = means.parts(metric, probe, unit.key.get("labels", "imagenet") if unit else "", table)
+  if found is not None:
+    return found, ()
+  if metric.startswith("top1_acc/"):
+    right = observed.accuracy(model, dataset, probe, metric)
+    return None if right is None else (pd.DataFrame({"got": right, "of": 1.0}), ())
 
   name = metric.partition(":")[0]
   wanted = of_samples.KEPT.get(name) or of_samples.LOST.get(name.removesuffix("-reliance"))
@@ -226,7 +231,7 @@ def _compared(first: Parts, second: Parts, metric: str) -> tuple[float, float, f
   one, other = one.loc[both], other.loc[both]
   pair = tuple((of["got"].to_numpy(float), of["of"].to_numpy(float)) for of in (one, other))
   ways: Sequence[np.ndarray] = [one[name].to_numpy(str) for name in clusters]
-  scale = _scale(metric)
+  scale = _scale(first[0], metric)
   value, low, high = (scale * edge for edge in difference_of_ratios(pair[0], pair[1], ways))
   if not math.isfinite(low):
     return None
