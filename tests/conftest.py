@@ -75,6 +75,15 @@ def torchvision():
 
 
 @pytest.fixture
+def off_cpu(monkeypatch):
+  """What is computed in a way of its own on CPUs is traced as for all other devices."""
+  jax.clear_caches()
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  yield
+  jax.clear_caches()
+
+
+@pytest.fixture
 def prepared_tfds(tmp_path):
   """(folder of class folders) -> the folder of a TFDS dataset with those images, in array_record."""
   import tensorflow_datasets as tfds

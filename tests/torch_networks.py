@@ -84,6 +84,17 @@ def logits(net, images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):
     return net(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
 
 
+def logits_and_gradients(net, images, weights, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):
+  """The same in double precision, and the gradients of their weighted sum with respect to the images."""
+  import torch
+
+  x = torch.tensor(images, dtype=torch.float64, requires_grad=True)
+  of_channels = [torch.tensor(value, dtype=torch.float64)[None, None, None] for value in (mean, std)]
+  found = net.double()(((x - of_channels[0]) / of_channels[1]).permute(0, 3, 1, 2))
+  (found * torch.tensor(weights, dtype=torch.float64)).sum().backward()
+  return found.detach().numpy(), x.grad.numpy()
+
+
 def relative_difference(got, expected):
   """The largest difference over the largest value."""
   return float(np.abs(np.asarray(got) - expected).max() / np.abs(expected).max())

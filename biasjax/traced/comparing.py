@@ -1,8 +1,8 @@
 """Which values' last digits count: those that a network compares with what it made of them, or rounds.
 
-XLA on CPUs may compute a value again for each of its users, with other last digits, and leaves a product in a
-sum unrounded. Then no token equals the greatest of all, say, and what such a comparison lets through is lost.
-And it divides by what broadcasts as a product with the reciprocal: 41 / 41 is below 1.
+XLA may compute a value again for each of its users, with other last digits, and leaves a product in a sum
+unrounded. Then no token equals the greatest of all, say, and what such a comparison lets through is lost. And
+it divides by a number, on CPUs by what broadcasts too, as a product with the reciprocal: 41 / 41 is below 1.
 """
 
 import collections

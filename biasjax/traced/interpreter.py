@@ -62,10 +62,8 @@ def run(program: Program, variables: Variables, images: Any, precision: str = "f
     values.append(jnp.asarray(functools.reduce(lambda tree, key: tree[key], weight.path, variables)))
   most = VALUE_LIMIT * max(images.shape[0], 1)
   beside = {of: variables.get(of, {}) for of in (prepared.FORWARDS, prepared.BACKWARDS)}
-  on_cpu = jax.default_backend() == "cpu"
-  branching, compared, divided = (
-    of(program) if on_cpu else set() for of in (_branching, comparing.compared, comparing.divided)
-  )
+  branching = _branching(program) if jax.default_backend() == "cpu" else set()
+  compared, divided = comparing.compared(program), comparing.divided(program)
   # Shapes that broadcast are part of what PyTorch's operations mean.
   with jax.numpy_rank_promotion("allow"):
     for number, node in enumerate(program.nodes):
@@ -107,21 +105,29 @@ def _branching(program: Program) -> set[int]:
 
 
 def _once(result: Any, fewest: int) -> Any:
-  """A copy of features, and of their gradient, that XLA computes once, as a function that it does not inline.
+  """A copy of features, and of their gradient, that XLA computes once.
 
-  On CPUs it else computes them again for each user, and those before them again for each of theirs: where
+  It else may compute them again for each user, and on CPUs those before them again for each of theirs: where
   blocks add several branches, time and memory of compiling grew with the square of the depth. Of fewer
-  dimensions than `fewest`, what was given. Features [b, c, h, w] are copied with channels last, as the
-  convolutions have them, or they would be transposed on either side.
+  dimensions than `fewest`, what was given. Features [b, c, h, w] are copied with channels last on CPUs, as
+  the convolutions have them there, or they would be transposed on either side.
   """
   if not isinstance(result, jax.Array) or result.ndim < fewest:
     return result
   if not jnp.issubdtype(result.dtype, jnp.floating):
     return result
-  features = result.ndim == 4
+  if result.ndim != 4 or jax.default_backend() != "cpu":
+    return _apart(result)
+  return jnp.moveaxis(_apart(jnp.moveaxis(result, 1, -1)), -1, 1)
+
+
+def _apart(x: jax.Array) -> jax.Array:
+  """x, into whose making XLA does not see: a barrier, or on CPUs, where that is gone before XLA joins
+  operations, a function that is not inlined."""
+  if jax.default_backend() != "cpu":
+    return jax.lax.optimization_barrier(x)
   with set_xla_metadata(inlineable="false"):
-    copied = _copied(jnp.moveaxis(result, 1, -1) if features else result)
-  return jnp.moveaxis(copied, -1, 1) if features else copied
+    return _copied(x)
 
 
 @jax.jit
@@ -130,15 +136,11 @@ def _copied(x: jax.Array) -> jax.Array:
 
 
 def _by_full_shape(self: Any, other: Any, **rest: Any) -> dict[str, Any]:
-  """Arguments of a division that XLA cannot see to be by what broadcasts, so that it divides in earnest."""
+  """Arguments of a division that XLA cannot see to be by a number or by what broadcasts, so that it divides
+  in earnest."""
   shape = jnp.broadcast_shapes(jnp.shape(self), jnp.shape(other))
-  with set_xla_metadata(inlineable="false"):
-    return {"self": self, "other": _spread(jnp.asarray(other, jnp.result_type(self, other)), shape), **rest}
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _spread(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  return jnp.broadcast_to(x, shape)
+  spread = jnp.broadcast_to(jnp.asarray(other, jnp.result_type(self, other)), shape)
+  return {"self": self, "other": _apart(spread), **rest}
 
 
 def _resolved(argument: Any, values: list[Any]) -> Any:

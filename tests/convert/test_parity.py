@@ -8,7 +8,15 @@ import biasjax
 from biasjax.cli import converting as command
 from biasjax.convert import tracing
 from biasjax.traced import interpreter
-from torch_networks import CONTAINERS, logits, network, randomise, relative_difference, save
+from torch_networks import (
+  CONTAINERS,
+  logits,
+  logits_and_gradients,
+  network,
+  randomise,
+  relative_difference,
+  save,
+)
 
 TOLERANCE = 1e-4
 RANDOM_IMAGES = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
@@ -43,6 +51,21 @@ def test_converted_network_gives_pytorchs_logits(torchvision, tmp_path, architec
   models = [converted(tmp_path, net.state_dict(), container) for container in CONTAINERS]
   assert len({model.fingerprint for model in models}) == 1
   assert_parity(models[0], net)
+
+
+def test_other_devices_have_pytorchs_logits_and_gradients(torchvision, tmp_path, off_cpu):
+  net = network(torchvision, stage_sizes=(1, 1, 1, 1), width=4)
+  model = converted(tmp_path, net.state_dict(), "safetensors")
+  weights = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+
+  def total(images):
+    logits = model.apply(model.variables, images)
+    return (logits * weights[None]).sum(), logits
+
+  gradient, logits = jax.jit(jax.grad(total, has_aux=True))(RANDOM_IMAGES)
+  expected, of_images = logits_and_gradients(net, RANDOM_IMAGES, weights)
+  assert relative_difference(logits, expected) < TOLERANCE
+  assert relative_difference(gradient, of_images) < 10 * TOLERANCE
 
 
 def test_mean_and_std_travel_with_the_network(torchvision, tmp_path):

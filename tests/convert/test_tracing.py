@@ -83,6 +83,33 @@ def test_a_network_of_timm_gives_pytorchs_logits_and_gradients(name, torchvision
   assert gradients < 1e-3
 
 
+class WaysOfCpus(nn.Module):
+  """Has all that is computed in a way of its own on CPUs."""
+
+  def __init__(self):
+    super().__init__()
+    self.patches = nn.Conv2d(3, 32, 8, 8)
+    self.apart, self.groups = nn.Conv2d(32, 32, 3, 2, 1, groups=32), nn.Conv2d(32, 32, 3, 1, 1, groups=8)
+    self.few, self.gate = nn.Conv2d(32, 32, 3, 1, 1), nn.Linear(32, 32)
+    self.head = nn.Linear(32, 10)
+
+  def forward(self, x):
+    x = self.apart(functional.max_pool2d(self.patches(x), 3, 1, 1))
+    x = x + self.groups(x)
+    x = x * self.gate(x.mean((2, 3))).sigmoid()[:, :, None, None]
+    tokens = functional.gelu(x).flatten(2).transpose(1, 2)  # 64
+    tokens = tokens + (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+    tokens = tokens + torch.floor(tokens.amax((1, 2), keepdim=True) / tokens.amax((1, 2), keepdim=True))
+    x = functional.adaptive_avg_pool2d(tokens.transpose(1, 2).unflatten(2, (8, 8)), 2)
+    return self.head(self.few(x).mean((2, 3)))
+
+
+def test_other_devices_have_the_same_logits_and_gradients(off_cpu):
+  logits, gradients = differences(torch_networks.randomise(WaysOfCpus()), 128, 10)
+  assert logits < 1e-5
+  assert gradients < 1e-3
+
+
 def test_a_network_of_torchvision_gives_pytorchs_logits_and_gradients(torchvision):
   logits, gradients = differences(
     torch_networks.randomise(torchvision.models.shufflenet_v2_x0_5(num_classes=10)), 64, 10

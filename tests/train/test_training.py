@@ -63,8 +63,12 @@ def trained(recipe: step.Recipe, shown: list[batches.Examples], kind: str = "sha
   return partition.first(state), rows
 
 
-def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision):
+@pytest.mark.parametrize("device", ["this one", "another"])
+def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision, device, request):
   import torch
+
+  if device == "another":
+    request.getfixturevalue("off_cpu")
 
   from torch_networks import network
 
