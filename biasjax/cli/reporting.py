@@ -114,7 +114,7 @@ def write(
   pixels = {unit.dataset: _crop(unit) for unit in mine if module(unit.probe) == "critical_band"}
   differences = paired.differences(found, observed, probes.get) if len(found.models) == 2 else None
   if differences is not None:
-    write_file(store.workdir / "differences.csv", differences.to_csv(index=False).encode())
+    write_file(store.workdir / f"differences{_whose(found)}.csv", differences.to_csv(index=False).encode())
   conditions, flipped = _pictures(observed, found.models, sources, rows)
   definitions = load("study").get_config().to_dict()["study"]
   beside = Beside(
@@ -122,6 +122,7 @@ def write(
     pixels=pixels,
     people=_people(asked.get("trials")),
     differences=differences,
+    differences_file=f"differences{_whose(found)}.csv",
     among=standing.references(found.others, asked.get("beside") or (), found.models),
     means={measure["name"]: measure["mean"] for name in ("biases", "axes") for measure in definitions[name]},
     conditions=conditions,
@@ -134,16 +135,16 @@ def write(
     ],
   )
   drawn = network.drawings(found, beside)
-  path = store.workdir / _file_name(found)
+  path = store.workdir / f"report{_whose(found)}.html"
   write_file(path, network.html(found, beside, drawn, store.workdir.name).encode())
   return path, drawn
 
 
-def _file_name(found: Scores) -> str:
-  """Of the page; where a directory holds other networks too, it says whose it is."""
+def _whose(found: Scores) -> str:
+  """In names of files: whose they are, where a directory holds other networks too."""
   if not len(found.others):
-    return "report.html"
-  return f"report-{'-'.join(cards.file_name(model).removesuffix('.html') for model in found.models)}.html"
+    return ""
+  return "".join(f"-{cards.file_name(model).removesuffix('.html')}" for model in found.models)
 
 
 def _crop(unit: Unit) -> int:

@@ -78,6 +78,7 @@ class Beside:
     pixels: dataset -> pixels of a side, as networks see its images.
     people: of `trials.by_category`, or None.
     differences: of `paired.differences`, or None.
+    differences_file: what they are called as a file.
     among: reference networks, float [networks, columns of results.csv].
     means: what a metric is the mean of (`standing.grid`).
     conditions: a title, and the same image under some conditions.
@@ -89,6 +90,7 @@ class Beside:
   pixels: Mapping[str, int] = dataclasses.field(default_factory=dict)
   people: pd.DataFrame | None = None
   differences: pd.DataFrame | None = None
+  differences_file: str = "differences.csv"
   among: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
   means: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
   conditions: Sequence[tuple[str, Sequence[Picture]]] = ()
@@ -130,6 +132,7 @@ def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) 
       version=__version__,
       tiles=_tiles(found),
       sections=sections,
+      differences_file=beside.differences_file,
       compared=_compared(beside.differences) if beside.differences is not None else None,
       standing=standing.grid(found, beside.among, beside.means) if len(beside.among) else None,
       conditions=[(title, [_shown(p) for p in pictures]) for title, pictures in beside.conditions],

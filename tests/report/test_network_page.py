@@ -325,6 +325,22 @@ def test_a_page_is_of_no_more_than_two_networks(measured, tmp_path):
   assert "one or two networks, and 3 are asked for" in done.stderr
 
 
+def test_each_pair_of_a_directory_has_differences_of_its_own(measured, tmp_path):
+  shutil.copy(measured / "run.json", tmp_path)
+  table = pd.read_csv(measured / "metrics.csv")
+  third = table[table["model"] == NETWORKS[0]].assign(model="third")
+  pd.concat([table, third]).to_csv(tmp_path / "metrics.csv", index=False)
+  for pair in (NETWORKS, (NETWORKS[0], "third")):
+    assert reporting.from_workdir({"workdir": str(tmp_path), "models": pair}) == 0
+  for pair in (NETWORKS, (NETWORKS[0], "third")):
+    page = (tmp_path / f"report-{'-'.join(pair)}.html").read_text()
+    (named,) = re.findall(r"[^ ]*differences[^ ]*\.csv", page[page.index("<footer>") :])
+    written = (tmp_path / named).read_text()
+    assert written.startswith("model,other,")
+    assert named == f"differences-{'-'.join(pair)}.csv"
+  assert not (tmp_path / "differences.csv").exists()
+
+
 # --- In a browser ------------------------------------------------------------------------------------------
 
 # The lowest contrast (WCAG 2, relative luminance) of any text with what is behind it, and that text.
