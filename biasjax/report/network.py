@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from biasjax.report import portraits, scores, standing
+from biasjax.report import paired, portraits, scores, standing
 from biasjax.report.cells import Cell, Grid, interval, text_cell
 from biasjax.report.drawing import STYLE, Drawing, inline
 from biasjax.report.page import environment
@@ -28,6 +28,7 @@ GLANCE = (
   *(r"criticalband/continuous/bw_norm", r"criticalband/continuous/cf_norm"),
 )
 MOST_TILES = 8
+MOST_NAMED = 5  # numbers that are not compared for one reason
 ATTACKS = ("pgd", "fgsm", "autoattack")
 TILES = {
   **{"accuracy": "Accuracy, {0}", "critical_band": "Critical band: {0}"},
@@ -134,6 +135,7 @@ def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) 
       sections=sections,
       differences_file=beside.differences_file,
       compared=_compared(beside.differences) if beside.differences is not None else None,
+      left_out=_left_out(beside.differences) if beside.differences is not None else [],
       standing=standing.grid(found, beside.among, beside.means) if len(beside.among) else None,
       conditions=[(title, [_shown(p) for p in pictures]) for title, pictures in beside.conditions],
       flips=[_flip(flip) for flip in beside.flips],
@@ -189,6 +191,18 @@ def _compared(differences: pd.DataFrame) -> Grid:
     rows.append([*row, Cell(f"{c.n:,}", kind="n")])
   columns = ["measure", "images", "difference [95 % interval]", "told apart", "could have been seen", "n"]
   return Grid("The first less the second", columns, rows)
+
+
+def _left_out(differences: pd.DataFrame) -> list[str]:
+  """Which numbers are not compared, and why, a sentence for each reason and dataset."""
+  named: dict[tuple[str, str], list[str]] = {}
+  for (dataset, metric), why in differences.attrs.get(paired.LEFT_OUT, {}).items():
+    named.setdefault((dataset, why), []).append(scores.label(metric))
+  said = []
+  for (dataset, why), labels in named.items():
+    more = f" and {len(labels) - MOST_NAMED:,} more" if len(labels) > MOST_NAMED else ""
+    said.append(f"{'; '.join(labels[:MOST_NAMED])}{more} ({dataset}): {why}")
+  return said
 
 
 def _shown(picture: Picture) -> dict[str, str]:

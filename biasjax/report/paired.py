@@ -24,9 +24,16 @@ from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES, correlate
 from biasjax.study.stored import Observations
 
+LEFT_OUT = "left out"  # of `DataFrame.attrs`
 COLUMNS = ["model", "other", "dataset", "probe", "metric", "difference", "low", "high", "n", "smallest"]
 # Numbers of the probe watermark, and the class it is about, as the probe has them.
 WATERMARK, CARTON = "watermark/", 478
+NAMED = 3  # images
+# Why a number is not compared.
+TOO_FEW = "too few images tell how far such a difference may be off"
+OF_OTHERS = "not one probe's number: made of others, or of groups of images"
+OF_LEFT_OUT = "made of numbers that are not all compared"
+NOT_GIVEN = "stored decisions do not give it, or not without some of the images"
 POWER = 0.8  # of the smallest difference that could have been seen
 
 # Numerator and denominator of a ratio of sums over examples, and which image each example is made of, if any.
@@ -48,11 +55,13 @@ def differences(
     `statistics.difference_of_ratios` or `regrouped.differences`, and for an axis `across.combined` of its
     columns' with the correlations of their differences; `n` the examples that both have. `smallest`
     is the smallest true difference for which such an interval would leave out 0 in 80 of 100 cases, by the
-    normal approximation.
+    normal approximation. What both networks have a number of and is not there is in its `attrs`, as
+    `LEFT_OUT`: {(dataset, metric): why}.
   """
   first, second = scores.models
   main = scores.main.set_index(["model", "dataset", "probe", "metric"])
   rows, read = [], {}
+  left_out: dict[tuple[str, str], str] = {}
   apart: dict[tuple[str, str, str], pd.Series] = {}  # of accuracies, by example
   others: dict[tuple[str, str], list[str]] = {}
   for dataset, probe, metric in dict.fromkeys(main.index.droplevel("model")):
@@ -74,14 +83,21 @@ def differences(
         rows.append((first, second, dataset, probe, metric, *compared))
         if metric.startswith(ACCURACIES):
           apart[dataset, probe, metric] = found[0][0]["got"] - found[1][0]["got"]
+      else:
+        left_out[dataset, metric] = _different(found[0][0].index, found[1][0].index) or TOO_FEW
     elif all((model, dataset, probe) in observed.units for model in scores.models):
       others.setdefault((dataset, probe), []).append(metric)
+    else:
+      left_out[dataset, metric] = OF_OTHERS
   for (dataset, probe), metrics in others.items():
     values = [{m: float(main["value"][model, dataset, probe, m]) for m in metrics} for model in scores.models]
     try:
       regroupings = regrouped.differences(observed, get_probe, scores.models, dataset, probe, values)
-    except BiasjaxError:
-      continue
+      lacking = set(metrics) - set(regroupings)
+      why = _not_regrouped(observed, scores.models, dataset, probe) if lacking else ""
+    except BiasjaxError as error:
+      regroupings, why = {}, str(error)
+    left_out |= {(dataset, metric): why for metric in metrics if metric not in regroupings}
     for metric, (value, low, high, n) in regroupings.items():
       rows.append((first, second, dataset, probe, metric, value, low, high, n, _smallest(value, low, high)))
   columns = pd.DataFrame(rows, columns=COLUMNS)
@@ -90,7 +106,36 @@ def differences(
     compared = _axis(axis, values[0] - values[1], columns, apart)
     if compared:
       rows.append((first, second, across.NAME, across.NAME, axis, *compared))
-  return pd.DataFrame(rows, columns=COLUMNS)
+      left_out.pop((across.NAME, axis), None)
+    elif (across.NAME, axis) in left_out:
+      left_out[across.NAME, axis] = OF_LEFT_OUT
+  found = pd.DataFrame(rows, columns=COLUMNS)
+  found.attrs[LEFT_OUT] = left_out
+  return found
+
+
+def _different(one: pd.Index, other: pd.Index) -> str:
+  """That, and how, the networks were asked about different images; "" if about the same."""
+  apart, every = one.symmetric_difference(other), one.union(other).nunique()
+  if not len(apart):
+    return ""
+  if len(apart) == every:
+    return "the networks were asked about different images"
+  few = ", ".join(map(str, apart[:NAMED])) + (" ..." if len(apart) > NAMED else "")
+  shown = f"only one network was shown {len(apart):,} of {every:,} images ({few})"
+  return f"{shown}: the other's could not be decoded, say"
+
+
+def _not_regrouped(observed: Observations, models: Sequence[str], dataset: str, probe: str) -> str:
+  """Why a number is not compared by leaving out groups of images."""
+  if any(SAMPLE in observed.units[model, dataset, probe].key for model in models):
+    return "a sample does not tell how it differs from image to image"
+  tables = [observed.read(model, dataset, probe) for model in models]
+  if any(table is None for table in tables):
+    return "not all decisions are stored"
+  one, other = (pd.Index(table["example_id"].unique()) for table in tables if table is not None)
+  few = len(one) < 2 * regrouped.GROUPS
+  return _different(one, other) or (f"of fewer than {2 * regrouped.GROUPS} images" if few else NOT_GIVEN)
 
 
 def _axis(
