@@ -539,7 +539,9 @@ def elastic_transform(key: RandomKey, image: Image, severity: Severity) -> Image
   at_y, at_x = apart(severity, lambda: (at_y, at_x))
   warped = apart(severity, lambda: sampled(image, at_y, at_x, repeat_edge=False))
   smooth = jnp.asarray(smoothing(size))[severity]
-  moved = [length * (smooth @ draw.uniform(k, (size, size), -1, 1) @ smooth.T) for k in (of_y, of_x)]
+  # One image at a time: how a product of a whole batch is rounded depends on how many images there are.
+  smoothed = one_by_one(lambda matrix, plane: matrix @ plane @ matrix.T)
+  moved = [length * smoothed(smooth, draw.uniform(k, (size, size), -1, 1)) for k in (of_y, of_x)]
   at_y, at_x = apart(severity, lambda: (y + moved[0], x + moved[1]))
   return truncated(sampled(warped, at_y, at_x, repeat_edge=True))
 

@@ -272,3 +272,14 @@ def test_a_corruption_works_at_other_sizes_and_in_a_batch(name):
   assert 0 <= float(together.min()) <= float(together.max()) <= 1
   assert float(jnp.abs(together[1] - elsewhere).mean()) < 1e-3
   assert float(jnp.abs(together[1] - images[1]).mean()) > 1e-3
+
+
+@pytest.mark.parametrize("severity", [0, 4])
+def test_an_elastic_transform_does_not_depend_on_how_many_images_go_with_it(severity):
+  images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3)), jnp.float32) / 255
+  keys = jax.random.split(jax.random.key(0), 8)
+  corrupt = jax.jit(jax.vmap(corruptions.elastic_transform, in_axes=(0, 0, None)))
+  with jax.default_matmul_precision("float32"):
+    together = corrupt(keys, images, jnp.int32(severity))
+    alone = [corrupt(keys[i : i + 1], images[i : i + 1], jnp.int32(severity))[0] for i in range(8)]
+  np.testing.assert_array_equal(together, jnp.stack(alone))
