@@ -296,6 +296,8 @@ def _flags(rows: Mapping[str, Any]) -> str:
 
 
 def _span(values: pd.Series, decimals: int) -> Cell:
-  """A number of two networks that is mostly the same."""
-  texts = [f"{v:,.0f}" if not decimals else number(float(v), decimals) for v in values.dropna()]
+  """A number of two networks that is mostly the same; "-" for one that has none, where the other has."""
+  known = values if values.notna().any() else values.dropna()
+  said = (number(float(v), decimals) if decimals else f"{v:,.0f}" for v in known.dropna())
+  texts = ["-" if missing else next(said) for missing in known.isna()]
   return Cell(", ".join(dict.fromkeys(texts)), kind="n")

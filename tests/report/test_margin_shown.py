@@ -24,6 +24,14 @@ def test_a_margin_has_its_column_where_there_is_one():
   assert [row[everything.columns.index("margin")].text for row in everything.rows] == ["", "0.012"]
 
 
+def test_a_margin_that_one_of_two_networks_has_says_whose_it_is():
+  every, sampled = of([np.nan, np.nan]).own, of([np.nan, 0.0123]).own.assign(model="yours")
+  found = Scores(["mine", "yours"], pd.concat([every, sampled], ignore_index=True), every.iloc[:0])
+  shown = scores.everything(found, {})
+  at = shown.columns.index("margin")
+  assert [row[at].text for row in shown.rows] == ["", "-, 0.012"]
+
+
 def test_the_page_says_what_a_margin_is_only_where_there_are_some():
   said = "Numbers with a margin are of a random sample"
   for margins, expected in (([np.nan, 0.0123], True), ([np.nan, np.nan], False)):
