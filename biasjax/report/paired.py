@@ -18,7 +18,7 @@ from biasjax.recorded import trials
 from biasjax.report import means, of_samples, regrouped
 from biasjax.report.scores import Scores, module
 from biasjax.results import across
-from biasjax.results.summary import Summarised
+from biasjax.results.summary import Summarised, of_whole
 from biasjax.results.unit import SAMPLE
 from biasjax.statistics import Z, difference_of_ratios
 from biasjax.study.sampling import ACCURACIES, correlate
@@ -68,17 +68,18 @@ def differences(
     values = [main["value"].get((m, dataset, probe, metric), math.nan) for m in (first, second)]
     if not all(map(math.isfinite, values)):
       continue
+    name = of_whole(metric, dataset)  # as probes call it
     found: list[Parts] = []
     for model, value in zip((first, second), values, strict=True):
       try:
-        parts = _parts(observed, read, model, dataset, probe, metric, get_probe)
+        parts = _parts(observed, read, model, dataset, probe, name, get_probe)
       except BiasjaxError:  # what is damaged is said where the tables are made
         parts = None
-      if parts is None or not _gives(parts[0], metric, value):
+      if parts is None or not _gives(parts[0], name, value):
         break
       found.append(parts)
     if len(found) == 2:
-      compared = _compared(found[0], found[1], metric)
+      compared = _compared(found[0], found[1], name)
       if compared:
         rows.append((first, second, dataset, probe, metric, *compared))
         if metric.startswith(ACCURACIES):
@@ -90,9 +91,14 @@ def differences(
     else:
       left_out[dataset, metric] = OF_OTHERS
   for (dataset, probe), metrics in others.items():
-    values = [{m: float(main["value"][model, dataset, probe, m]) for m in metrics} for model in scores.models]
+    names = {of_whole(metric, dataset): metric for metric in metrics}
+    values = [
+      {name: float(main["value"][model, dataset, probe, metric]) for name, metric in names.items()}
+      for model in scores.models
+    ]
     try:
       regroupings = regrouped.differences(observed, get_probe, scores.models, dataset, probe, values)
+      regroupings = {names[name]: of for name, of in regroupings.items()}
       lacking = set(metrics) - set(regroupings)
       why = _not_regrouped(observed, scores.models, dataset, probe) if lacking else ""
     except BiasjaxError as error:

@@ -279,6 +279,12 @@ def _column(name: str, dataset: str, incomplete: bool) -> str:
   return name.format(dataset=marked) if "{dataset}" in name else f"{name}@{marked}"
 
 
+def of_whole(column: str, dataset: str) -> str:
+  """What a metric, as tables name it, is called where its dataset is whole."""
+  marked = f"{dataset}{INCOMPLETE}"
+  return column.removesuffix(f"@{marked}").replace(marked, dataset)
+
+
 def _with_settings(derived: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
   """Rows that follow from a model's others, with what these were made with; several joined by "; "."""
   joined = metrics.groupby("model")[list(SETTINGS)].agg(lambda values: "; ".join(dict.fromkeys(values)))

@@ -38,7 +38,7 @@ class Stored(Observations):
     )
 
 
-def differences(said) -> pd.DataFrame:
+def differences(said, ending: str = "") -> pd.DataFrame:
   stored, rows = Stored(said), []
   for model, name in (of for of in said if of[1] != "accuracy"):
     probe = probes.get(name, 64)
@@ -46,7 +46,7 @@ def differences(said) -> pd.DataFrame:
     for table in tables.values():
       table.attrs["labels"] = "imagenet"
     found = (m for m in probe.summarise(tables) if not m.detail)
-    rows += [(model, "imagenet", name, m.name.format(dataset="imagenet"), m.value) for m in found]
+    rows += [(model, "imagenet", name, m.name.format(dataset="imagenet") + ending, m.value) for m in found]
   own = pd.DataFrame(rows, columns=["model", "dataset", "probe", "metric", "value"])
   own = own.assign(low=own["value"], high=own["value"], n=N, chance=np.nan, flag="", detail=False)
   scores = Scores(list(MODELS), own.assign(column=own["metric"]), own.iloc[:0])
@@ -111,3 +111,17 @@ def test_what_could_have_been_seen_is_told_by_the_end_towards_none():
   assert row["difference"] == pytest.approx(58 / 30)
   assert row["smallest"] == pytest.approx((1 + 0.8416 / 1.96) * (row["difference"] - row["low"]), rel=1e-3)
   assert row["smallest"] < row["difference"]
+
+
+def test_numbers_of_a_benchmark_that_is_not_whole_are_compared_as_those_of_the_whole():
+  said = {(m, "accuracy"): {"clean": wrong(*range(i, 9))} for i, m in enumerate(MODELS)}
+  names = probes.get("suppression", 64).conditions
+  said |= {
+    (m, "suppression"): {c: wrong(*range(i, 20 + at)) for at, c in enumerate(names)}
+    for i, m in enumerate(MODELS)
+  }
+  said |= {(m, "watermark"): {"watermark": wrong(*range(30 + i))} for i, m in enumerate(MODELS)}
+  whole, part = differences(said), differences(said, "@imagenet-incomplete")
+  assert {"shape-reliance", "watermark/gap"} <= set(whole.index)
+  assert list(part.index) == [f"{name}@imagenet-incomplete" for name in whole.index]
+  pd.testing.assert_frame_equal(part.reset_index(drop=True), whole.reset_index(drop=True))
