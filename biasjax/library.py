@@ -26,6 +26,7 @@ from biasjax.data.classes import conflict_categories, cues
 from biasjax.data.sources import Example, Source
 from biasjax.engine import evaluate, given, margins, passes
 from biasjax.engine.given import Given
+from biasjax.engine.stimuli import PREPROCESS
 from biasjax.errors import BiasjaxError
 from biasjax.models import load as converted
 from biasjax.models.load import Model
@@ -33,7 +34,7 @@ from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
 from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, write_tables
-from biasjax.results.unit import SAMPLE
+from biasjax.results.unit import SAMPLE, in_words
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
 
@@ -80,6 +81,7 @@ class Images:
     dataset: what tables call it.
     excluded: name -> reason, of images that could not be decoded and are left out.
     own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
+    preprocessed: how images came to be so, "bilinear 256, crop 224", for tables; "" where that is not known.
   """
 
   pixels: np.ndarray
@@ -90,6 +92,7 @@ class Images:
   dataset: str
   excluded: dict[str, str]
   own_classes: int | None = None
+  preprocessed: str = ""
 
 
 def load(spec: str | os.PathLike, precision: str = "float32") -> Model:
@@ -178,8 +181,10 @@ def images(
   elif source.textures is not None:
     textures = np.array([source.textures[name] for name in names])
   several = labels[: len(names)] if source.most_labels > 1 else labels[: len(names), 0]
+  how = in_words({name: getattr(source, name) for name in PREPROCESS})
   return Images(
-    pixels[: len(names)], several, names, textures, labels_are, source.name, excluded, source.own_classes
+    *(pixels[: len(names)], several, names, textures, labels_are, source.name, excluded),
+    **{"own_classes": source.own_classes, "preprocessed": how},
   )
 
 
@@ -209,7 +214,7 @@ def measure(
       mode; pure JAX. What is compiled for one `apply` is used again when the same object comes again.
     variables: a tree of arrays.
     pixels: uint8 [n, h, w, 3], square, as the network is to see them; or `Images`, which bring labels, names,
-      textures, labels_are and the dataset's name with them.
+      textures, labels_are, the dataset's name and how it was preprocessed with them.
     labels: int [n], the right classes; where there are textures, those of the shapes. [n, k] where several
       are right, -1 after them.
     probes: names, with options as in "pgd:eps=1:steps=10", or probes of one's own; accuracy is asked of all
@@ -245,7 +250,6 @@ def measure(
     labels, textures, names, labels_are = whole.labels, whole.textures, whole.names, whole.labels_are
     pixels = whole.pixels
     dataset = whole.dataset if dataset == NAME else dataset
-  own_classes = whole.own_classes if whole else None
   pixels, size = _checked_pixels(pixels)
   names = _checked_names(names, len(pixels))
   asked = [_probe(probe, size) for probe in ([probes] if isinstance(probes, str | Probe) else probes or ())]
@@ -262,7 +266,8 @@ def measure(
   if textures is not None:
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)[:, 0]
   source = _source(dataset, pixels, rights, names, wears, kind, hashed=workdir is not None)
-  source = dataclasses.replace(source, own_classes=own_classes)
+  if whole is not None:
+    source = dataclasses.replace(source, own_classes=whole.own_classes, preprocessed=whole.preprocessed)
   sampling = margins.apply(0.0 if margin is None else margin, seed, {dataset: planned}, [source], "margin")
   (source,), planned = sampling.sources, sampling.planned[dataset]
   settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress, margins=sampling.margins)

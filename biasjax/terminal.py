@@ -11,6 +11,8 @@ if TYPE_CHECKING:
   import pandas  # tables of words alone need not wait for it
 
 FIELDS = ("model", "flag", "value", "low", "high")
+# How metrics begin whose unit is per cent, of which one decimal is shown however small they are.
+PER_CENT = ("top1_acc", "top5_acc", "class_acc", "mCE", "CE/", "relative_mCE", "effective_robustness")
 HEAD = 11  # characters of a column's head in a line
 WIDTH = 120  # where there is no terminal that tells
 
@@ -56,7 +58,8 @@ def _cells(
   """(number, model) -> its text; `notes` has a flag's letter."""
   cells = {}
   for column, rows in main.groupby("column", sort=False):
-    digits = 1 if rows[["value", "high"]].abs().max(axis=None) >= 10 else 3
+    small = not rows[["value", "high"]].abs().max(axis=None) >= 10
+    digits = 3 if small and not str(column).startswith(PER_CENT) else 1
     for model, flag, value, low, high in zip(*(rows[of] for of in FIELDS), strict=True):
       text = cell(value, low, high, digits) if intervals else cell(value, digits=digits)
       cells[str(column), model] = text + (f" ({notes[flag]})" if flag else "")

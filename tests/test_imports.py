@@ -46,7 +46,7 @@ ALLOWED = {
   ),
   "biasjax.library": ("convert", "data", "engine", "models", "numerics", "probes", "results"),
   "biasjax.study": ("results", "statistics"),
-  "biasjax.report": ("data", "recorded", "results", "sampling", "statistics", "study"),
+  "biasjax.report": ("data", "recorded", "results", "sampling", "statistics", "study", "terminal"),
   "biasjax.train": ("convert", "data", "models", "numerics", "ops", "partition", "results"),
   "biasjax.cli": (
     *("compiling", "configuration", "convert", "data", "engine", "models", "partition", "probes"),

@@ -166,6 +166,28 @@ def test_images_are_a_dataset_as_run_py_shows_it(command_line):
   assert biasjax.images(f"folder:{command_line / 'val'}", limit=2, size=64).pixels.shape == (2, 64, 64, 3)
 
 
+def test_tables_say_how_images_came_to_their_size(command_line, tmp_path):
+  folder, conflict = f"folder:{command_line / 'val'}", f"cue_conflict:{command_line / 'conflict'}"
+  said = {
+    biasjax.images(folder).preprocessed: "bilinear 256, crop 224",  # as run.py says it of the same images
+    biasjax.images(folder, size=64).preprocessed: "bilinear 73, crop 64",
+    biasjax.images(conflict).preprocessed: "as they are, crop 224",
+    biasjax.images(conflict, size=64).preprocessed: "bilinear 64, crop 64",  # brought there as a whole
+  }
+  assert list(said) == list(said.values())
+  written = pd.read_csv(command_line / "out" / "metrics.csv").groupby("dataset")["preprocessing"].unique()
+  assert written["images"].tolist() == ["bilinear 256, crop 224"]
+  class_folder(tmp_path / "own", {"a": 2, "b": 2, "c": 2})
+  given = biasjax.images(f"classes:{tmp_path / 'own'}", size=64)
+  for which, asked in {"images": (given, None), "pixels": (given.pixels, given.labels)}.items():
+    biasjax.measure(brightness, VARIABLES, *asked, "accuracy", workdir=tmp_path / which)
+  tables = [pd.read_csv(tmp_path / which / "metrics.csv") for which in ("images", "pixels")]
+  assert [set(table["preprocessing"]) for table in tables] == [
+    {"bilinear 73, crop 64"},
+    {"as they are, crop 64"},
+  ]
+
+
 def test_images_of_stimuli_give_run_pys_shape_bias_in_one_call(command_line):
   model, given = (
     biasjax.load(command_line / "narrow"),

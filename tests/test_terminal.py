@@ -33,6 +33,15 @@ def test_of_few_networks_a_line_for_each_number_with_its_interval_and_detail_is_
   ]
 
 
+def test_per_cents_have_one_decimal_also_where_all_are_small():
+  metrics = table(
+    ("a", "d", "top1_acc/PGD-40/high", 0.0, 0.0, 8.762, 40, False),
+    ("a", "d", "HPP", 0.0, 0.0, 0.08762, 40, False),
+  )
+  lines = text_table(metrics, 100).splitlines()
+  assert [line.split("40  ")[1].strip() for line in lines[2:]] == ["0.0 [0.0, 8.8]", "0.000 [0.000, 0.088]"]
+
+
 def test_a_network_of_which_nothing_but_detail_is_known_is_counted():
   detail = ("b", "fog", "top1_acc/fog_1", 8.0, 5.0, 11.0, 160, True)
   both = text_table(table(("a", "fog", "top1_acc/fog", 50.0, 40.0, 60.0, 160, False), detail), 100)

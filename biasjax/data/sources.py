@@ -77,6 +77,8 @@ class Source:
     asked: how it was asked for, to open it again (`opening.open_again`); {} where that is not known.
     textures: by id the class of each stimulus' texture or other cue, where labels do not tell that there is
       one; observations have it.
+    preprocessed: how images that are given as networks see them came to be so, in the words of tables; "" of
+      others, whose fields above say it.
   """
 
   name: str
@@ -97,6 +99,7 @@ class Source:
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
   asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
   textures: Mapping[str, int] | None = dataclasses.field(default=None, repr=False, compare=False)
+  preprocessed: str = ""
 
   def example(self, index: int) -> Example:
     """What `read` gives, its labels checked.

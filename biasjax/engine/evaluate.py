@@ -177,6 +177,7 @@ def units(
           "seed": settings.seed,
         }
         | ({"classes": model.classes} if source.labels in OF_ARRAYS else {})
+        | ({"preprocessing": source.preprocessed} if source.preprocessed else {})
         | _sample(probe, probes, source, settings),
       )
       for model in models

@@ -18,6 +18,7 @@ from biasjax.report.drawing import STYLE, Drawing, inline
 from biasjax.report.page import environment
 from biasjax.report.scores import Scores
 from biasjax.study.verdict import number
+from biasjax.terminal import PER_CENT
 from biasjax.version import __version__
 
 THUMBNAIL = 128  # pixels of a side
@@ -176,7 +177,7 @@ def _tiles(found: Scores) -> list[dict[str, Any]]:
 def _compared(differences: pd.DataFrame) -> Grid:
   rows = []
   for c in differences.itertuples():
-    decimals = 1 if c.metric.startswith(scores.PER_CENT) else 3
+    decimals = 1 if c.metric.startswith(PER_CENT) else 3
     text = f"{number(c.difference, decimals)} {interval(c.low, c.high, decimals)}"
     apart = "yes" if c.low > 0 or c.high < 0 else "no"
     row = [

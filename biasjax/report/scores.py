@@ -14,11 +14,11 @@ from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report.cells import Cell, Grid, text_cell
 from biasjax.study.verdict import number
+from biasjax.terminal import PER_CENT
 
 KEY = ["model", "dataset", "probe", "metric"]
 NUMBERS = ["value", "low", "high", "n", "chance", "margin"]
 MOST = 2  # networks on a page
-PER_CENT = ("top1_acc", "top5_acc", "class_acc", "mCE", "CE/", "relative_mCE", "effective_robustness")
 
 
 @dataclasses.dataclass(frozen=True)

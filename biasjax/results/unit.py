@@ -48,11 +48,26 @@ class Unit:
   @property
   def settings(self) -> dict[str, str]:
     """What metrics.csv says of how its numbers were made, `SETTINGS`; "" where the key does not say."""
-    shown = self.key.get("preprocess", {})
-    resized = f"{shown.get('interpolation', '')} {shown['resize']}" if shown.get("resize") else "as they are"
     return {
       "precision": str(self.key.get("precision", "")),
       "seed": str(self.key.get("seed", "")),
-      "preprocessing": f"{resized.strip()}, crop {shown['crop']}" if "crop" in shown else "",
+      "preprocessing": str(self.key.get("preprocessing") or in_words(self.key.get("preprocess", {}))),
       "version": str(self.key.get("biasjax", "")),
     }
+
+
+def in_words(preprocess: Mapping[str, Any]) -> str:
+  """How images come to their size, "bilinear 256, crop 224"; "" where that is not known.
+
+  Args:
+    preprocess: `resize`, `crop`, `interpolation`, `squash` and `stimulus` of a `Source`.
+  """
+  crop = preprocess.get("crop")
+  if crop is None:
+    return ""
+  # Stimuli that are stored in another size are brought to what networks see as a whole.
+  side = preprocess.get("resize") or (crop if preprocess.get("stimulus") else None)
+  if side is None:
+    return f"as they are, crop {crop}"
+  squashed = " squashed" if preprocess.get("squash") else ""
+  return f"{preprocess.get('interpolation', '')} {side}{squashed}, crop {crop}".strip()
