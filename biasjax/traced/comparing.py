@@ -7,7 +7,7 @@ it divides by a number, on CPUs by what broadcasts too, as a product with the re
 
 import collections
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from biasjax.traced.program import Node, Program, Value
@@ -29,16 +29,24 @@ THROUGH = {f"aten.{name}" for name in VIEWS | ARITHMETIC | {"clamp.default"}}
 def compared(program: Program) -> set[int]:
   """Numbers of values with several users behind what is rounded, or compared with a value or for equality.
 
-  An order to a number is none of it: `x > 0` asks for no digit that PyTorch's rounding would hold to.
+  An order to a number is none of it, but of a quotient: `x > 0` asks for no digit that PyTorch's rounding
+  would hold to, `x / most >= 1` does.
   """
-  counts = users(program)
-  return {number for number in _behind(program, lambda n: _rounds(n) or _equal(n)) if counts[number] > 1}
+  counts, quotients = users(program), divided(program)
+  first = 1 + len(program.weights)
+  asking = [
+    node
+    for number, node in enumerate(program.nodes, first)
+    if _rounds(node) or _equal(node) or number in quotients
+  ]
+  return {number for number in _behind(program, asking) if counts[number] > 1}
 
 
 def divided(program: Program) -> set[int]:
   """Numbers of quotients that are rounded to whole numbers or compared: 41 / 41 is to have the floor 1."""
   first = 1 + len(program.weights)
-  behind = _behind(program, lambda n: _rounds(n) or n.operation in EQUALITIES | ORDERS)
+  asking = [node for node in program.nodes if _rounds(node) or node.operation in EQUALITIES | ORDERS]
+  behind = _behind(program, asking)
   return {
     number
     for number, node in enumerate(program.nodes, first)
@@ -58,11 +66,11 @@ def _equal(node: Node) -> bool:
   return node.operation in ORDERS and isinstance(other, Value)
 
 
-def _behind(program: Program, of: Callable[[Node], bool]) -> set[int]:
-  """Numbers of the nodes' values that such nodes are given, by themselves or through `THROUGH`."""
+def _behind(program: Program, asking: Sequence[Node]) -> set[int]:
+  """Numbers of the nodes' values that those asking are given, by themselves or through `THROUGH`."""
   first = 1 + len(program.weights)
   found: set[int] = set()
-  waiting = [number for node in program.nodes if of(node) for number in _used(node)]
+  waiting = [number for node in asking for number in _used(node)]
   while waiting:
     number = waiting.pop()
     if number < first or number in found:

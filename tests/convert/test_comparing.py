@@ -86,12 +86,15 @@ def test_what_is_compared_or_rounded_counts_as_in_pytorch(function):
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("function", [greatest, median, running, whole_shares, whole_numbers])
-def test_on_other_devices_what_is_compared_or_divides_stands_behind_a_barrier(off_cpu, function):
+@pytest.mark.parametrize(
+  ("function", "barriers"),
+  [(greatest, 1), (median, 1), (running, 1), (whole_numbers, 1), (scaled_to_one, 2), (truncated, 2)],
+)
+def test_on_other_devices_what_is_compared_or_divides_stands_behind_a_barrier(off_cpu, function, barriers):
   """As which XLA:GPU and XLA:TPU compute it once; no such device is at hand."""
   traced = tracing.trace(torch_networks.randomise(Counting(function)), SIDE)
   channels = {"mean": np.zeros(3, np.float32), "std": np.ones(3, np.float32)}
   variables = tracing.variables(traced.weights, **channels)
   images = jax.ShapeDtypeStruct((4, SIDE, SIDE, 3), np.float32)
   steps = jax.make_jaxpr(interpreter.apply_function(traced.program))(variables, images)
-  assert "optimization_barrier" in str(steps)
+  assert str(steps).count("optimization_barrier") >= barriers  # tokens, and what they are divided by
