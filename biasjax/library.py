@@ -328,7 +328,7 @@ def _refuse_own(planned: Sequence[Probe], size: int) -> None:
   """Raises BiasjaxError for a probe that is not this project's: tables could not be made of it again."""
   for probe in planned:
     try:
-      known = all_probes.get(probe.name, size)
+      known = all_probes.get(probe.asked or probe.name, size)
     except BiasjaxError:
       known = None
     if known is not probe:

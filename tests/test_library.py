@@ -166,6 +166,20 @@ def test_images_are_a_dataset_as_run_py_shows_it(command_line):
   assert biasjax.images(f"folder:{command_line / 'val'}", limit=2, size=64).pixels.shape == (2, 64, 64, 3)
 
 
+def test_probes_by_their_defaults_and_with_a_path_are_this_projects_own(tmp_path):
+  (tmp_path / "frost").mkdir()
+  (tmp_path / "frost" / "frost1.png").write_bytes(encoded(pixels(64, 64), "PNG"))
+  frost = f"corruptions:only=frost:frost_dir={tmp_path / 'frost'}"
+  asked = ("spectral:mask=half-open", frost)  # the first is what `spectral` is without saying so
+  found = biasjax.measure(
+    brightness, VARIABLES, PLAIN, np.array([0, 1, 1, 2]), asked, workdir=tmp_path / "out"
+  )
+  metrics = pd.read_csv(tmp_path / "out" / "metrics.csv").set_index("metric")
+  name = "top1_acc/corruptions:only=frost/frost_1"
+  assert metrics.loc[name, "value"] == found.metrics.loc[name, "value"]
+  assert "metric/bandpass/LFC/0.5" in metrics.index
+
+
 def test_tables_say_how_images_came_to_their_size(command_line, tmp_path):
   folder, conflict = f"folder:{command_line / 'val'}", f"cue_conflict:{command_line / 'conflict'}"
   said = {

@@ -2,7 +2,11 @@
 
 import functools
 import importlib
+import json
 from collections.abc import Sequence
+
+import jax
+import numpy as np
 
 from biasjax import named
 from biasjax.data.sources import Source
@@ -23,7 +27,6 @@ def names() -> tuple[str, ...]:
   return named.modules(__name__, __path__)
 
 
-@functools.cache  # one object a probe, so that its functions are compiled once
 def get(name: str, size: int = 224) -> Probe:
   """The probe called `name`, for size x size images.
 
@@ -31,14 +34,44 @@ def get(name: str, size: int = 224) -> Probe:
   own columns: spectral:mask=radial.
 
   Raises:
-    BiasjaxError: there is no such probe, option or value.
+    BiasjaxError: there is no such probe, option or value, or it goes by the name of another probe.
   """
+  return _one(name, size)
+
+
+@functools.cache  # one object a probe, so that its functions are compiled once
+def _one(name: str, size: int) -> Probe:
+  probe = _made(name, size)
+  called = probe.asked or probe.name
+  if called == name:
+    return probe
+  # By what a probe is called it is made again, for a run and for its tables.
+  if not _same(_made(called, size), probe):
+    raise BiasjaxError(
+      f"probe {name!r} calls itself {called!r}, which is another probe: its options belong into its name "
+      "(docs/adding-a-probe.md)"
+    )
+  return _one(called, size)
+
+
+def _made(name: str, size: int) -> Probe:
   module, *given = name.split(":")
   if module not in names():
     raise BiasjaxError(f"unknown probe {module!r}: {suggestion(module, names())}")
   make = importlib.import_module(f"{__name__}.{module}").make
   options = parse(make, given, f"probe {name!r}", module)
   return make(size, **options)
+
+
+def _same(one: Probe, other: Probe) -> bool:
+  """Whether both ask the same, as far as their names, parameters and conditions say."""
+  if (one.name, list(one.conditions)) != (other.name, list(other.conditions)):
+    return False
+  parameters = (json.dumps(dict(probe.parameters), sort_keys=True, default=str) for probe in (one, other))
+  if len(set(parameters)) > 1:
+    return False
+  values, others = (jax.tree.leaves(dict(probe.conditions)) for probe in (one, other))
+  return len(values) == len(others) and all(map(np.array_equal, values, others))
 
 
 def located(spec: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """The example of docs/adding-a-probe.md is a whole probe: put into a file, it runs."""
 
+import contextlib
 import pathlib
 import re
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -17,16 +19,57 @@ from biasjax.train import interventions
 PAGE = pathlib.Path(__file__).parents[2] / "docs/adding-a-probe.md"
 
 
+CODE, VARIANT = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@contextlib.contextmanager
+def beside_the_others(folder, monkeypatch, name, code):
+  """A probe as a file."""
+  (folder / f"{name}.py").write_text(code)
+  monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(folder)])
+  probes.names.cache_clear()
+  try:
+    yield
+  finally:
+    probes.names.cache_clear()
+    sys.modules.pop(f"biasjax.probes.{name}", None)
+
+
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-  """The page's probe, as a file beside the others."""
-  (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-  (tmp_path / "contrast.py").write_text(code)
-  monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(tmp_path)])
-  probes.names.cache_clear()
-  yield probes.get("contrast")
-  probes.names.cache_clear()
-  sys.modules.pop("biasjax.probes.contrast", None)
+  """The page's probe."""
+  with beside_the_others(tmp_path, monkeypatch, "contrast", CODE):
+    yield probes.get("contrast")
+
+
+def test_a_variant_of_the_example_has_its_option_in_its_names(tmp_path, monkeypatch):
+  code = CODE.replace("NOISE *", 'condition["noise"] *').replace("(observations)", "(observations, name)")
+  code = code.replace('observations["contrast"]', "observations[name]").replace('"contrast/{', '"{name}/{')
+  imports = "import functools\nfrom biasjax.errors import BiasjaxError\n"
+  code = (imports + code + VARIANT).replace("contrast", "faint")
+  with beside_the_others(tmp_path, monkeypatch, "faint", code):
+    probe = probes.get("faint:noise=0.02")
+    assert probe.name == "faint:noise=0.02"
+    table = pd.concat([pd.DataFrame({"condition": name, "rank": [1, 0]}) for name in probe.conditions])
+    assert probe.summarise({probe.name: table})[0].name == "faint:noise=0.02/1.0"
+    grey = jnp.full((64, 64, 3), 0.5)
+    for name, sd in ((probe.name, 0.02), ("faint", 0.01)):
+      of = probes.get(name)
+      noisy = np.asarray(of.perturb(jax.random.key(0), grey, of.conditions["faint=0.1"]))
+      assert noisy.std() == pytest.approx(sd, rel=0.03)
+    with pytest.raises(BiasjaxError, match="noise=much: expected a number"):
+      probes.get("faint:noise=much")
+
+
+def test_a_variant_that_goes_by_the_name_of_another_probe_is_refused(tmp_path, monkeypatch):
+  """Asked for by its name, the other one would be measured in its place."""
+  code = CODE.replace("size: int = 224", "size: int = 224, *, of: str = '1.0'").replace("contrast", "pale")
+  code = code.replace("for c in CONTRASTS}", "for c in [*map(float, of.split('+'))]}")
+  with beside_the_others(tmp_path, monkeypatch, "pale", code):
+    message = "probe 'pale:of=0.3' calls itself 'pale', which is another probe: its options belong"
+    with pytest.raises(BiasjaxError, match=message):
+      probes.get("pale:of=0.3")
+    assert probes.get("pale:of=1.0") is probes.get("pale", 224)  # what is so by default is no variant
 
 
 @pytest.mark.parametrize("package", [probes, interventions])
@@ -76,8 +119,6 @@ def test_the_example_goes_through_the_pass(example, tmp_path):
 
 
 def test_the_example_perturbs_as_it_says(example):
-  import jax
-
   image = np.random.default_rng(0).random((64, 64, 3), np.float32)
   faint = example.perturb(jax.random.key(0), jnp.asarray(image), example.conditions["contrast=0.1"])
   noise = np.asarray(faint) - (0.5 + (image - 0.5) * 0.1)
