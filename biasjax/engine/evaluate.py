@@ -583,12 +583,11 @@ class _Pass:
         if self.source.textures is not None:
           ids = columns["example_id"]
           columns["texture"] = np.array([self.source.textures[name] for name in ids], np.int32)
-        reason = gathered.nonfinite(columns)
-        if reason:
+        if reason := gathered.nonfinite(columns):
           self.stop(unit.model, reason)
           continue
-        kept = observed.kept((p, m), self.settings.keep_adversarial - chunk[0])
-        if kept:  # first, so that what the chunk's presence promises is there
+        # First, so that what the chunk's presence promises is there.
+        if kept := observed.kept((p, m), self.settings.keep_adversarial - chunk[0]):
           self.store.write_adversarial(unit, chunk, kept)
         self.store.write(
           unit,
