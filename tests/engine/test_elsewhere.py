@@ -4,8 +4,6 @@ None is at hand. Lowered for them, a program would name what only CPUs have; and
 GPUs multiply float32 in fewer bits.
 """
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,10 +15,10 @@ from biasjax.models import load
 from biasjax.ops.attacks.loop import Task
 from biasjax.probes import adversary, autoattack
 from biasjax.probes.decisions import every_class, sixteen_categories
+from every_device import PRODUCT, assert_for_all
 from made_models import ARCHITECTURE
 
 ROWS, SIZE = 2, 32
-PRODUCT = re.compile(r"stablehlo\.(dot_general|convolution).*")
 # One of each kind: all of them take a minute to trace.
 CORRUPTIONS = (
   "corruptions:only=shot_noise+glass_blur+elastic_transform+jpeg_compression+plasma_noise+sparkles"
@@ -34,12 +32,6 @@ def shape(*of, dtype=np.float32):
 def lowered(function, *arguments) -> str:
   with numerics.settled():
     return jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda", "tpu")).as_text()
-
-
-def assert_for_all(text: str) -> None:
-  assert "custom_call" not in text
-  for product in PRODUCT.finditer(text):
-    assert product[0].count("HIGHEST") == 2, product[0]
 
 
 IMAGES, IDS = shape(ROWS, SIZE, SIZE, 3), shape(ROWS, 2, dtype=np.uint32)

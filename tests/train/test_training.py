@@ -17,15 +17,17 @@ import pytest
 from etils import epath
 from safetensors.numpy import load_file
 
+from biasjax import numerics
 from biasjax.convert import torchvision as names
 from biasjax.data import sources
 from biasjax.errors import BiasjaxError
 from biasjax.models import load
 from biasjax.models.architecture import Architecture
 from biasjax.models.resnet import ResNet
-from biasjax.partition import Partition
+from biasjax.partition import AXIS, Partition
 from biasjax.train import batches, command, interventions, loop, step
 from deadline import DEADLINE_S
+from every_device import assert_for_all
 from in_process import run
 from jax_profiles import unusual_settings
 from made_images import class_folder
@@ -112,6 +114,18 @@ def test_the_loss_curve_and_weights_are_those_of_pytorch(torchvision, device, re
     if entry.path[0] == "params":
       expected = net.state_dict()[name].numpy()
       np.testing.assert_allclose(names.to_torch(params[entry.path]), expected, atol=3e-4, err_msg=name)
+
+
+def test_a_step_is_for_every_device_with_whole_products(off_cpu):
+  """Lowered for GPUs and TPUs, of which none is at hand; a device is an entry of a vmap."""
+  state = jax.eval_shape(lambda: step.init(RECIPE, step.fresh(ARCHITECTURE, 0)))
+  (batch,) = made_batches(1)
+  key, pixels = np.zeros(2, np.uint32), batch.pixels[None]
+  labels, indices = batch.labels[None], batch.indices[None]
+  devices = jax.vmap(step.make(RECIPE), (None, None, None, 0, 0, 0, 0, 0), axis_name=AXIS)
+  with numerics.settled():
+    traced = jax.jit(devices).trace(state, key, {}, pixels, labels, indices, pixels, labels)
+    assert_for_all(traced.lower(lowering_platforms=("cuda", "tpu")).as_text())
 
 
 class Linear(nn.Module):
