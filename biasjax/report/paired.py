@@ -115,9 +115,9 @@ def differences(
       left_out.pop((across.NAME, axis), None)
     elif (across.NAME, axis) in left_out:
       left_out[across.NAME, axis] = OF_LEFT_OUT
-  found = pd.DataFrame(rows, columns=COLUMNS)
-  found.attrs[LEFT_OUT] = left_out
-  return found
+  compared_all = pd.DataFrame(rows, columns=COLUMNS)
+  compared_all.attrs[LEFT_OUT] = left_out
+  return compared_all
 
 
 def _different(one: pd.Index, other: pd.Index) -> str:
