@@ -135,7 +135,10 @@ def _published(
   (found,), resamples = estimates(outcomes.mean(0)[None]), estimates(resampled)
   metrics = []
   undetermined = dict(zip(PROPERTIES, np.isnan(found).tolist(), strict=True))
-  flag = "all thresholds are equal: no channel" if undetermined["cf"] and not undetermined["bw"] else ""
+  flag = ""
+  if undetermined["cf"]:
+    alike = not undetermined["bw"]
+    flag = f"{'all thresholds are equal' if alike else 'the published fit does not end'}: no channel"
   of_none = float(np.isnan(resamples[:, PROPERTIES.index("cf")]).mean())
   if not undetermined["cf"] and of_none > 1 - CONFIDENCE:
     flag = f"in {100 * of_none:.0f} % of resamples of the images no channel"  # flat, or no image right

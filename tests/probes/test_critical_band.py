@@ -175,6 +175,18 @@ def test_a_flat_vector_of_thresholds_says_that_it_is_no_channel():
   assert found["metric/criticalband/bw_norm"].flag == ""
 
 
+def test_a_vector_for_which_the_published_fit_does_not_end_says_so():
+  """One band of which no noise leaves anything, between others that none disturbs: SciPy gives up."""
+  accuracy = np.full((5, 7), 0.9)
+  accuracy[1:, 3] = 0
+  found = metrics_of(table(accuracy, 400))
+  for suffix in ("", "_norm"):
+    for name in ("bw", "cf", "pns"):
+      metric = found[f"metric/criticalband/{name}{suffix}"]
+      assert math.isnan(metric.value)
+      assert metric.flag == "the published fit does not end: no channel"
+
+
 def test_more_noise_levels_can_be_asked_for():
   name = "critical_band:sds=0.01+0.02+0.04+0.08+0.16+0.32"
   probe = probes.get(name)
