@@ -18,7 +18,7 @@ def test_each_program_has_a_row_and_what_does_not_compile_an_error(monkeypatch, 
   whole = ahead.compiled
 
   def compiled(mesh, function, *arguments):
-    if "imagenet_r" in str(getattr(function, "keywords", "")) or function is ahead.programs.observation:
+    if function is ahead.programs.observation:
       raise jax.errors.JaxRuntimeError("INTERNAL: no such kernel")
     return whole(mesh, function, *arguments)
 
