@@ -32,41 +32,33 @@ def test_each_sum_of_taps_is_computed_once(function, sums):
   assert counted["flops"] < 1.2 * by_definition
 
 
-def test_narrow_groups_leave_no_convolution_to_xla():
-  x, kernel = jnp.ones((2, 32, 16, 16)), jnp.ones((64, 4, 3, 3))
+def compiled(derivative, images, kernel, stride, padding, groups=1) -> str:
+  """What XLA makes of `derivative` (`jax.grad`, say) of a convolution's sum with respect to the images."""
 
-  def over(x):
+  def total(x):
     return jnp.sum(
-      convolution(x, kernel, None, [2], [1], [1], transposed=False, output_padding=[0], groups=8)
+      convolution(
+        x, kernel, None, [stride], [padding], [1], transposed=False, output_padding=[0], groups=groups
+      )
     )
 
-  compiled = jax.jit(jax.value_and_grad(over)).lower(x).compile().as_text() or ""
-  assert " convolution(" not in compiled
+  return jax.jit(derivative(total)).lower(images).compile().as_text() or ""
+
+
+def test_narrow_groups_leave_no_convolution_to_xla():
+  images, kernel = jnp.ones((2, 32, 16, 16)), jnp.ones((64, 4, 3, 3))
+  assert " convolution(" not in compiled(jax.value_and_grad, images, kernel, 2, 1, groups=8)
 
 
 def test_a_gradient_of_patches_is_a_product_and_no_convolution_over_zeros():
-  x, kernel = jnp.ones((2, 3, 64, 64)), jnp.ones((8, 3, 16, 16))
-
-  def embedded(x):
-    return jnp.sum(
-      convolution(x, kernel, None, [16], [0], [1], transposed=False, output_padding=[0], groups=1)
-    )
-
-  compiled = jax.jit(jax.grad(embedded)).lower(x).compile().as_text() or ""
-  assert "lhs_dilate" not in compiled
-  assert " dot(" in compiled
+  text = compiled(jax.grad, jnp.ones((2, 3, 64, 64)), jnp.ones((8, 3, 16, 16)), 16, 0)
+  assert "lhs_dilate" not in text
+  assert " dot(" in text
 
 
 @pytest.mark.parametrize("size", [2, 4])  # of the gradient alone, and of both, XLA would turn the operands
 def test_a_kernel_over_few_places_is_a_product(size):
-  x, kernel = jnp.ones((2, 16, size, size)), jnp.ones((16, 16, 3, 3))
-
-  def over(x):
-    strides = [1] if size == 2 else [2]
-    return jnp.sum(
-      convolution(x, kernel, None, strides, [1], [1], transposed=False, output_padding=[0], groups=1)
-    )
-
-  compiled = jax.jit(jax.value_and_grad(over)).lower(x).compile().as_text() or ""
-  assert " convolution(" not in compiled
-  assert " dot(" in compiled
+  images, kernel = jnp.ones((2, 16, size, size)), jnp.ones((16, 16, 3, 3))
+  text = compiled(jax.value_and_grad, images, kernel, 1 if size == 2 else 2, 1)
+  assert " convolution(" not in text
+  assert " dot(" in text
