@@ -63,6 +63,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.batch_size = 64
   config.train = train.get_config().train
+  del config.train.name  # a sweep names its networks
   config.train.update(
     {
       "architecture": "resnet10",

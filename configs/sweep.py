@@ -19,6 +19,7 @@ DRAWN = "tfds:synthetic_conflict/64px_320"
 
 def get_config() -> ConfigDict:
   config = train.get_config()
+  del config.train.name  # a sweep names its networks
   config.study = miniature.get_config().study
   config.sweep = ConfigDict()
   config.sweep.dataset = f"{DRAWN}@train"

@@ -113,6 +113,7 @@ def run(asked: Mapping[str, Any]) -> int:
   wanted, train = asked["sweep"], asked["train"] or {}
   grid = settings_of(wanted)
   left = recipes(grid)
+  sweeping.names(train)
   # A mistake is not to be found after a night.
   longest = f"_rung{grid['rungs'] - 1}_seed{max(wanted['seeds'])}"
   recipes_of = [training.parse({**train, **of, "name": f"{recipe}{longest}"}) for recipe, of in left.items()]

@@ -19,6 +19,7 @@ from biasjax.results.store import write_file
 from biasjax.study import definitions
 from biasjax.train import command as training
 from biasjax.train import interventions
+from biasjax.train.loop import DivergedError
 
 BASELINE = "baseline"  # strength 0, which all families share
 FAMILY = ("name", "interventions", "strengths", "baseline", "dataset", "annotations", "factor")
@@ -122,12 +123,14 @@ def _overruled(train: Mapping[str, Any], planned: Sequence[Member]) -> None:
 def run(asked: Mapping[str, Any]) -> int:
   """Trains what is not trained yet, measures it, and writes the study; returns the exit status.
 
+  A network whose training diverges is left out, which is said: the others are measured and studied.
+
   Args:
     asked: what `train.command.run`, `commands.measure` and `report.command.run` need, and `sweep`, see
       `members`; `measure` there is a list of {"probes", "dataset"}, measured in turn.
 
   Raises:
-    BiasjaxError: a mistake in what was asked, or something cannot be read or written.
+    BiasjaxError: a mistake in what was asked, something cannot be read or written, or all diverge.
   """
   planned = members(asked["sweep"])
   opened = functools.cache(lambda spec: opening.open_asked(spec, asked))
@@ -136,6 +139,7 @@ def run(asked: Mapping[str, Any]) -> int:
   study = {**defined, "series": series(asked["sweep"]), "certificates": str(workdir / "models")}
   # What is wrong with the last of them is not to be found after the others are trained.
   definitions.parse(study)
+  sweeping.names(asked["train"] or {})
   _overruled(asked["train"] or {}, planned)
   to_train = []
   for member in planned:
@@ -146,20 +150,30 @@ def run(asked: Mapping[str, Any]) -> int:
     to_train.append((settings, opened(member.dataset), {**asked, **more}))
     training.ready(*to_train[-1])
   sweeping.measured(asked)
-  folders = []
+  folders: dict[str, str] = {}
   for at, (member, training_of) in enumerate(zip(planned, to_train, strict=True), 1):
     print(f"{at}/{len(planned)}: {member.name}, {member.interventions}", flush=True)
-    folders.append(str(training.train(*training_of)[0]))
+    try:
+      folders[member.name] = str(training.train(*training_of)[0])
+    except DivergedError as error:  # as the strongest of a family may; the others go on
+      warn(f"note: {member.name} is left out: {error}")
+  if not folders:
+    raise BiasjaxError("sweep: no network is left: the loss of each was not finite")
   excluded = 0  # or that images were, which does not change when it is started again
   for part in asked["sweep"]["measure"]:
-    status = commands.measure({**asked, "models": folders, **part})
+    status = commands.measure({**asked, "models": [*folders.values()], **part})
     if status not in (0, exits.UNDECODABLE):
       return status
     excluded = excluded or status
   categories: dict[str, list[str]] = {}
   for member in planned:
-    categories.setdefault(member.family, []).append(member.name)
+    if member.name in folders:
+      categories.setdefault(member.family, []).append(member.name)
   path = workdir / "categories.json"
   write_file(path, (json.dumps(categories, indent=1) + "\n").encode())
   table = {"table": str(workdir / "results.csv"), "categories": str(path), "compare": None}
-  return report.run({**asked, **table, "output": str(workdir / "study"), "study": study}) or excluded
+  status = report.run({**asked, **table, "output": str(workdir / "study"), "study": study}) or excluded
+  lost = [member.name for member in planned if member.name not in folders]
+  if lost:
+    warn(f"{len(lost)} of {len(planned)} networks are left out, which diverged: {', '.join(lost)}")
+  return exits.INCOMPLETE if lost else status

@@ -5,6 +5,7 @@ from typing import Any
 
 from biasjax.cli import commands
 from biasjax.errors import BiasjaxError, suggestion
+from biasjax.messages import warn
 
 
 def refuse_unknown(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -63,6 +64,12 @@ def check(sweep: Mapping[str, Any], known: Sequence[str]) -> None:
   for part in parts:
     for name in ("probes", "dataset"):
       need(f"sweep.measure: {name}", part.get(name), listed(part.get(name), str), "names, a list")
+
+
+def names(train: Mapping[str, Any]) -> None:
+  """Says that the `name` of a section `train` plays no part, where it has one."""
+  if "name" in train:
+    warn(f"note: train.name is {train['name']!r}, and plays no part: a sweep names its networks itself")
 
 
 def measured(asked: Mapping[str, Any]) -> list[str]:

@@ -39,6 +39,7 @@ ARCHITECTURES = {
   "resnet152": architecture.RESNET152,
 }
 
+BROUGHT = ("architecture", "width")  # settings in whose place a network to go on from has its own
 STATES, SETTINGS = "states", "settings.json"  # in a training's folder
 MODELS = "models"  # in --workdir, of converted networks
 LONGEST = 190  # of a name, quoted as observations are: with what files that are being written add, below 255
@@ -264,13 +265,16 @@ def _trained(
   )
   objective = recipe.objective
   columns, annotated = _columns(acting, source, asked)
+  idle = ("save_every", *(BROUGHT if initial else ()))
   identity = {
-    "train": {k: v for k, v in dataclasses.asdict(settings).items() if k != "save_every"},
+    "train": {k: v for k, v in dataclasses.asdict(settings).items() if k not in idle},
     "dataset": source.fingerprint,
     "init": initial.fingerprint if initial else None,
     "batch_size": asked["batch_size"],
     "seed": asked["seed"],
   } | ({"annotations": annotated} if annotated else {})
+  if initial:
+    identity["architecture"] = load.describe(recipe.architecture)
   read = {one.name: one.read for one in acting if one.read}
   identity |= {"read": read} if read else {}
   workdir = epath.Path(asked["workdir"])

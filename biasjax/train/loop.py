@@ -23,12 +23,13 @@ from biasjax.version import __version__
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 8  # steps that may wait on the device: enough that it is never idle
 UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name under which Orbax writes
+SMALLER = "try a smaller train.learning_rate"
 KEPT = 2  # states; the one before the last is there if the last is damaged
 Log = list[tuple[float, float]]  # (loss, accuracy) of each step so far
 
 
 class DivergedError(BiasjaxError):
-  """The loss of a training is not finite any more."""
+  """The loss of a training, or its network, is not finite any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ def train(
 
   Raises:
     BiasjaxError: the batch does not divide over the devices, or storage failed.
-    DivergedError: the loss is not finite.
+    DivergedError: the loss, or a network, is not finite.
   """
   if batch_size % len(partition.devices):
     raise BiasjaxError(f"--batch_size={batch_size} does not divide over {len(partition.devices)} devices")
@@ -207,8 +208,12 @@ def train(
         log += [_row(partition.first(row), start - len(waiting) + i) for i, row in enumerate(waiting, 1)]
         waiting = []
         state = partition.first(shared)
+        trained = step.kept(recipe, state)
+        # The loss was, before the update.
+        if not all(np.isfinite(values).all() for values in jax.tree.leaves(trained)):
+          raise DivergedError(f"the weights after step {start} are not finite: {SMALLER}")
         if keeping:
-          keep(start, step.kept(recipe, state)[0])
+          keep(start, trained[0])
         states.save(state, log)
         progress.set_postfix_str(f"loss {log[-1][0]:.3f}")
   return step.kept(recipe, state), log
@@ -223,5 +228,5 @@ def _program(partition: Partition, recipe: step.Recipe) -> Callable:
 def _row(measured: dict[str, Any], at: int) -> tuple[float, float]:
   loss, accuracy = float(measured["loss"]), float(measured["accuracy"])
   if not np.isfinite(loss):
-    raise DivergedError(f"the loss of step {at} is not finite: try a smaller train.learning_rate")
+    raise DivergedError(f"the loss of step {at} is not finite: {SMALLER}")
   return loss, accuracy

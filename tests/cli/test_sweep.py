@@ -1,12 +1,16 @@
 """A sweep trains strength 0 once, names its networks so that the study finds their series, and no more."""
 
+import json
+import pathlib
 import re
 
 import pytest
 
-from biasjax.cli import sweep
+from biasjax.cli import halving, sweep
+from biasjax.configuration import load
 from biasjax.data.sources import Place, Source
 from biasjax.errors import BiasjaxError
+from biasjax.train import loop
 
 ASKED = {
   "dataset": "tfds:somewhere",
@@ -102,6 +106,42 @@ def test_images_that_cannot_be_decoded_do_not_keep_a_sweep_from_its_study(
     assert [one["name"] for one in study["series"]] == ["stylised", "noise"]
 
 
+@pytest.mark.parametrize(("lost", "measured", "status"), [("noise", 0, 4), ("noise", 3, 4), ("", 3, 3)])
+def test_a_network_that_diverges_is_left_out_and_the_others_are_trained_measured_and_studied(
+  monkeypatch, tmp_path, capsys, lost, measured, status
+):
+  asked = {"workdir": str(tmp_path), "sweep": ASKED, "train": {}, "study": None, "batch_size": "32"}
+  trained, seen, categories = [], [], []
+
+  def train(settings, *_):
+    trained.append(settings.name)
+    if lost and settings.name.startswith(lost):
+      raise loop.DivergedError("the loss of step 3 is not finite")
+    return tmp_path / settings.name, []
+
+  def study(asked):
+    categories.append(json.loads(pathlib.Path(asked["categories"]).read_text()))
+    return 0
+
+  monkeypatch.setattr(sweep.opening, "open_asked", opened)
+  monkeypatch.setattr(sweep.training, "train", train)
+  monkeypatch.setattr(sweep.commands, "opened", lambda _: ([], {}))
+  monkeypatch.setattr(sweep.commands, "measure", lambda asked: seen.append(asked["models"]) or measured)
+  monkeypatch.setattr(sweep.report, "run", study)
+  assert sweep.run(asked) == status
+  left = [name for name in trained if not lost or not name.startswith(lost)]
+  assert len(trained) == 8
+  assert seen == [[str(tmp_path / name) for name in left]]
+  assert [sorted(name for names in of.values() for name in names) for of in categories] == [sorted(left)]
+  said = capsys.readouterr().err
+  for name in set(trained) - set(left):
+    assert f"{name} is left out: the loss of step 3 is not finite" in said
+  assert ("2 of 8 networks are left out" in said) == bool(lost)
+  monkeypatch.setattr(sweep.training, "train", lambda *_: (_ for _ in ()).throw(loop.DivergedError("x")))
+  with pytest.raises(BiasjaxError, match="no network is left: the loss of each was not finite"):
+    sweep.run(asked)
+
+
 FAMILY = ASKED["families"][0]
 
 
@@ -183,6 +223,29 @@ def test_interventions_beside_those_of_families_are_said_to_play_no_part(
   monkeypatch.setattr(sweep.commands, "measure", lambda _: 75)
   assert sweep.run(asked | {"train": {"interventions": given}}) == 75
   assert ("train.interventions is 'augmix=0.5', and no network" in capsys.readouterr().err) == noted
+
+
+@pytest.mark.parametrize("config", ["sweep", "halving", "debias"])
+def test_a_config_of_a_sweep_has_no_name_for_a_network(config):
+  assert "name" not in load(config).get_config().train  # so that --config.train.name=... is refused
+
+
+@pytest.mark.parametrize(
+  ("command", "swept"), [(sweep, {"families": [FAMILY]}), (halving, {"grid": {"factors": {"width": [4]}}})]
+)
+def test_a_name_that_no_network_of_a_sweep_will_have_is_said_to_play_no_part(
+  monkeypatch, tmp_path, capsys, command, swept
+):
+  def stop(*_):
+    raise BiasjaxError("stopped here")
+
+  swept |= {name: ASKED[name] for name in ("dataset", "seeds", "measure")}
+  asked = {"workdir": str(tmp_path), "batch_size": "32", "study": None, "sweep": swept}
+  monkeypatch.setattr(command.opening, "open_asked", stop)
+  monkeypatch.setattr(command.commands, "opened", lambda _: ([], {}))
+  with pytest.raises(BiasjaxError, match="stopped here"):
+    command.run(asked | {"train": {"name": "mine"}})
+  assert "note: train.name is 'mine', and plays no part" in capsys.readouterr().err
 
 
 def test_annotations_of_another_dataset_are_found_before_the_first_is_trained(monkeypatch, tmp_path):

@@ -306,6 +306,15 @@ def test_a_training_whose_loss_is_not_finite_ends_and_keeps_no_state_of_it(sourc
   assert not list(tmp_path.rglob("00000004"))
 
 
+def test_a_training_whose_weights_are_not_finite_after_its_last_step_has_diverged(source, tmp_path):
+  architecture = dataclasses.replace(ARCHITECTURE, num_classes=1000)
+  beyond = {"learning_rate": 3e38, "weight_decay": 1e3, "warmup_steps": 0, "steps": 1}
+  recipe = dataclasses.replace(RECIPE, architecture=architecture, **beyond)
+  with pytest.raises(loop.DivergedError, match="the weights after step 1 are not finite"):
+    run_loop(recipe, source, tmp_path / "states")
+  assert not list(tmp_path.rglob("00000001"))
+
+
 def test_networks_that_differ_in_their_seed_share_one_program(source, tmp_path, monkeypatch):
   made, split = [], Partition("shard_map")
   program = split.program
@@ -568,6 +577,27 @@ def test_a_network_of_other_classes_keeps_all_but_its_classifier():
   np.testing.assert_array_equal(
     found["params"]["conv1"]["kernel"], initial.variables["params"]["conv1"]["kernel"]
   )
+
+
+def test_settings_have_the_architecture_of_the_network_that_is_trained_on(source, tmp_path, monkeypatch):
+  kept = []
+
+  def stop(recipe, variables, source, states, *_, **__):
+    kept.append(states.identity)
+    raise BiasjaxError("stopped here")
+
+  monkeypatch.setattr(command.loop, "train", stop)
+  began = command._export(epath.Path(tmp_path), "n", RECIPE, step.fresh(ARCHITECTURE, 0), "float32")
+  asked = {"offline": True, "batch_size": 4, "seed": 0, "workdir": tmp_path, "partitioner": "shard_map"}
+  settings = command.Training(architecture="resnet101", width=3)
+  for init in (str(began), None):
+    with pytest.raises(BiasjaxError, match="stopped here"):
+      command.train(settings, source, asked | {"init": init})
+  tuned, fresh = kept
+  sizes = {"block": "basic", "stage_sizes": [1], "width": 4, "inner_width": 4, "num_classes": 1000}
+  assert tuned["architecture"] == sizes
+  assert not {"architecture", "width"} & set(tuned["train"])
+  assert (fresh["train"]["architecture"], fresh["train"]["width"]) == ("resnet101", 3)
 
 
 @pytest.mark.reference
