@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -81,6 +81,7 @@ class Images:
     dataset: what tables call it.
     excluded: name -> reason, of images that could not be decoded and are left out.
     own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
+    class_names: what a network's own classes are called, by label; {} otherwise.
     preprocessed: how images came to be so, "bilinear 256, crop 224", for tables; "" where that is not known.
   """
 
@@ -92,6 +93,7 @@ class Images:
   dataset: str
   excluded: dict[str, str]
   own_classes: int | None = None
+  class_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
   preprocessed: str = ""
 
 
@@ -184,7 +186,7 @@ def images(
   how = in_words({name: getattr(source, name) for name in PREPROCESS})
   return Images(
     *(pixels[: len(names)], several, names, textures, labels_are, source.name, excluded),
-    **{"own_classes": source.own_classes, "preprocessed": how},
+    **{"own_classes": source.own_classes, "class_names": source.class_names, "preprocessed": how},
   )
 
 
@@ -267,7 +269,8 @@ def measure(
     wears = _checked_labels("textures", textures, len(pixels), network, planned[0], kind)[:, 0]
   source = _source(dataset, pixels, rights, names, wears, kind, hashed=workdir is not None)
   if whole is not None:
-    source = dataclasses.replace(source, own_classes=whole.own_classes, preprocessed=whole.preprocessed)
+    kept = ("own_classes", "class_names", "preprocessed")
+    source = dataclasses.replace(source, **{name: getattr(whole, name) for name in kept})
   sampling = margins.apply(0.0 if margin is None else margin, seed, {dataset: planned}, [source], "margin")
   (source,), planned = sampling.sources, sampling.planned[dataset]
   settings = evaluate.Settings(batch_size=batch_size, seed=seed, progress=progress, margins=sampling.margins)

@@ -13,6 +13,7 @@ class Images:
 
   incomplete = False
   asked: dict = {}  # noqa: RUF012
+  class_names: dict = {}  # noqa: RUF012
 
   def __init__(self, name, length):
     self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"

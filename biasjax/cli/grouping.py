@@ -74,7 +74,9 @@ def grouped(store: Store, by: str, known: annotations.Annotations | None) -> dic
     observed = store.read(unit)[0].drop_duplicates("example_id")
     try:
       labels = str(unit.key.get("labels", "imagenet"))
-      found[unit.dataset] = groups.chosen(by, labels, observed, unit.dataset, known)
+      found[unit.dataset] = groups.chosen(
+        by, labels, observed, unit.dataset, known, store.class_names(unit.dataset, labels)
+      )
     except BiasjaxError as error:  # of another dataset it may be true
       refused = refused or error
   if not found:

@@ -13,7 +13,6 @@ from etils import epath
 from biasjax import probes
 from biasjax.configuration import load
 from biasjax.data import opening, pipeline, synthetic
-from biasjax.data.classes import class_names
 from biasjax.data.sources import Source
 from biasjax.engine import pictures
 from biasjax.errors import BiasjaxError
@@ -119,6 +118,7 @@ def write(
   definitions = load("study").get_config().to_dict()["study"]
   beside = Beside(
     kinds=kinds,
+    classes=observed.classes(),
     pixels=pixels,
     people=_people(asked.get("trials")),
     differences=differences,
@@ -208,11 +208,11 @@ def _pictures(
       as_it_is = Picture("as it is", everything[0].pixels)
       shown.append((title, [as_it_is, *(Picture(words(c), changed[c][0]) for c in wanted)]))
     order = {name: at for at, name in enumerate(images, 1)}
-    names = class_names(str(units[0].key.get("labels", "imagenet")))
+    names = observed.classes()[dataset]
     for flip in found:
       at = order.get(flip.example_id)
       seen = None if at is None or flip.condition not in changed else changed[flip.condition][at]
-      right, instead = (names[i] if i < len(names) else str(i) for i in (flip.label, flip.instead))
+      right, instead = (names.get(label, str(label)) for label in (flip.label, flip.instead))
       what = words(flip.condition) if not probe.attack else f"{probe.name} {flip.condition}"
       clean = images[flip.example_id].pixels if at is not None else None
       flipped.append(Flipped(flip.model, what, flip.example_id, right, instead, clean, seen))

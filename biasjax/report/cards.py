@@ -25,10 +25,12 @@ class Provenance:
   Attributes:
     certificates: {model: certificate of conversion}.
     units: of the run beside the table.
+    classes: {dataset: what its classes are called, by label}.
   """
 
   certificates: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
   units: Sequence[Unit] = ()
+  classes: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
 
 
 def provenance(observed: Observations | None, checkpoints: str | None, names: Sequence[str]) -> Provenance:
@@ -48,7 +50,7 @@ def provenance(observed: Observations | None, checkpoints: str | None, names: Se
     path = pathlib.Path(str(checkpoints)) / name / "certificate.json"
     if path.is_file():
       found[name] = _json(path)
-  return Provenance(found, units)
+  return Provenance(found, units, observed.classes() if observed else {})
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def card(known: Known, model: str) -> dict[str, Any]:
     "n": len(study.biases),
     "sentences": _series(study, model),
     "standing": _standing(known, model),
-    "results": _results(known, model, units),
+    "results": _results(known, model),
     "agreement": agreement_grid(mine, "Ours and theirs") if len(mine) else None,
     "certificate": _certificate(certificate) if certificate else None,
     "units": _units(units) if units else None,
@@ -145,7 +147,7 @@ def _standing(known: Known, model: str) -> Grid:
   return Grid("Biases and axes", columns, rows)
 
 
-def _results(known: Known, model: str, named: Sequence[Unit]) -> Grid:
+def _results(known: Known, model: str) -> Grid:
   study = known.study
   values = study.table.frame.loc[model].dropna().to_dict()
   defined = [*study.definitions.biases.values(), *study.definitions.axes.values()]
@@ -159,18 +161,17 @@ def _results(known: Known, model: str, named: Sequence[Unit]) -> Grid:
   for name in names:
     value, places = float(values[name]), known.places[name]
     number, ends = ("table", model, name), (("metrics", model, name, end) for end in ("low", "high"))
-    row = [text_cell(name), _named(name, value, named) or number_cell(value, places, number)]
+    row = [text_cell(name), _named(name, value, known.provenance) or number_cell(value, places, number)]
     row.append(interval_cell(float(low[name]), float(high[name]), places, *ends))
     row.append(number_cell(float(counts.get(name, math.nan)), 0, ("metrics", model, name, "n")))
     rows.append([*row, Cell(str(flags.get(name, "")), kind="long")])
   return Grid(f"{len(names)} results", ["column", "value", "95 % interval", "n", "read with"], rows)
 
 
-def _named(column: str, value: float, units: Sequence[Unit]) -> Cell | None:
+def _named(column: str, value: float, provenance: Provenance) -> Cell | None:
   """The class that a column holds the index of, by name; None of other columns, and where none is known."""
   match = scores.WORST_CLASS.fullmatch(column)
-  kinds = {str(unit.key.get("labels", "")) for unit in units if match and unit.dataset == match[1]}
-  name = scores.named_class(column, value, kinds.pop()) if len(kinds) == 1 else ""
+  name = scores.named_class(column, value, provenance.classes.get(match[1], {})) if match else ""
   return text_cell(name) if name else None
 
 

@@ -77,6 +77,7 @@ class Beside:
 
   Attributes:
     kinds: dataset -> what its labels are.
+    classes: dataset -> what its classes are called, by label.
     pixels: dataset -> pixels of a side, as networks see its images.
     people: of `trials.by_category`, or None.
     differences: of `paired.differences`, or None.
@@ -89,6 +90,7 @@ class Beside:
   """
 
   kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  classes: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
   pixels: Mapping[str, int] = dataclasses.field(default_factory=dict)
   people: pd.DataFrame | None = None
   differences: pd.DataFrame | None = None
@@ -143,7 +145,7 @@ def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) 
       several=len(found.models) > 1,
       sampled=bool(found.own["margin"].notna().any()),
       notes=beside.notes,
-      everything=scores.everything(found, beside.kinds),
+      everything=scores.everything(found, beside.classes),
     )
   )
 

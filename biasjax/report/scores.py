@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.report.cells import Cell, Grid, text_cell
 from biasjax.study.verdict import number
@@ -239,46 +238,48 @@ def grids(scores: Scores) -> list[tuple[str, str, Grid]]:
   return found
 
 
-def everything(scores: Scores, kinds: Mapping[str, str]) -> Grid:
+def everything(scores: Scores, classes: Mapping[str, Mapping[int, str]]) -> Grid:
   """All numbers, to look one up.
 
   Args:
     scores: the numbers.
-    kinds: dataset -> what its labels are.
+    classes: dataset -> what its classes are called, by label.
   """
-  return _grid(scores, scores.own, f"All {len(scores.own):,} numbers", kinds)
+  return _grid(scores, scores.own, f"All {len(scores.own):,} numbers", classes)
 
 
 WORST_CLASS = re.compile(r"class_acc/(.+)/worst_class")
 
 
-def named_class(metric: str, value: float, kind: str) -> str:
+def named_class(metric: str, value: float, classes: Mapping[int, str]) -> str:
   """The class whose index a number is, by name; "" of other numbers, and where no name is known.
 
   Args:
     metric: the number's name.
     value: the number.
-    kind: what the labels of its dataset are.
+    classes: what those of its dataset are called, by label.
   """
-  names = class_names(kind) if kind and WORST_CLASS.fullmatch(metric) else ()
-  return names[int(value)] if 0 <= value < len(names) else ""
+  known = WORST_CLASS.fullmatch(metric) and math.isfinite(value)
+  return classes.get(int(value), "") if known else ""
 
 
-def _grid(scores: Scores, rows: pd.DataFrame, caption: str, kinds: Mapping[str, str] | None = None) -> Grid:
+def _grid(
+  scores: Scores, rows: pd.DataFrame, caption: str, classes: Mapping[str, Mapping[int, str]] | None = None
+) -> Grid:
   several = len(scores.models) > 1
   guessed, sampled = (bool(rows[name].notna().any()) for name in ("chance", "margin"))
   table = []
   for (dataset, _, metric), of in rows.groupby(["dataset", "probe", "metric"], sort=False):
     decimals = digits(of)
     by_model = {row.model: row for row in of.itertuples()}
-    line = [Cell(label(metric) if kinds is None else metric, kind="wraps"), text_cell(dataset)]
+    line = [Cell(label(metric) if classes is None else metric, kind="wraps"), text_cell(dataset)]
     line += [cell(by_model[m], decimals) if m in by_model else text_cell("-") for m in scores.models]
     line.append(_span(of["n"], 0))
     line += [_span(of["margin"], decimals)] if sampled else []
     line += [_span(of["chance"], decimals)] if guessed else []
-    kind = (kinds or {}).get(str(dataset), "")
-    classes = dict.fromkeys(named_class(str(metric), row.value, kind) for row in by_model.values())
-    line.append(Cell("; ".join(filter(None, [_flags(by_model), *classes])), kind="flag"))
+    called = (classes or {}).get(str(dataset), {})
+    named = dict.fromkeys(named_class(str(metric), row.value, called) for row in by_model.values())
+    line.append(Cell("; ".join(filter(None, [_flags(by_model), *named])), kind="flag"))
     table.append(line)
   values = scores.models if several else ["value [95 % interval]"]
   further = [name for name, there in (("margin", sampled), ("chance", guessed)) if there]

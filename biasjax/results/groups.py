@@ -32,7 +32,12 @@ def of_annotations(by: str) -> bool:
 
 
 def chosen(
-  by: str, labels: str, examples: pd.DataFrame, dataset: str, annotated: annotations.Annotations | None
+  by: str,
+  labels: str,
+  examples: pd.DataFrame,
+  dataset: str,
+  annotated: annotations.Annotations | None,
+  names: Mapping[int, str] | None = None,
 ) -> pd.Series:
   """The group of each example, str, indexed by id; those that are of none are left out.
 
@@ -43,15 +48,18 @@ def chosen(
     examples: columns example_id and label, each example once.
     dataset: for messages.
     annotated: of --annotations.
+    names: what classes are called, by label; by default as the kind of labels has it.
 
   Raises:
     BiasjaxError: an unknown way, or one that this dataset, or these annotations, do not know.
   """
   ids, label = examples["example_id"].astype(str), examples["label"].to_numpy()
-  names = class_names(labels)
-  called = np.array([names[at] if at < len(names) else str(at) for at in label])
-  of_imagenet = names == class_names("imagenet")
-  known_as = [called, label.astype(str), *([np.array(wordnet_ids())[label]] if of_imagenet else [])]
+  names = names or dict(enumerate(class_names(labels)))
+  called = np.array([names.get(at, str(at)) for at in label.tolist()])
+  # What is the name of a class is no other class's number: folders called 1, 2 and 10 are in another order.
+  numbers = np.where(np.isin(label.astype(str), list(names.values())), called, label.astype(str))
+  of_imagenet = class_names(labels) == class_names("imagenet")
+  known_as = [called, numbers, *([np.array(wordnet_ids())[label]] if of_imagenet else [])]
   if of_annotations(by):
     if annotated is None:
       raise BiasjaxError(f"--groups={by} is a column of annotations: name their file with --annotations")
@@ -74,9 +82,10 @@ def chosen(
     of_class = {names[at]: category for category, classes in category_classes().items() for at in classes}
   elif by.endswith(".csv"):
     of_class = _of_classes(by)
-    known = {*names, *map(str, range(len(names))), *(wordnet_ids() if of_imagenet else ())}
+    known = {*names.values(), *map(str, names), *(wordnet_ids() if of_imagenet else ())}
     if unknown := [of for of in of_class if names and of not in known]:
-      like = suggestion(unknown[0], names, otherwise=f"a class is called like {names[0]}, or by its number")
+      otherwise = f"a class is called like {next(iter(names.values()))}, or by its number"
+      like = suggestion(unknown[0], list(names.values()), otherwise=otherwise)
       raise BiasjaxError(f"--groups={by}: {unknown[0]} is no class of {dataset}: {like}")
   else:
     ways = (CLASSES, CATEGORIES, *COLUMNS, ALIGNED)

@@ -38,6 +38,7 @@ import pyarrow as pa
 from etils import epath
 
 from biasjax import buckets, processes
+from biasjax.data.classes import class_names
 from biasjax.errors import BiasjaxError
 from biasjax.results import chunk as files
 from biasjax.results.chunk import Chunk, Damaged, Footer, chunks
@@ -188,6 +189,16 @@ class Store:
     known = self.manifest["datasets"][dataset]
     return chunks(known["length"], known["chunk_size"])
 
+  def class_names(self, dataset: str, labels: str) -> Mapping[int, str]:
+    """What the classes of a registered dataset are called, by label; {} where they have no names.
+
+    Args:
+      dataset: its name.
+      labels: what its labels are, see `Source.labels`.
+    """
+    own = self.manifest["datasets"][dataset].get("classes", {})
+    return {int(at): str(of) for at, of in own.items()} or dict(enumerate(class_names(labels)))
+
   def chunk_size(self, dataset: str, default: int) -> int:
     """Examples in a chunk of `dataset`: of one that is registered, else as asked for, else `default`."""
     known = self.manifest["datasets"].get(dataset)
@@ -241,6 +252,7 @@ class Store:
       "notes": list(source.notes),
       "incomplete": source.incomplete,
       "asked": dict(source.asked),
+      **({"classes": {str(at): of for at, of in source.class_names.items()}} if source.class_names else {}),
     }
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
@@ -527,6 +539,7 @@ def _whole(manifest: Mapping[str, Any]) -> None:
   """Raises KeyError, TypeError or ValueError where run.json lacks what its readers take for granted."""
   for dataset in manifest["datasets"].values():
     _ = range(0, dataset["length"], dataset["chunk_size"]), dataset["fingerprint"], dataset["location"]
+    _ = [int(label) for label in {**dataset.get("classes", {})}]
   for unit in manifest["units"]:
     _ = unit["model"], unit["dataset"], unit["probe"], {**unit["key"]}
 

@@ -41,6 +41,11 @@ class Observations:
     known = (model, dataset, probe) in self.units
     return self.store.manifest["datasets"][dataset]["length"] if known else 0
 
+  def classes(self) -> dict[str, Mapping[int, str]]:
+    """Dataset -> what its classes are called, by label."""
+    kinds = {unit.dataset: str(unit.key.get("labels", "imagenet")) for unit in self.units.values()}
+    return {name: self.store.class_names(name, kind) for name, kind in kinds.items()}
+
   def conditions_in_ids(self, model: str, dataset: str, probe: str) -> bool:
     """Whether ids are "<corruption>/<severity>/<image>", so that one image has many."""
     return self.units[model, dataset, probe].key.get("labels") in conditions.IN_IDS

@@ -5,9 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from biasjax import probes
+from biasjax.cli import grouping, reporting
 from biasjax.data import opening, preprocess
 from biasjax.engine import evaluate
 from biasjax.errors import BiasjaxError
@@ -15,7 +17,7 @@ from biasjax.models import load
 from biasjax.models.load import Model
 from biasjax.models.resnet import ResNet
 from biasjax.results.store import Store
-from biasjax.results.summary import summarise
+from biasjax.results.summary import summarise, write_tables
 from made_images import class_folder, encoded, pixels
 from made_models import ARCHITECTURE
 
@@ -101,6 +103,24 @@ def test_accuracy_and_chance_are_those_of_the_networks_own_classes(folder, tmp_p
   assert metrics.value["top1_acc/insects"] == pytest.approx(right)
   assert metrics.chance["top1_acc/insects"] >= 100 / 3
   assert metrics.n["top1_acc/insects"] == 12
+
+
+def test_classes_are_called_by_their_folders(folder, tmp_path):
+  numbers = written(tmp_path / "map.csv", "folder,label\nant,0\nbee,2\ncat,2\n")
+  source, model = opening.open_dataset(f"classes:{folder}", classes=numbers), network(3)
+  store = Store(tmp_path / "out", 12)
+  evaluate.evaluate([model], [probes.get("accuracy")], source, store, evaluate.Settings(batch_size=4))
+  write_tables(store, summarise(store, probes.get))
+  groups = grouping.grouped(Store(tmp_path / "out"), "class", None)["insects"]
+  assert groups.to_dict() == {
+    place.example_id: "ant" if place.example_id.startswith("ant") else "bee, cat" for place in source.places
+  }
+  assert reporting.from_workdir({"workdir": str(tmp_path / "out"), "models": None}) == 0
+  table = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")
+  worst = {0: "ant", 2: "bee, cat"}[table.value["class_acc/insects/worst_class"]]
+  rows = (tmp_path / "out/report.html").read_text().split("<tr")
+  (row,) = (row for row in rows if "class_acc/insects/worst_class<" in row)
+  assert row.rstrip().endswith(f'<td class="flag">{worst}</td></tr>')
 
 
 def test_a_network_of_another_number_of_classes_is_refused(folder, tmp_path):

@@ -32,6 +32,32 @@ def test_groups_are_classes_or_columns_of_annotations(tmp_path):
   assert found.to_dict() == {"a.png": "aligned", "b.png": "aligned", "c.png": "conflicting"}
 
 
+def test_classes_of_ones_own_go_by_the_names_of_their_folders(tmp_path):
+  names = {0: "landbird", 1: "waterbird"}
+  assert list(groups.chosen("class", "classes", EXAMPLES, "val", None, names)) == [
+    *("landbird", "waterbird", "landbird")
+  ]
+  rows = "a.png,landbird\nb.png,landbird\nc.png,waterbird\n"
+  found = groups.chosen(
+    "aligned", "classes", EXAMPLES, "val", annotated(tmp_path, f"example_id,bias\n{rows}"), names
+  )
+  assert found.to_dict() == {"a.png": "aligned", "b.png": "conflicting", "c.png": "conflicting"}
+  (tmp_path / "of.csv").write_text("class,group\nlandbird,land\n1,water\n")
+  found = groups.chosen(str(tmp_path / "of.csv"), "classes", EXAMPLES, "val", None, names)
+  assert list(found) == ["land", "water", "land"]
+  (tmp_path / "of.csv").write_text("class,group\nlandbrd,land\n")
+  with pytest.raises(BiasjaxError, match=r"landbrd is no class of val: did you mean landbird\?"):
+    groups.chosen(str(tmp_path / "of.csv"), "classes", EXAMPLES, "val", None, names)
+
+
+def test_a_name_that_is_another_class_number_is_a_name(tmp_path):
+  # Folders 1, 10 and 2 in the order of their names: label 1 is the folder 10, label 2 the folder 2.
+  names, examples = {0: "1", 1: "10", 2: "2"}, EXAMPLES.assign(label=[0, 1, 2])
+  known = annotated(tmp_path, "example_id,bias\na.png,0\nb.png,1\nc.png,2\n")
+  found = groups.chosen("aligned", "classes", examples, "val", known, names)
+  assert found.to_dict() == {"a.png": "aligned", "b.png": "conflicting", "c.png": "aligned"}
+
+
 def test_super_classes_are_the_16_categories_or_those_of_a_file(tmp_path):
   examples = EXAMPLES.assign(label=[207, 0, 409])  # a golden retriever, a tench, a clock
   found = groups.chosen("category", "imagenet", examples, "val", None)
