@@ -19,7 +19,8 @@ from biasjax.errors import BiasjaxError
 from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.recorded import files, people, trials
-from biasjax.report import cards, drawing, flips, network, paired, scores, standing
+from biasjax.report import drawing, flips, network, paired, scores, standing
+from biasjax.report.drawing import quoted
 from biasjax.report.flips import Flip
 from biasjax.report.network import Beside, Flipped, Picture
 from biasjax.report.scores import Scores, module
@@ -144,7 +145,7 @@ def _whose(found: Scores) -> str:
   """In names of files: whose they are, where a directory holds other networks too."""
   if not len(found.others):
     return ""
-  return "".join(f"-{cards.file_name(model).removesuffix('.html')}" for model in found.models)
+  return "-" + "+".join(quoted(model) for model in found.models)  # a name has no "+" when it is quoted
 
 
 def _crop(unit: Unit) -> int:

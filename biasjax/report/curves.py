@@ -9,7 +9,18 @@ from matplotlib.lines import Line2D
 
 from biasjax.data import layouts
 from biasjax.report import chance, highlight
-from biasjax.report.drawing import BLUE, INK, ON_IMAGE, RED, SEQUENTIAL, Drawing, colours, figure, words
+from biasjax.report.drawing import (
+  BLUE,
+  INK,
+  ON_IMAGE,
+  RED,
+  SEQUENTIAL,
+  Drawing,
+  colours,
+  figure,
+  quoted,
+  words,
+)
 from biasjax.report.scatters import legend
 from biasjax.study.analysis import Study
 from biasjax.study.verdict import RHO, number
@@ -398,9 +409,8 @@ def series(study: Study, name: str) -> Drawing:
   drawn.supxlabel(factors.get(name, "x"), fontsize=8)
   handles = [Line2D([], [], color=c, marker="o", label=of) for c, of in ((BLUE, "biases"), (RED, "axes"))]
   drawn.legend(handles=handles, loc="outside lower center", ncols=2)
-  slug = re.sub(r"\W+", "_", name).strip("_").lower()
   return Drawing(
-    f"series_{slug}",
+    f"series_{quoted(name.replace(' ', '_'))}",
     f"Along {name}",
     "Bands: 95 % intervals where sampling error is known (over seeds, where there "
     "are several). Dashed, where known: guessing. Steps of the factor are evenly spaced.",

@@ -328,16 +328,18 @@ def test_a_page_is_of_no_more_than_two_networks(measured, tmp_path):
 def test_each_pair_of_a_directory_has_differences_of_its_own(measured, tmp_path):
   shutil.copy(measured / "run.json", tmp_path)
   table = pd.read_csv(measured / "metrics.csv")
-  third = table[table["model"] == NETWORKS[0]].assign(model="third")
-  pd.concat([table, third]).to_csv(tmp_path / "metrics.csv", index=False)
-  for pair in (NETWORKS, (NETWORKS[0], "third")):
+  pairs = (("a", "b-c"), ("a-b", "c"))  # joined by a minus these would be one name
+  further = [table[table["model"] == NETWORKS[0]].assign(model=name) for pair in pairs for name in pair]
+  pd.concat([table, *further]).to_csv(tmp_path / "metrics.csv", index=False)
+  for pair in pairs:
     assert reporting.from_workdir({"workdir": str(tmp_path), "models": pair}) == 0
-  for pair in (NETWORKS, (NETWORKS[0], "third")):
-    page = (tmp_path / f"report-{'-'.join(pair)}.html").read_text()
+  for pair in pairs:
+    page = (tmp_path / f"report-{'+'.join(pair)}.html").read_text()
     (named,) = re.findall(r"[^ ]*differences[^ ]*\.csv", page[page.index("<footer>") :])
     written = (tmp_path / named).read_text()
     assert written.startswith("model,other,")
-    assert named == f"differences-{'-'.join(pair)}.csv"
+    assert set(pair) <= set(re.findall(r"[\w-]+", page[: page.index("</title>")]))
+    assert named == f"differences-{'+'.join(pair)}.csv"
   assert not (tmp_path / "differences.csv").exists()
 
 

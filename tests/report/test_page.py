@@ -256,7 +256,7 @@ def test_every_figure_is_there_as_png_svg_and_csv(folder):
     "sign_error",
     "shape_bias",
   }
-  expected |= {"pass_curves", "severity_curves", "critical_bands", "noise_maps", "series_moco_v3_epochs"}
+  expected |= {"pass_curves", "severity_curves", "critical_bands", "noise_maps", "series_MoCo_v3_epochs"}
   expected |= {f"{kind}_{bias}" for kind in ("scatter", "forest") for bias in BIASES}
   assert names == expected
 
