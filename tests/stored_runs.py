@@ -3,21 +3,16 @@
 import json
 
 import numpy as np
+import pytest
 
+from biasjax.data.sources import Source
 from biasjax.results.store import Store, chunks
 from biasjax.results.unit import Unit
 
 
-class Images:
-  """As much of a source as the store asks for."""
-
-  incomplete = False
-  asked: dict = {}  # noqa: RUF012
-  class_names: dict = {}  # noqa: RUF012
-
-  def __init__(self, name, length):
-    self.name, self.length, self.fingerprint, self.location = name, length, "f", "here"
-    self.notes = ()
+def images(name: str, length: int, fingerprint: str = "f", location: str = "here") -> Source:
+  """A source of which nothing is read."""
+  return Source(name, length, lambda _: pytest.fail("an image was read"), fingerprint, location)
 
 
 def write(folder, decisions, dataset="drawn", probe="accuracy", ids=None, labels="imagenet", chunk=3):
@@ -28,7 +23,7 @@ def write(folder, decisions, dataset="drawn", probe="accuracy", ids=None, labels
     Unit(model, dataset, probe, {"model": model, "seed": 0, "labels": labels, "preprocess": {"crop": 224}})
     for model in decisions
   ]
-  store.register(Images(dataset, n), units)
+  store.register(images(dataset, n), units)
   for unit in units:
     for start, stop in chunks(n, chunk):
       rows = {name: [] for name in ("condition", "example_id", "label", "prediction", "rank", "confidence")}

@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import stored_runs
 from biasjax.errors import BiasjaxError
 from biasjax.report import adversarial
 from biasjax.results.store import Store
 from biasjax.results.unit import Unit
-
-
-class Images:
-  """As much of a source as the store asks for."""
-
-  incomplete = False
-  asked: dict = {}  # noqa: RUF012
-
-  name, length, fingerprint, location, notes = "drawn", 5, "f", "here", ()
-
 
 UNIT = Unit("a/net", "drawn", "pgd:eps=1", {"seed": 0})
 
@@ -25,7 +16,7 @@ UNIT = Unit("a/net", "drawn", "pgd:eps=1", {"seed": 0})
 def kept(folder):
   """A store in which one of two units has kept two chunks of images."""
   store, rng = Store(folder, chunk_size=3), np.random.default_rng(0)
-  store.register(Images, [UNIT, Unit("other", "drawn", "pgd:eps=1", {"seed": 0})])
+  store.register(stored_runs.images("drawn", 5), [UNIT, Unit("other", "drawn", "pgd:eps=1", {"seed": 0})])
   clean = rng.integers(0, 256, (5, 4, 4, 3), np.uint8)
   for start, stop in ((0, 3), (3, 5)):
     arrays = {

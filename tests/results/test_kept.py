@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import stored_runs
 from biasjax import probes
 from biasjax.probes import critical_band
 from biasjax.probes.base import Metric
@@ -25,23 +26,17 @@ from deadline import DEADLINE_S
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = 40
 PROBES = ("accuracy", "spectral", "critical_band")
-
-
-class Images:
-  """As much of a source as the store asks for."""
-
-  name, length, fingerprint, location = "imagenet", IMAGES, "made", "nowhere"
-  notes, incomplete, asked = (), False, ()
+IMAGENET = stored_runs.images("imagenet", IMAGES)
 
 
 def write(store: Store, model: str, name: str, seed: int) -> None:
   """Made-up observations in two chunks, the first image of the second one undecodable."""
   probe = probes.get(name)
   key = {"labels": "imagenet", "preprocess": {"crop": 224}, "model": model, "probe": name}
-  unit = Unit(model, Images.name, name, key)
-  store.register(Images, [unit])
+  unit = Unit(model, IMAGENET.name, name, key)
+  store.register(IMAGENET, [unit])
   rng = np.random.default_rng(seed)
-  for chunk in store.chunks(Images.name):
+  for chunk in store.chunks(IMAGENET.name):
     ids = [f"n{i % 4:08d}/{i}.JPEG" for i in range(*chunk)]
     excluded = {ids.pop(0): "truncated"} if chunk[0] else {}
     n = len(ids) * len(probe.conditions)

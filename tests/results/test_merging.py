@@ -9,22 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import stored_runs
 from biasjax.errors import BiasjaxError
 from biasjax.results import merging
 from biasjax.results.store import Store, chunks
 from biasjax.results.unit import Unit
 from deadline import DEADLINE_S
-
-
-class Images:
-  """As much of a source as the store asks for."""
-
-  incomplete, notes, location = False, (), "here"
-  asked: dict = {}  # noqa: RUF012
-
-  def __init__(self, name, length, fingerprint):
-    self.name, self.length, self.fingerprint = name, length, fingerprint
-
 
 KEY = {"labels": "imagenet", "preprocess": {"crop": 224}, "seed": 0, "precision": "float32"}
 
@@ -46,7 +36,7 @@ def written(
   store = Store(folder, chunk, create=True)
   unit = Unit(model, dataset, "accuracy", KEY | {"model": f"weights of {model}"} | dict(key))
   store.settle([unit], recipe)
-  store.register(Images(dataset, length, fingerprint), [unit])
+  store.register(stored_runs.images(dataset, length, fingerprint), [unit])
   for start, stop in chunks(length, chunk):
     if (start, stop) in skip:
       continue

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import stored_runs
 from biasjax import configuration, probes
 from biasjax.data import datasets
 from biasjax.engine import schedule
@@ -16,18 +17,6 @@ from biasjax.errors import BiasjaxError
 from biasjax.results import chunk
 from biasjax.results.store import Store
 from biasjax.results.unit import Unit
-
-
-class Images:
-  """As much of a source as the store asks for."""
-
-  incomplete = False
-  asked: dict = {}  # noqa: RUF012
-
-  fingerprint, location, notes = "f", "here", ()
-
-  def __init__(self, length: int, name: str = "made"):
-    self.length, self.name = length, name
 
 
 def columns(start: int, stop: int, conditions=("clean",)) -> dict:
@@ -40,7 +29,9 @@ def columns(start: int, stop: int, conditions=("clean",)) -> dict:
 
 def filled(workdir, models=("a", "b"), length=40, size=4) -> Store:
   store = Store(workdir, size)
-  store.register(Images(length), [Unit(model, "made", "accuracy", {"of": model}) for model in models])
+  store.register(
+    stored_runs.images("made", length), [Unit(model, "made", "accuracy", {"of": model}) for model in models]
+  )
   for unit in store.units():
     for start, stop in store.chunks("made"):
       store.write(unit, (start, stop), columns(start, stop), {})
@@ -97,9 +88,9 @@ def test_a_chunk_is_whole_batches_where_there_are_so_many_images():
 
 def test_a_directory_keeps_the_chunks_it_was_started_with(tmp_path):
   store = Store(tmp_path / "out", create=True)
-  store.register(Images(40), [Unit("a", "made", "accuracy", {})], 16)
+  store.register(stored_runs.images("made", 40), [Unit("a", "made", "accuracy", {})], 16)
   again = Store(tmp_path / "out", create=True)
-  again.register(Images(40), [Unit("b", "made", "accuracy", {})], 8)
+  again.register(stored_runs.images("made", 40), [Unit("b", "made", "accuracy", {})], 8)
   assert again.chunks("made") == [(0, 16), (16, 32), (32, 40)]
   with pytest.raises(BiasjaxError, match=r"holds made in chunks of 16 images, not --chunk_size=8: leave"):
     Store(tmp_path / "out", 8)
@@ -144,7 +135,7 @@ def test_a_run_json_that_is_damaged_is_one_line_and_what_is_computed_is_found_ag
       Store(tmp_path / "out")
   path.unlink()
   again, units = Store(tmp_path / "out", 4), store.units()
-  again.register(Images(40), units)
+  again.register(stored_runs.images("made", 40), units)
   pd.testing.assert_frame_equal(again.read(units[0])[0], store.read(units[0])[0])
 
 
@@ -175,7 +166,7 @@ def test_each_example_is_there_once_for_each_condition(ids):
 def test_what_is_read_is_what_was_written(tmp_path):
   store = Store(tmp_path / "out", 5)
   unit = Unit("a", "made", "spectral", {})
-  store.register(Images(8), [unit])
+  store.register(stored_runs.images("made", 8), [unit])
   rng = np.random.default_rng(0)
   written = []
   for start, stop in store.chunks("made"):
@@ -195,7 +186,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
 @pytest.mark.parametrize("conditions", [("clean",), ("clean", "dark")])
 def test_a_chunk_of_which_nothing_could_be_decoded_is_read_beside_others(tmp_path, conditions):
   store = Store(tmp_path / "out", 4)
-  store.register(Images(12), [Unit("a", "made", "accuracy", {})])
+  store.register(stored_runs.images("made", 12), [Unit("a", "made", "accuracy", {})])
   (unit,) = store.units()
   for start, stop in store.chunks("made"):
     broken = start == 4
@@ -215,7 +206,7 @@ def test_the_docs_say_how_to_read_the_columns_that_some_probes_add(tmp_path, mon
   monkeypatch.chdir(tmp_path)
   store = Store("out", 4)
   units = {name: Unit("a", "imagenet", name, {"of": name}) for name in ("accuracy", "pgd")}
-  store.register(Images(4, "imagenet"), units.values())
+  store.register(stored_runs.images("imagenet", 4), units.values())
   further = {"norm": np.full(4, 0.5, np.float32), "broken_by": ["", "pgd", "", "pgd"]}
   store.write(units["accuracy"], (0, 4), columns(0, 4), {})
   store.write(units["pgd"], (0, 4), columns(0, 4) | further, {})
@@ -240,7 +231,7 @@ def test_a_sample_of_which_a_chunk_has_one_condition_and_another_several_is_read
   """Ids of one condition are read as they are, of several as codes."""
   store = Store(tmp_path, 4)
   unit = Unit("a", "made", "spectral", {"of": "a", "sample": {"margin": 1.0}})
-  store.register(Images(12), [unit])
+  store.register(stored_runs.images("made", 12), [unit])
   for start, conditions in ((0, ("clean", "b")), (4, later), (8, ("clean",))):
     store.write(unit, (start, start + 4), columns(start, start + 4, conditions), {})
   found, _ = store.read(unit)
