@@ -3,7 +3,8 @@
 python -m benchmarks.families [--repeats=100]
 
 Noise is independent for each of 6 biases and 4 axes. Families differ by a standard deviation of 1, models of
-a family by half of it; the sizes are those of the published categories, or equal ones.
+a family by half of it, or, of biases, not at all; the sizes are those of the published categories, or equal
+ones.
 """
 
 import json
@@ -21,10 +22,12 @@ PUBLISHED = (1, 10, 12, 3, 1, 15, 6)
 FAMILIES = (PUBLISHED, (8, 8), (5,) * 4, (6,) * 8, (10,) * 20)
 
 
-def noise(sizes: tuple[int, ...], columns: int, prefix: str, rng: np.random.Generator) -> pd.DataFrame:
-  """float [models, columns], for models of families of these sizes."""
+def noise(
+  sizes: tuple[int, ...], columns: int, prefix: str, rng: np.random.Generator, spread: float = 0.5
+) -> pd.DataFrame:
+  """float [models, columns], for models of families of these sizes, which differ by `spread` within them."""
   place = np.repeat(np.arange(len(sizes)), sizes)
-  values = rng.normal(size=(len(sizes), columns))[place] + 0.5 * rng.normal(size=(len(place), columns))
+  values = rng.normal(size=(len(sizes), columns))[place] + spread * rng.normal(size=(len(place), columns))
   return pd.DataFrame(values).add_prefix(prefix)
 
 
@@ -53,8 +56,14 @@ def few_models(n: int, repeats: int) -> dict[str, float]:
   return {"models": n, "some relation established": float(np.mean(found))}
 
 
-def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
-  """Shares: of cells whose 95 % interval leaves out 0; of studies that establish something of nothing."""
+def families(sizes: tuple[int, ...], repeats: int, spread: float = 0.5) -> dict[str, object]:
+  """Shares: of cells whose 95 % interval leaves out 0; of studies that establish something of nothing.
+
+  Args:
+    sizes: of the families.
+    repeats: how many studies.
+    spread: of biases within families.
+  """
   category = np.repeat([f"f{i}" for i in range(len(sizes))], sizes).astype(object)
   n = len(category)
   out: dict[str, list[float]] = {
@@ -65,7 +74,7 @@ def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
   found = []
   for seed in range(repeats):
     rng, samples = np.random.default_rng([n, seed]), Resampling(DRAWS, seed)
-    biases, axes = (noise(sizes, k, prefix, rng) for k, prefix in ((6, "b"), (4, "a")))
+    biases, axes = noise(sizes, 6, "b", rng, spread), noise(sizes, 4, "a", rng)
     found.append(establishes(biases, axes, category, samples))
     x, y = biases.to_numpy(), axes.to_numpy()
     of_families = samples.families(category)
@@ -84,7 +93,7 @@ def families(sizes: tuple[int, ...], repeats: int) -> dict[str, object]:
       if name == "families":
         out["percentiles over families"].append(_excludes_zero(np.array([percentiles(d) for d in drawn.T])))
   shares = {name: round(float(np.mean(of)), 3) for name, of in out.items()}
-  return {"sizes": sizes, **shares, "some relation established": float(np.mean(found))}
+  return {"sizes": sizes, "within": spread, **shares, "some relation established": float(np.mean(found))}
 
 
 def _excludes_zero(edges: np.ndarray) -> float:
@@ -110,7 +119,8 @@ def main(argv: list[str]) -> None:
   for n in (5, 6, 7, 8, 11):
     print(json.dumps(few_models(n, REPEATS.value)))
   for sizes in FAMILIES:
-    print(json.dumps(families(sizes, REPEATS.value)))
+    for spread in (0.5, 0.0):
+      print(json.dumps(families(sizes, REPEATS.value, spread)))
   print(json.dumps(predictions(REPEATS.value)))
 
 

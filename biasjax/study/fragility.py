@@ -59,7 +59,7 @@ def within(
   for chosen, pairs in correlation.by_models(biases, axes, members):
     names, blocks, sizes = np.unique(category[chosen].astype(str), return_inverse=True, return_counts=True)
     n = int(sizes[sizes > 1].sum())
-    usable = len(names) > 1 and n - (sizes > 1).sum() >= MIN_MODELS - 1
+    usable = len(names) > 1 and _kin(n, int((sizes > 1).sum()))
     inside: dict[tuple[str, str], correlation.Related] = {}
     if usable:
       both = correlation.ranked_pairs(biases, axes, chosen, pairs)
@@ -72,6 +72,11 @@ def within(
       rows.append((bias, axis, n, int((sizes > 1).sum()), pooled_r, pooled_p, r, p, simpson))
   columns = ["bias", "axis", "n", "categories", "pooled", "pooled_p", "within", "within_p", "simpson"]
   return pd.DataFrame(rows, columns=columns)
+
+
+def _kin(models: int, categories: int) -> bool:
+  """Whether so many models, in categories of several each, are enough to be compared among kin."""
+  return models - categories >= MIN_MODELS - 1
 
 
 def leave_one_category_out(
@@ -256,7 +261,11 @@ def checks(
       # An interval is judged like a test: all that counts is on which side of .05 it lies.
       found.append(("interval", f"interval over {over}", n, r, float(low <= 0 <= high)))
     for row in inside_of.get(group, {}).get(pair, ()):
-      found.append(("family", "within categories", row["n"], row["within"], row["within_p"]))
+      inside, inside_p, why = row["within"], row["within_p"], ""
+      if math.isnan(inside) and cell["families"] > 1 and _kin(row["n"], row["categories"]):
+        # As many observations as there are categories, however many models.
+        inside, inside_p, why = 0.0, 1.0, "the values do not vary within categories"
+      found.append(("family", "within categories", row["n"], inside, inside_p, why))
     for row in without_of.get(group, {}).get(pair, ()):
       found.append(("family", f"without {row['without']}", row["n"], row["spearman"], row["p"]))
     kept, clear, clear_p = (above_chance or {}).get((*pair, group), (n, math.nan, math.nan))

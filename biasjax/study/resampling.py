@@ -48,13 +48,14 @@ class Resampling:
     """How often each model is in samples of families: categories drawn again, then models in each.
 
     Each time that a category is drawn, as many of its models are drawn as it has, with replacement: the
-    two-stage bootstrap of clusters (Davison & Hinkley 1997, section 3.8).
+    two-stage bootstrap of clusters (Davison & Hinkley 1997, section 3.8). Samples of one model alone, which
+    can tell nothing, are left out.
 
     Args:
       category: [n], of each model.
 
     Returns:
-      int [draws, n]; None where all models are of one category.
+      int [draws or fewer, n]; None where all models are of one category.
     """
     _, blocks = np.unique(category.astype(str), return_inverse=True)
     return self._families(tuple(blocks.tolist())) if blocks.size and blocks.max() else None
@@ -67,7 +68,7 @@ class Resampling:
     chosen = _equal_chances(len(sizes), self.draws, rng)
     for block, size in enumerate(sizes):
       weights[:, of == block] = rng.multinomial(chosen[:, block] * size, np.full(size, 1 / size))
-    return _small(weights)
+    return _small(weights[(weights > 0).sum(axis=1) > 1])
 
   def orders(self, n: int, least: int = 0) -> np.ndarray:
     """Orders of n models, `least` or more. int [orders, n], as `permutations` returns them."""
@@ -161,12 +162,16 @@ def bca(
 
 
 def percentiles(draws: np.ndarray) -> tuple[float, float]:
-  """The bootstrap's 95 % percentile interval; NaN where most draws [draws] are undefined, or none differ.
+  """The bootstrap's 95 % percentile interval of draws [draws]; NaN where none is defined, or none differ.
+
+  A sample in which a bias or an axis does not vary shows no relation, and counts as 0. To leave such samples
+  out would be to take it for sure that families differ: of two families, each of one value, those that are
+  left hold both, and always tell the same.
 
   Of samples of families it is this one that keeps what it promises: where families differ and nothing is
   related it leaves out zero in 2 to 8 of 100 cases with 2 to 20 families, BCa in 18 (benchmarks/families.py).
   """
-  known = draws[np.isfinite(draws)]
-  if len(known) < max(100, len(draws) / 2) or np.ptp(known) < 1e-12:
+  defined = np.isfinite(draws)
+  if not defined.any() or np.ptp(draws[defined]) < 1e-12:
     return math.nan, math.nan
-  return percentile_interval(known)
+  return percentile_interval(np.where(defined, draws, 0.0))

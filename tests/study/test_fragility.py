@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from biasjax.study import definitions, fragility
+from biasjax.study import correlation, definitions, fragility, verdict
 from biasjax.study.resampling import Resampling
 
 sm = pytest.importorskip("statsmodels.api", reason="needs statsmodels")
@@ -172,3 +172,21 @@ def test_a_variation_touches_only_what_it_redefines():
   assert axis["spearman"].tolist() == [1.0, 1.0]
   assert move[["group", "n"]].to_numpy().tolist() == [["kind", 5]]
   assert set(absent["reason"]) == {"the table has no column w"}
+
+
+@pytest.mark.parametrize("constant", ["bias", "axis"])
+def test_what_is_the_same_in_each_category_is_not_established(constant):
+  """Three categories of eight: three observations, whose best order is one of six, however many models."""
+  category = np.repeat(list("abc"), 8).astype(object)
+  step = np.repeat([0.0, 1.0, 2.0], 8)
+  varied = step + np.random.default_rng(0).normal(size=24) / 10
+  biases, axes = frames(*((step, varied) if constant == "bias" else (varied, step)))
+  everyone, samples = np.ones(24, bool), Resampling(500, 0)
+  cells = correlation.cells(biases, axes, {"Total": everyone}, category, samples)
+  assert cells["p_permutation"].item() < 0.01
+  within = fragility.within(biases, axes, category, everyone, samples)
+  nothing = pd.DataFrame(columns=["bias", "axis", "group", "given", "n", "spearman", "p"])
+  labels = {"bias": "Bias", "axis": "Axis"}
+  checks = fragility.checks(cells, {"Total": within}, {}, nothing, {}, labels).set_index("check")
+  assert checks.loc["within categories", "verdict"] == "weakens"
+  assert verdict.statuses(cells, checks.reset_index())["status"].tolist() == ["fragile"]

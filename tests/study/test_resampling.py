@@ -97,3 +97,31 @@ def test_intervals_over_families_keep_their_promise_where_families_differ():
   # .05 promised; 640 cells, whose dependence within a simulation makes three standard errors about .05.
   assert np.mean(out["families"]) < 0.10
   assert np.mean(out["models"]) > 0.3
+
+
+def test_samples_in_which_a_bias_does_not_vary_show_no_relation():
+  """A bias that is the same in a family is one observation: of 3 families a ninth of the draws have only one.
+
+  The axis rises with the bias in every sample in which both vary, which 3 families show by chance in a third.
+  """
+  x, families = np.repeat([0.0, 1.0, 2.0], 5)[:, None], np.repeat(list("abc"), 5).astype(object)
+  y = 3 * x + np.random.default_rng(0).normal(size=(15, 1)) / 10
+  drawn = correlation.spearman_draws(x, y, Resampling(2000, 0).families(families))[:, 0, 0]
+  assert np.isnan(drawn).mean() == pytest.approx(1 / 9, abs=0.03)
+  low, high = resampling.percentiles(drawn)
+  assert (low, high) == (0.0, pytest.approx(np.nanquantile(drawn, 0.975), abs=0.02))
+
+
+def test_no_interval_over_families_where_no_sample_varies_or_all_have_one_order():
+  assert np.isnan(resampling.percentiles(np.full(400, np.nan))).all()
+  assert np.isnan(resampling.percentiles(np.ones(400))).all()
+
+
+def test_a_family_of_one_model_says_nothing_alone():
+  """Of 3 families a 27th of the samples are 3 times the one model, which neither show a relation nor none."""
+  families = np.array(["a"] * 9 + ["b"] * 8 + ["c"], object)
+  x = np.arange(18.0)[:, None]
+  y = x + np.random.default_rng(0).normal(size=(18, 1))
+  samples = Resampling(2000, 0).families(families)
+  assert len(samples) / 2000 == pytest.approx(26 / 27, abs=0.01)
+  assert resampling.percentiles(correlation.spearman_draws(x, y, samples)[:, 0, 0])[0] > 0.8
