@@ -20,6 +20,11 @@ def as_called(text: str) -> str:
   return text
 
 
+def counted(n: int, what: str) -> str:
+  """A number of things: "1 model", "2 models"."""
+  return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def warn(sentence: str, program: str = "run.py") -> None:
   """Prints a sentence to the standard error, after the name of the program."""
   print(as_called(f"{program}: {sentence}"), file=sys.stderr)

@@ -3,11 +3,14 @@
 import importlib
 import importlib.util
 import pkgutil
+import sys
 import traceback
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from biasjax.errors import BiasjaxError
+
+Made = TypeVar("Made")
 
 
 def modules(package: str, path: Iterable[str]) -> tuple[str, ...]:
@@ -26,9 +29,7 @@ def modules(package: str, path: Iterable[str]) -> tuple[str, ...]:
     try:
       module = importlib.import_module(name)
     except Exception as error:  # it may be anybody's
-      spec = importlib.util.find_spec(name)
-      where = _place(error, (spec and spec.origin) or name)
-      raise BiasjaxError(f"{where}: cannot be imported: {_said(error)}") from error
+      raise BiasjaxError(f"{_place(error, _file(name))}: cannot be imported: {_said(error)}") from error
     if hasattr(module, "make"):
       found.append(info.name)
   return tuple(sorted(found))
@@ -48,20 +49,57 @@ def called(flag: str, spec: str) -> Any:
   try:
     module = importlib.import_module(where)
     function = getattr(module, name)
-  except Exception as error:  # it is the user's code
-    raise BiasjaxError(f"{flag}={spec}: {_said(error)}; expected PACKAGE.MODULE:FUNCTION") from error
+  except (Exception, SystemExit) as error:  # it is the user's code
+    path = _file(where)
+    place = _place(error, path)
+    hint = "; expected PACKAGE.MODULE:FUNCTION" if place == path else f" ({place})"
+    raise BiasjaxError(f"{flag}={spec}: {_said(error)}{hint}") from error
   try:
     return function()
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     place = _place(error, getattr(module, "__file__", None) or where)
     raise BiasjaxError(f"{flag}={spec}: its function raises {_said(error)} ({place})") from error
 
 
-def _said(error: Exception) -> str:
+def made(asked: str, kind: type[Made], make: Callable[..., Made], *given: Any, **options: str) -> Made:
+  """What the `make` of a file gives, which may be anybody's.
+
+  Args:
+    asked: what was asked for, for messages.
+    kind: what it gives.
+    make: a function.
+    given, options: its arguments.
+
+  Raises:
+    BiasjaxError: as `make` does, or it fails, or gives something else.
+  """
+  try:
+    found = make(*given, **options)
+  except BiasjaxError:
+    raise
+  except Exception as error:
+    place = _place(error, getattr(sys.modules.get(make.__module__), "__file__", None) or make.__module__)
+    raise BiasjaxError(f"{asked}: its make raises {_said(error)} ({place})") from error
+  if not isinstance(found, kind):
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise BiasjaxError(f"{asked}: its make gives {type(found).__name__}, not {article} {kind.__name__}")
+  return found
+
+
+def _file(name: str) -> str:
+  """Where a module is that cannot be imported; its name, if that is not known."""
+  try:
+    spec = importlib.util.find_spec(name)
+  except Exception:  # of a package that it is in
+    return name
+  return (spec and spec.origin) or name
+
+
+def _said(error: BaseException) -> str:
   return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def _place(error: Exception, path: str) -> str:
+def _place(error: BaseException, path: str) -> str:
   """A file, and its last line that an error passed on its way out."""
   lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
   if isinstance(error, SyntaxError) and error.filename == path:

@@ -4,9 +4,11 @@ An uncompressed tar and a zip are read where they lie. A compressed tar has no i
 into an anonymous temporary file (TMPDIR says where) that goes when the process does.
 """
 
+import bz2
 import functools
 import glob
 import gzip
+import lzma
 import os
 import pathlib
 import posixpath
@@ -15,15 +17,20 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
 from biasjax.data import shards
 from biasjax.data.files import IMAGE_SUFFIXES, File, is_image, pointer_at, unreadable, walk
 from biasjax.errors import BiasjaxError
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
-GZIP_MAGIC = b"\x1f\x8b"
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
+COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # how files begin, and what unpacks them
+  b"\x1f\x8b": gzip.open,
+  b"\xfd7zXZ\x00": lzma.open,
+  b"BZh": bz2.open,
+}
+FOREIGN = {b"(\xb5/\xfd": "zstd", b"7z\xbc\xaf": "7z", b"Rar!": "rar"}  # that Python does not unpack
 MOST_LINKS = 8  # that lead to one another
 
 
@@ -116,7 +123,7 @@ def _archive(path: pathlib.Path) -> list[File]:
     if zipfile.is_zipfile(path):
       return list(_zip(path))
     return _tar(path)
-  except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+  except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
     what = pointer_at(path) or f"no archive, or is damaged ({error}): get it again"
     raise BiasjaxError(f"{path} is {what}") from error
 
@@ -158,10 +165,12 @@ class _Descriptor:
 def _tar(path: pathlib.Path) -> list[File]:
   # What is named .tar.gz is not always compressed (ImageNet-V2's are not): the content tells.
   with path.open("rb") as stored, tempfile.TemporaryFile() as unpacked:
-    file = stored
-    if stored.read(2) == GZIP_MAGIC:
-      stored.seek(0)
-      with gzip.open(stored) as compressed:
+    file, start = stored, stored.read(6)
+    stored.seek(0)
+    if packer := next((name for magic, name in FOREIGN.items() if start.startswith(magic)), None):
+      raise BiasjaxError(f"{path} is compressed ({packer}): unpack it first, and name the folder or the tar")
+    if unpack := next((by for magic, by in COMPRESSED.items() if start.startswith(magic)), None):
+      with unpack(stored) as compressed:
         shutil.copyfileobj(compressed, unpacked, 1 << 20)
       unpacked.flush()
       file = unpacked

@@ -97,5 +97,9 @@ def made(spec: str, name: str, size: int) -> Given:
   if not isinstance(network, tuple) or len(network) != 2 or not callable(network[0]):
     raise BiasjaxError(f"--models={spec}: gives {type(network).__name__}, not (apply, variables)")
   apply, variables = network
-  variables = jax.tree.map(np.asarray, variables)
+  try:
+    variables = jax.tree.map(np.asarray, variables)
+  except Exception as error:  # the caller's classes may raise anything
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    raise BiasjaxError(f"--models={spec}: its variables are no tree of arrays: {reason}") from error
   return checked(f"--models={spec}", name, apply, variables, size, kept=True, origin=spec)

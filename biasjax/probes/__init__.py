@@ -60,7 +60,7 @@ def _made(name: str, size: int) -> Probe:
     raise BiasjaxError(f"unknown probe {module!r}: {suggestion(module, names())}")
   make = importlib.import_module(f"{__name__}.{module}").make
   options = parse(make, given, f"probe {name!r}", module)
-  return make(size, **options)
+  return named.made(f"probe {name!r}", Probe, make, size, **options)
 
 
 def _same(one: Probe, other: Probe) -> bool:

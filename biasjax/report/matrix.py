@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from biasjax.messages import counted
 from biasjax.report.cells import Key, interval
 from biasjax.report.curves import PUBLISHED_PIXELS
 from biasjax.study.analysis import Study
@@ -85,7 +86,7 @@ def groups(study: Study) -> list[tuple[str, str]]:
   for group in study.definitions.groups[1:]:
     who = f"only {_names(group.only)}" if group.only else "all"
     who += f" but {_names(group.without)}" if group.without else ""
-    said.append((group.name, f"{int(study.groups[group.name].sum())} models, {who}"))
+    said.append((group.name, f"{counted(int(study.groups[group.name].sum()), 'model')}, {who}"))
   return said
 
 

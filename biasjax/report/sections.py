@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from biasjax.messages import counted
 from biasjax.report import cards, chance
 from biasjax.report.cells import (
   Cell,
@@ -210,7 +211,7 @@ def all_models(study: Study, decimals: Mapping[str, int]) -> Grid:
     rows.append(cells)
   columns = ["model", "category", *(study.labels[name] for name in places)]
   columns += [f"what {chance.RESTS}"] if resting else []
-  return Grid(f"{len(rows)} models", columns, rows, "tables/models.csv", searched=True)
+  return Grid(counted(len(rows), "model"), columns, rows, "tables/models.csv", searched=True)
 
 
 def measure_cell(study: Study, model: str, name: str, places: int) -> Cell:

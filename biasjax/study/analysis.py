@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.messages import counted
 from biasjax.study import (
   answer,
   chance,
@@ -312,7 +313,7 @@ def _groups(groups: dict[str, np.ndarray], cells: int) -> list[str]:
     n = int(members.sum())
     least = smallest_significant(n)
     if n < MIN_MODELS:
-      notes.append(f"{name} has {n} models: too few to say anything, no correlation is computed.")
+      notes.append(f"{name} has {counted(n, 'model')}: too few to say anything, no correlation is computed.")
     elif 2 * cells / math.factorial(n) >= ALPHA:
       notes.append(
         f"{name} has {n} models: only |rho| of {least:.2f} or more can be told from no relation, and after "

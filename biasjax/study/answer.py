@@ -79,7 +79,7 @@ def _opening(
     return "Yes"
   if len(sure) or any(one.predicted for one in foretold):
     return "Partly"
-  return f"These {n} models cannot tell"
+  return f"These {n} models cannot tell" if n > 1 else "One model cannot tell"
 
 
 def _everywhere(mine: pd.DataFrame, sure: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy  # its modules are loaded where they are first used, which takes a second
 
+from biasjax.messages import counted
 from biasjax.study.resampling import Resampling, bca, percentiles
 from biasjax.study.significance import (
   MIN_MODELS,
@@ -253,7 +254,7 @@ def _cells_of(
   """The cells `pairs` of `count`, whose models are all the same ones."""
   n, families = len(biases), len(set(category))
   if n < MIN_MODELS:
-    reason = f"{n} models: with fewer than {MIN_MODELS} even a perfect order can be chance"
+    reason = f"{counted(n, 'model')}: with fewer than {MIN_MODELS} even a perfect order can be chance"
     empty = {"n": n, "ties_bias": 0, "ties_axis": 0, "families": families, "reason": reason}
     return dict.fromkeys(pairs, empty)
   names_x, names_y = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from biasjax.messages import counted
 from biasjax.study import correlation
 from biasjax.study.definitions import Definitions, Variation, compute
 from biasjax.study.resampling import Resampling
@@ -197,7 +198,7 @@ def under(
       reason = no_bias.get(pair[0]) or no_axis.get(pair[1]) or ""
       n, r, p = found.get(pair, (0, math.nan, math.nan))
       if not reason and math.isnan(r):
-        reason = f"{n} models are too few" if n < MIN_MODELS else "the values do not vary"
+        reason = f"{counted(n, 'model')}: too few" if n < MIN_MODELS else "the values do not vary"
       rows.append((*pair, group.name, n, r, p, reason))
   return pd.DataFrame(rows, columns=["bias", "axis", "group", "n", "spearman", "p", "reason"])
 

@@ -13,6 +13,7 @@ import pandas as pd
 from etils import epath
 
 from biasjax.errors import BiasjaxError
+from biasjax.messages import counted
 from biasjax.results.store import write_file
 from biasjax.study import verdict
 from biasjax.study.analysis import Study, models
@@ -171,7 +172,7 @@ def text_summary(study: Study) -> str:
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
   over = "families" if len(study.table.categories) > 1 else "models"
   lines = [
-    f"Spearman over {int(study.groups[group].sum())} models, 95 % intervals over {over}; "
+    f"Spearman over {counted(int(study.groups[group].sum()), 'model')}, 95 % intervals over {over}; "
     "* permutation p < .05, ** also after Holm"
   ]
   lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]

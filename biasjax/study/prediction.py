@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy  # its modules are loaded where they are first used, which takes a second
 
+from biasjax.messages import counted
 from biasjax.study import correlation
 from biasjax.study.resampling import Resampling, bca, percentiles
 
@@ -159,7 +160,8 @@ def predict_axes(
       folds = np.arange(n)
     if n < max(MIN_MODELS, biases.shape[1] + 3) or np.ptp(y) == 0:
       constant_axis = n > 1 and np.ptp(y) == 0
-      why = "it does not vary" if constant_axis else f"only {n} models have all biases"
+      few = f"only {counted(n, 'model')} {'has' if n == 1 else 'have'} all biases"
+      why = "it does not vary" if constant_axis else few
       notes.append(f"{axis} was not predicted: {why}.")
       continue
     x = biases.loc[complete].to_numpy()

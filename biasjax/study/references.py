@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import pandas as pd
 
 from biasjax.errors import BiasjaxError
+from biasjax.messages import counted
 from biasjax.results import across
 from biasjax.study import table as tables
 from biasjax.study.definitions import Definitions, Measure
@@ -45,7 +46,7 @@ def read(path: str, categories: str | None, beside: Sequence[str], used: Iterabl
     notes += [f"{name}: {note}" for note in found.notes if note != tables.NO_CATEGORIES]
     kept = [model for model in found.frame.index if not kinds or model in of_model]
     if len(kept) < len(found.frame):
-      notes.append(f"{len(found.frame) - len(kept)} models of {name} in no category: left out.")
+      notes.append(f"{counted(len(found.frame) - len(kept), 'model')} of {name} in no category: left out.")
     called = {model: f"{model} ({stem})" if model in category else model for model in kept}
     for model, new in called.items():
       if new in category:

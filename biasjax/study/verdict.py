@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from biasjax.messages import counted
 from biasjax.study import fragility
 from biasjax.study.correlation import deciding
 from biasjax.study.definitions import Definitions
@@ -136,7 +137,7 @@ def _named(checks: Sequence[Mapping]) -> str:
   for check in checks:
     name, outcome = check["check"].replace("_", " "), check["verdict"]
     if check["kind"] == "chance":
-      said.append(f"{name} ({check['n']} models left): {outcome} ({number(check['checked'])})")
+      said.append(f"{name} ({counted(check['n'], 'model')} left): {outcome} ({number(check['checked'])})")
     elif check["kind"] == "interval":
       said.append(f"the {name} {'excludes' if outcome == fragility.APPEARS else 'includes'} zero")
     else:

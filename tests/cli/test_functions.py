@@ -40,6 +40,19 @@ def wrong():
 
 def fails():
   raise RuntimeError("no weights are here")
+
+
+def ends():
+  raise SystemExit(0)
+
+
+class Late:
+  def __array__(self, *args, **kwargs):
+    raise ValueError("no weights yet")
+
+
+def late():
+  return apply, {{"weight": Late()}}
 """
 
 
@@ -93,10 +106,14 @@ def test_it_is_measured_said_to_run_resumed_and_computed_anew_when_it_changes(tm
     ("nowhere.nets:make", "ModuleNotFoundError: No module named 'nowhere'"),
     ("mynets:wrong", "gives int, not \\(apply, variables\\)"),
     ("mynets:fails", "RuntimeError: no weights are here"),
+    ("mynets:ends", r"its function raises SystemExit: 0 \(.*mynets.py, line 28\)"),
+    ("broken:make", r"--models=broken:make: ValueError: not ready \(.*broken.py, line 2\)$"),
+    ("mynets:late", r"its variables are no tree of arrays: ValueError: no weights yet"),
   ],
 )
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, spec, message):
   (tmp_path / "mynets.py").write_text(NETS.format(shift="0.0"))
+  (tmp_path / "broken.py").write_text("import math\nraise ValueError('not ready')\n")
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(sys, "path", [*sys.path])
   monkeypatch.delitem(sys.modules, "mynets", raising=False)

@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from biasjax.data import files, opening, sources
+from biasjax.data import archives, files, opening, sources
 from biasjax.errors import BiasjaxError
 from made_images import class_folder, encoded, pixels
 
@@ -160,3 +160,29 @@ def test_links_within_a_tar_are_followed_and_those_out_of_it_are_said(tmp_path):
   source = opening.open_dataset(f"imagenet:{tmp_path / 'val.tar'}", allow_incomplete=True)
   read = {example.example_id: example.encoded for example in map(source.read, range(source.length))}
   assert read == {f"{TENCH}/{name}.JPEG": content for name in ("a", "hard", "soft", "chain")}
+
+
+@pytest.mark.parametrize("packed", ["gz", "xz", "bz2"])
+def test_a_compressed_tar_is_read_by_itself_and_in_a_folder_and_a_damaged_one_is_refused(tmp_path, packed):
+  root = class_folder(tmp_path / "val", {TENCH: 2, GOLDFISH: 1})
+  path = tmp_path / "archives" / f"val.tar.{packed}"
+  path.parent.mkdir()
+  with tarfile.open(path, f"w:{packed}") as archive:
+    archive.add(root, "val")
+  expected = {f"val/{file.name}": file.read() for file in archives.images(root)}
+  for place in (path, path.parent):
+    assert {file.name: file.read() for file in archives.images(place)} == expected
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) // 2])
+  with pytest.raises(BiasjaxError, match=rf"val\.tar\.{packed} is no archive, or is damaged \("):
+    opening.open_dataset(f"imagenet:{path}")
+
+
+@pytest.mark.parametrize(
+  ("begins", "packed"),
+  [(b"\x28\xb5\x2f\xfd", "zstd"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07\x01", "rar")],
+)
+def test_an_archive_that_is_packed_otherwise_is_called_so(tmp_path, begins, packed):
+  (tmp_path / "val.tar.x").write_bytes(begins + bytes(600))
+  with pytest.raises(BiasjaxError, match=rf"val\.tar\.x is compressed \({packed}\): unpack it first"):
+    opening.open_dataset(f"imagenet:{tmp_path / 'val.tar.x'}")

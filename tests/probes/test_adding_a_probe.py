@@ -88,6 +88,36 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, packa
   )
 
 
+@pytest.mark.parametrize(
+  ("package", "asked", "kind"),
+  [(probes, probes.get, "a Probe"), (interventions, interventions.parse, "an Intervention")],
+)
+@pytest.mark.parametrize(
+  ("body", "said"),
+  [
+    ("raise ValueError('no such\\nfolder')", "its make raises ValueError: no such folder ({path}, line 3)"),
+    (
+      "return float('x')",
+      "its make raises ValueError: could not convert string to float: 'x' ({path}, line 3)",
+    ),
+    ("return 5", "its make gives int, not {kind}"),
+  ],
+)
+def test_a_make_that_fails_is_one_line(tmp_path, monkeypatch, package, asked, kind, body, said):
+  path = tmp_path / "failing.py"
+  path.write_text(f"# of one's own\ndef make(number):\n  {body}\n")
+  monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+  package.names.cache_clear()
+  try:
+    with pytest.raises(BiasjaxError) as raised:
+      asked("failing" if package is probes else "failing=1")
+  finally:
+    package.names.cache_clear()
+    sys.modules.pop(f"{package.__name__}.failing", None)
+  named = "probe 'failing'" if package is probes else "interventions: 'failing=1'"
+  assert str(raised.value) == f"{named}: {said.format(path=path, kind=kind)}"
+
+
 def test_the_example_is_found_by_its_name(example):
   assert "contrast" in probes.names()
   assert list(example.conditions) == ["contrast=1.0", "contrast=0.3", "contrast=0.1", "contrast=0.03"]

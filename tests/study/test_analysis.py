@@ -263,3 +263,10 @@ def test_a_z_scored_column_that_does_not_vary_says_nothing(tmp_path):
     ((others - others.mean()) / others.std()).sum(axis=1), method="spearman"
   )
   assert found.at[("z-scored benchmarks", "shape_bias", "ID", "Total"), "spearman"] == pytest.approx(expected)
+
+
+def test_one_model_is_counted_as_one(tmp_path):
+  found = study(tmp_path, made_tables.table(1, 0))
+  said = [*found.notes, output.text_summary(found), json.dumps(output.as_json(found, 0, {}))]
+  assert sum("1 model: " in text or "1 model," in text for text in said) >= 3
+  assert not [text for text in said if re.search(r"\b1 models", text)]

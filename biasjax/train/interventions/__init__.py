@@ -67,4 +67,5 @@ def _one(part: str) -> Intervention:
   if not 0 <= strength < math.inf:
     raise BiasjaxError(f"interventions: {part!r}: the strength must be a number from 0")
   make = importlib.import_module(f"{__name__}.{name}").make
-  return make(strength, **options.parse(make, given, f"interventions: {part!r}", name))
+  asked = f"interventions: {part!r}"
+  return named.made(asked, Intervention, make, strength, **options.parse(make, given, asked, name))
