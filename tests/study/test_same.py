@@ -41,7 +41,7 @@ def run(folder, weights):
     )
     for name, digest in weights.items()
   ]
-  store.register(stored_runs.Images("drawn", 3), units)
+  store.register(stored_runs.images("drawn", 3), units)
   return stored.of(store)
 
 
