@@ -1,6 +1,6 @@
 """Converts PyTorch ResNet checkpoints to Flax, without torch; nothing in a file is executed.
 
-python -m convert --list
+python -m convert --list                                 the zoo; --version
 python -m convert --model=robust_resnet50_l2_eps3
 python -m convert --checkpoint=resnet50.pth --output=checkpoints/mine
 python -m convert --checkpoint=my.pth.tar --name=mine --mean=0.5,0.5,0.5 --std=0.5,0.5,0.5
@@ -341,6 +341,9 @@ def _text(values: tuple[float, ...]) -> str:
 
 def main(argv: list[str]) -> int:
   """Runs what the flags ask; a user's mistake is one line and exit status 1."""
+  if "--version" in argv[1:]:
+    usage.version()
+    return 0
   asked = _flags()
   try:
     rest = asked(argv)

@@ -24,7 +24,6 @@ from biasjax import buckets, configuration, processes
 from biasjax.cli import exits, paths, usage
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import refused, warn
-from biasjax.version import __version__
 
 MOST_DRAWING = 4  # processes for the figures of a study
 LISTED = ("models", "probes", "datasets", "conditions", "interventions")
@@ -421,7 +420,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     usage.show(usage.page(flags.FLAGS, __doc__ or "", HELP))
     sys.exit(0)
   if "--version" in argv[1:]:
-    print(f"biasjax {__version__}")
+    usage.version()
     sys.exit(0)
   try:
     return flags.FLAGS([argv[0], *map(find_config, argv[1:])])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from biasjax.messages import as_called
+from biasjax.version import __version__
 
 WIDTH = 100
 TEXT_AT = 32  # the column in which texts begin
@@ -38,6 +39,11 @@ def page(values: flags.FlagValues, heading: str, groups: Mapping[str, Sequence[s
 def show(text: str) -> None:
   """Prints `text` with commands as they are called."""
   print(as_called(text), flush=True)
+
+
+def version() -> None:
+  """Prints what --version asks for."""
+  print(f"biasjax {__version__}", flush=True)
 
 
 def _default(flag: flags.Flag) -> str:

@@ -94,8 +94,9 @@ def test_the_configs_are_found_beside_an_installed_package_of_that_name(site, pr
   assert studied.stderr.startswith("biasjax: error: --table: cannot read absent.csv")
 
 
-def test_the_version_is_said(site, project):
-  done = called(site, project, "biasjax", "--version")
+@pytest.mark.parametrize("command", ["biasjax", "biasjax-convert"])
+def test_the_version_is_said(site, project, command):
+  done = called(site, project, command, "--version")
   assert done.stdout == f"biasjax {tomllib_version()}\n"
 
 
