@@ -33,7 +33,7 @@ from biasjax.models.load import Model
 from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
-from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, write_tables
+from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, taken, write_tables
 from biasjax.results.unit import SAMPLE, in_words
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
@@ -296,6 +296,10 @@ def measure(
     for probe in planned
     for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
   ]
+  called: dict[str, str] = {}
+  for probe in planned:
+    if clash := taken(called, [name for name, of, *_ in rows if of == probe.name], probe.name):
+      raise BiasjaxError(f"measure: probe {probe.name}: {clash}")
   metrics = pd.DataFrame(rows, columns=["metric", "probe", *numbers]).set_index("metric")
   if wears is not None:
     _say_no_cue(metrics, labels_are, network.classes, int(max(rights.max(), wears.max())))

@@ -360,6 +360,16 @@ def test_a_probe_of_ones_own_is_asked():
   assert found.metrics["value"].to_dict() == {"darker": 4}
 
 
+def test_a_probe_of_ones_own_with_another_ones_number_is_one_line():
+  accuracy = probes.get("accuracy", 32)
+  same = dataclasses.replace(
+    accuracy, name="same", summarise=lambda tables: [probes.Metric("top1_acc/{dataset}", 0.0, 0.0, 0.0, 4)]
+  )
+  message = "measure: probe same: it calls a number 'top1_acc/images' as accuracy does"
+  with pytest.raises(biasjax.BiasjaxError, match=message):
+    biasjax.measure(brightness, VARIABLES, PLAIN, [0, 0, 0, 1], [accuracy, same])
+
+
 def test_noise_belongs_to_names_and_seeds():
   random = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
   kept = []

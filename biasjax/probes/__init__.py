@@ -60,7 +60,14 @@ def _made(name: str, size: int) -> Probe:
     raise BiasjaxError(f"unknown probe {module!r}: {suggestion(module, names())}")
   make = importlib.import_module(f"{__name__}.{module}").make
   options = parse(make, given, f"probe {name!r}", module)
-  return named.made(f"probe {name!r}", Probe, make, size, **options)
+  probe = named.made(f"probe {name!r}", Probe, make, size, **options)
+  try:
+    json.dumps(dict(probe.parameters))
+  except TypeError as error:  # they are written into each file of observations
+    raise BiasjaxError(
+      f"probe {name!r}: parameters have to be plain numbers, text, lists and dictionaries: {error}"
+    ) from error
+  return probe
 
 
 def _same(one: Probe, other: Probe) -> bool:

@@ -92,6 +92,7 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
   units = {(unit.model, unit.dataset, unit.probe): unit for unit in store.units()}
   for (model, dataset), names in _grouped(units).items():
     reader = _Reader(store, {name: units[model, dataset, name] for name in names})
+    called: dict[str, str] = {}  # column -> probe
     for name in names:
       unit = units[model, dataset, name]
       probe = get_probe(name, unit.key["preprocess"]["crop"])
@@ -107,8 +108,13 @@ def _summarised(store: Store, get_probe: Callable[[str, int], Summarised]) -> Su
       except BiasjaxError as error:
         incomplete.append(f"{model}, {name} on {dataset}: {error}")
         continue
-      for metric, *numbers in used[unit].metrics:
-        column = _column(metric, dataset, store.manifest["datasets"][dataset].get("incomplete", False))
+      partial = store.manifest["datasets"][dataset].get("incomplete", False)
+      named = [_column(metric, dataset, partial) for metric, *_ in used[unit].metrics]
+      if clash := taken(called, named, name):
+        del used[unit]
+        incomplete.append(f"{model}, {name} on {dataset}: {clash}")
+        continue
+      for column, (_, *numbers) in zip(named, used[unit].metrics, strict=True):
         rows.append((model, dataset, name, column, *numbers, *unit.settings.values()))
     try:
       grouping = groups.kept(store, dataset)
@@ -254,16 +260,37 @@ def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
   if not len(observations[name]):
     image, reason = next(iter(loaded.excluded.items()), ("", ""))
     raise BiasjaxError(f"no image could be decoded{f', e.g. {image}: {reason}' if image else ''}")
-  metrics = [
-    (metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS)))
-    for metric in probe.summarise(observations)
-  ]
+  given = probe.summarise(observations)
+  said = list(given) if isinstance(given, Iterable) else [given]
+  if not all(hasattr(metric, number) for metric in said for number in ("name", *NUMBERS)):
+    raise BiasjaxError(
+      f"its summarise gives {type(given).__name__}, no list of Metric (docs/adding-a-probe.md)"
+    )
+  metrics = [(metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS))) for metric in said]
   read = {of: reader.digest(of) for of in wanted}
   contents = "" if SAMPLE in unit.key else loaded.contents
   made = Kept(code, read, metrics, loaded.excluded, contents, loaded.environments)
   if code:
     kept.keep(reader.store, unit, made)
   return made
+
+
+def taken(called: dict[str, str], named: Iterable[str], probe: str) -> str:
+  """Enters what a probe's numbers are called; what is wrong with it, where one is called so already, else "".
+
+  Args:
+    called: number -> probe, of one model and dataset so far.
+    named: the probe's numbers.
+    probe: its name.
+  """
+  mine: dict[str, str] = {}
+  for name in named:
+    if other := called.get(name) or mine.get(name):
+      twice = "twice" if other == probe else f"as {other} does"
+      return f"it calls a number {name!r} {twice}: each needs a name of its own (docs/adding-a-probe.md)"
+    mine[name] = probe
+  called |= mine
+  return ""
 
 
 def _plain(value: Any) -> Any:

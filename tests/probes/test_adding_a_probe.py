@@ -72,6 +72,13 @@ def test_a_variant_that_goes_by_the_name_of_another_probe_is_refused(tmp_path, m
     assert probes.get("pale:of=1.0") is probes.get("pale", 224)  # what is so by default is no variant
 
 
+def test_parameters_that_are_no_json_are_one_line(tmp_path, monkeypatch):
+  code = CODE.replace('"noise": NOISE', '"noise": np.float32(NOISE)').replace("contrast", "dim")
+  message = r"probe 'dim': parameters have to be plain numbers.*float32"
+  with beside_the_others(tmp_path, monkeypatch, "dim", code), pytest.raises(BiasjaxError, match=message):
+    probes.get("dim")
+
+
 @pytest.mark.parametrize("package", [probes, interventions])
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, package):
   (tmp_path / "broken.py").write_text("import no_such_package\n")

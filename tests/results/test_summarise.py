@@ -135,6 +135,32 @@ def test_chance_and_flags_reach_the_files(tmp_path):
   assert (row.chance, row.flag, row.value) == (6.25, "accuracy at chance, nearly", 8.0)
 
 
+@pytest.mark.parametrize(
+  ("names", "message"),
+  [
+    (["top1_acc/{dataset}"], "it calls a number 'top1_acc/imagenet' as accuracy does"),
+    (["mine", "mine"], "it calls a number 'mine' twice"),
+    (None, "its summarise gives NoneType, no list of Metric"),
+  ],
+)
+def test_what_a_probe_of_ones_own_says_wrongly_is_left_out_and_said(tmp_path, names, message):
+  """The numbers of the other probes stay."""
+
+  class Wrong(Flagging):
+    def summarise(self, observations):
+      return names and [Metric(name, 8.0, 2.0, 20.0, 6) for name in names]
+
+  images = sources.folder(class_folder(tmp_path / "images", WNIDS))
+  store = Store(tmp_path / "out", 100)
+  for i, name in enumerate(("accuracy", "spectral")):
+    observed(store, images, name, i)
+  accuracy = summarise(store, probes.get).metrics.query("probe == 'accuracy'")
+  found = summarise(store, lambda name, size: Wrong() if name == "spectral" else probes.get(name, size))
+  assert found.incomplete[0].startswith(f"net, spectral on imagenet: {message}")
+  assert list(found.metrics["metric"]) == list(accuracy["metric"])
+  write_tables(store, found)
+
+
 def test_trials_are_compared_with_the_networks_of_the_workdir(tmp_path):
   stimuli = sources.cue_conflict(cue_folder(tmp_path / "stimuli"), "cue")
   observed(Store(tmp_path / "out", 100), stimuli, "shape", 9)
