@@ -426,6 +426,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     return flags.FLAGS([argv[0], *map(find_config, argv[1:])])
   except flags.Error as error:
     message = f"{' '.join(str(error).split())} (see python run.py --help)"
+    if unsettable := re.search(r"<class 'list'> of field (\S+) is not supported for overriding", message):
+      message = (
+        f"--{unsettable[1]} is a list, which the command line cannot set: change it in a copy of the config"
+      )
   except Exception as error:  # parsing runs the user's --config, which may raise anything
     cause = next(iter(error.args), "")
     if isinstance(error, AttributeError) and isinstance(cause, KeyError):  # ml_collections': --config.x=...

@@ -230,6 +230,13 @@ def test_a_process_that_a_mistake_ends_prints_one_line(tmp_path, pictures, argum
   assert message in line
 
 
+def test_a_list_of_a_config_is_said_to_be_for_a_copy_of_it():
+  done = run("--config=configs/sweep.py", "--config.sweep.seeds=0,1")
+  assert done.returncode == 1
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("run.py: error: --config.sweep.seeds is a list, which the command line cannot set: ")
+
+
 def test_a_setting_that_a_config_does_not_have_is_named():
   done = run("--config=configs/train.py", "--config.train.nme=3")
   assert done.returncode == 1
