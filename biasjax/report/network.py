@@ -137,7 +137,7 @@ def html(found: Scores, beside: Beside, drawn: Sequence[Drawing], workdir: str) 
       tiles=_tiles(found),
       sections=sections,
       differences_file=beside.differences_file,
-      compared=_compared(beside.differences) if beside.differences is not None else None,
+      compared=_compared(beside.differences, found) if beside.differences is not None else None,
       left_out=_left_out(beside.differences) if beside.differences is not None else [],
       standing=standing.grid(found, beside.among, beside.means) if len(beside.among) else None,
       conditions=[(title, [_shown(p) for p in pictures]) for title, pictures in beside.conditions],
@@ -176,7 +176,9 @@ def _tiles(found: Scores) -> list[dict[str, Any]]:
   return tiles
 
 
-def _compared(differences: pd.DataFrame) -> Grid:
+def _compared(differences: pd.DataFrame, found: Scores) -> Grid:
+  by_number = found.own.groupby(scores.KEY[1:])
+  of = {key: dict(zip(rows["model"], rows.itertuples(), strict=True)) for key, rows in by_number}
   rows = []
   for c in differences.itertuples():
     decimals = 1 if c.metric.startswith(PER_CENT) else 3
@@ -191,8 +193,10 @@ def _compared(differences: pd.DataFrame) -> Grid:
       Cell(apart, strong="holds" if apart == "yes" else ""),
       Cell(number(c.smallest, decimals), kind="n"),
     ]
-    rows.append([*row, Cell(f"{c.n:,}", kind="n")])
+    flag = scores.flags(of.get((c.dataset, c.probe, c.metric), {}))
+    rows.append([*row, Cell(f"{c.n:,}", kind="n"), Cell(flag, kind="flag")])
   columns = ["measure", "images", "difference [95 % interval]", "told apart", "could have been seen", "n"]
+  columns.append("read with")
   return Grid("The first less the second", columns, rows)
 
 

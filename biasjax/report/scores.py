@@ -279,7 +279,7 @@ def _grid(
     line += [_span(of["chance"], decimals)] if guessed else []
     called = (classes or {}).get(str(dataset), {})
     named = dict.fromkeys(named_class(str(metric), row.value, called) for row in by_model.values())
-    line.append(Cell("; ".join(filter(None, [_flags(by_model), *named])), kind="flag"))
+    line.append(Cell("; ".join(filter(None, [flags(by_model), *named])), kind="flag"))
     table.append(line)
   values = scores.models if several else ["value [95 % interval]"]
   further = [name for name, there in (("margin", sampled), ("chance", guessed)) if there]
@@ -287,13 +287,13 @@ def _grid(
   return Grid(caption, columns, table)
 
 
-def _flags(rows: Mapping[str, Any]) -> str:
-  """What a number should be read with, of each network that it should."""
-  flags = {model: row.flag for model, row in rows.items()}
-  different = list(dict.fromkeys(flags.values()))
+def flags(rows: Mapping[str, Any]) -> str:
+  """What a number should be read with, of each network that it should; `rows` are by model."""
+  said = {model: row.flag for model, row in rows.items()}
+  different = list(dict.fromkeys(said.values()))
   if len(different) == 1:
     return different[0]
-  return "; ".join(f"{model}: {flag}" for model, flag in flags.items() if flag)
+  return "; ".join(f"{model}: {flag}" for model, flag in said.items() if flag)
 
 
 def _span(values: pd.Series, decimals: int) -> Cell:

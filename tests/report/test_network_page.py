@@ -170,11 +170,36 @@ def test_differences_are_those_of_the_two_numbers_with_the_interval_of_the_file(
     first, second = (table[model, row.dataset, row.probe, row.metric] for model in (row.model, row.other))
     assert row.difference == pytest.approx(first - second)
     assert row.low <= row.difference <= row.high
-  shown = [row for row in Read(measured / "report.html").rows if len(row) == 6 and row[3][1] in ("yes", "no")]
+  shown = [row for row in Read(measured / "report.html").rows if len(row) == 7 and row[3][1] in ("yes", "no")]
   for row, exact in zip(shown, written.itertuples(), strict=True):
     assert_rounded(numbers(row[2][1]), [exact.difference, exact.low, exact.high])
     assert_rounded(numbers(row[4][1]), [exact.smallest])
     assert (row[3][1] == "yes") == (exact.low > 0 or exact.high < 0)
+
+
+def test_a_difference_of_numbers_that_rest_on_chance_says_so(measured):
+  """What guessing leaves of clean accuracies differs as they do, and is told apart."""
+  table = pd.read_csv(measured / "metrics.csv", keep_default_na=False).set_index(KEY)["flag"]
+  written = pd.read_csv(measured / "differences.csv").set_index("metric").loc["HPP"]
+  first, second = (table[name, "drawn", "spectral", "HPP"] for name in (written["model"], written["other"]))
+  assert "not above chance" in first
+  named = [f"{name}: {flag}" for name, flag in zip(NETWORKS, (first, second), strict=True) if flag]
+  (row,) = [
+    row
+    for row in Read(measured / "report.html").rows
+    if len(row) == 7 and row[0][1].endswith("(HPP)") and row[3][1] in ("yes", "no")
+  ]
+  assert row[6][1] == (first if first == second else "; ".join(named))
+
+
+def test_where_nothing_is_compared_the_page_does_not_say_that_the_same_images_were_shown(measured, tmp_path):
+  workdir = tmp_path / "out"
+  shutil.copytree(measured, workdir)
+  shutil.rmtree(workdir / "observations")
+  assert reporting.from_workdir({"workdir": str(workdir), "models": list(NETWORKS)}) == 0
+  text = (workdir / "report.html").read_text()
+  assert "None of the numbers can be compared" in text
+  assert "same images were shown" not in text
 
 
 def test_a_difference_of_accuracies_is_the_paired_one(measured):
