@@ -345,6 +345,8 @@ def _units(opened: Asked) -> list[tuple[list[Network], Source, list[Unit]]]:
 def _register(opened: Asked, recipe: str) -> None:
   """All passes, before the first: tables that mix settings are refused while nothing is computed yet."""
   passes = _units(opened)
+  for _, source, _ in passes:
+    evaluate.refuse_sampling(opened.planned[source.name], opened.store, source, opened.settings)
   opened.store.settle([unit for _, _, units in passes for unit in units], recipe)
   for members, source, units in passes:
     default = evaluate.default_chunk(members, opened.planned[source.name], source, opened.settings)

@@ -231,9 +231,8 @@ def evaluate(
   """
   refuse(models, probes, source, settings)
   work = units(models, probes, source, settings)
+  refuse_sampling(probes, store, source, settings)
   store.register(source, itertools.chain(*work), default_chunk(models, probes, source, settings))
-  if any(SAMPLE in unit.key for of_probe in work for unit in of_probe):
-    _refuse_sampling(probes, store, source)
   outcome = Outcome()
   running = _Pass(models, probes, source, store, settings, work, outcome)
   try:
@@ -284,14 +283,20 @@ def _refuse_other_classes(model: Network, source: Source) -> None:
     )
 
 
-def _refuse_sampling(probes: Sequence[Probe], store: Store, source: Source) -> None:
-  """Raises where the clean images are not asked, or looks would not be at the ends of chunks."""
+def refuse_sampling(probes: Sequence[Probe], store: Store, source: Source, settings: Settings) -> None:
+  """Of a sample, whether it can grow as it is to; asked before its dataset is registered with its chunks.
+
+  Raises:
+    BiasjaxError: the clean images are not asked, or looks would not be at the ends of chunks.
+  """
+  if not any((source.name, probe.name) in settings.margins for probe in probes):
+    return
   if sampled.CLEAN not in {probe.name for probe in probes}:
     raise BiasjaxError(
       f"a sample of {source.name} rests on clean images: --probes needs {sampled.CLEAN}, too"
     )
-  size, step = store.chunk_size(source.name, 0), sampling.step(source.length)
-  if size < source.length and step % size:
+  size, step = store.chunk_size(source.name, 0), sampling.step(source.length)  # 0: one that divides it
+  if 0 < size < source.length and step % size:
     raise BiasjaxError(
       f"chunks of {size} images: with --margin a sample of {source.name} grows by {step}, which chunks are "
       "to divide: leave --chunk_size out, or name a power of two up to that"

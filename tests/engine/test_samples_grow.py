@@ -217,6 +217,7 @@ def test_a_small_dataset_is_asked_whole(tmp_path):
 def test_chunks_that_do_not_divide_the_steps_of_a_sample_are_refused(tmp_path):
   with pytest.raises(BiasjaxError, match="grows by 64"):
     run([A], tmp_path, chunk_size=48)
+  assert not (tmp_path / "run.json").exists()  # so that it can be left out, as is advised
 
 
 def test_a_cheaper_attack_helps_to_know_a_dearer_one(tmp_path):
