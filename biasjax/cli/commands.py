@@ -346,7 +346,7 @@ def _register(opened: Asked, recipe: str) -> None:
   """All passes, before the first: tables that mix settings are refused while nothing is computed yet."""
   passes = _units(opened)
   for _, source, _ in passes:
-    evaluate.refuse_sampling(opened.planned[source.name], opened.store, source, opened.settings)
+    margins.refuse(opened.planned[source.name], opened.store, source, opened.settings.margins)
   opened.store.settle([unit for _, _, units in passes for unit in units], recipe)
   for members, source, units in passes:
     default = evaluate.default_chunk(members, opened.planned[source.name], source, opened.settings)

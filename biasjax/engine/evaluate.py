@@ -20,7 +20,7 @@ from biasjax import messages, numerics, sampling
 from biasjax import partition as partitions
 from biasjax.data import pipeline
 from biasjax.data.sources import Source
-from biasjax.engine import answered, contents, digest, environment, gathered, programs, schedule
+from biasjax.engine import answered, contents, digest, environment, gathered, margins, programs, schedule
 from biasjax.engine.answered import Answered
 from biasjax.engine.gathered import Gathered
 from biasjax.engine.schedule import Worker
@@ -231,7 +231,7 @@ def evaluate(
   """
   refuse(models, probes, source, settings)
   work = units(models, probes, source, settings)
-  refuse_sampling(probes, store, source, settings)
+  margins.refuse(probes, store, source, settings.margins)
   store.register(source, itertools.chain(*work), default_chunk(models, probes, source, settings))
   outcome = Outcome()
   running = _Pass(models, probes, source, store, settings, work, outcome)
@@ -280,26 +280,6 @@ def _refuse_other_classes(model: Network, source: Source) -> None:
   if highest >= model.classes:
     raise BiasjaxError(
       f"{said}: label {highest} is none of its {model.classes:,} classes, 0 to {model.classes - 1}"
-    )
-
-
-def refuse_sampling(probes: Sequence[Probe], store: Store, source: Source, settings: Settings) -> None:
-  """Of a sample, whether it can grow as it is to; asked before its dataset is registered with its chunks.
-
-  Raises:
-    BiasjaxError: the clean images are not asked, or looks would not be at the ends of chunks.
-  """
-  if not any((source.name, probe.name) in settings.margins for probe in probes):
-    return
-  if sampled.CLEAN not in {probe.name for probe in probes}:
-    raise BiasjaxError(
-      f"a sample of {source.name} rests on clean images: --probes needs {sampled.CLEAN}, too"
-    )
-  size, step = store.chunk_size(source.name, 0), sampling.step(source.length)  # 0: one that divides it
-  if 0 < size < source.length and step % size:
-    raise BiasjaxError(
-      f"chunks of {size} images: with --margin a sample of {source.name} grows by {step}, which chunks are "
-      "to divide: leave --chunk_size out, or name a power of two up to that"
     )
 
 

@@ -4,12 +4,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from biasjax import probes
+from biasjax import probes, sampling
 from biasjax.data.sources import Source
 from biasjax.errors import BiasjaxError, suggestion
 from biasjax.messages import warn
 from biasjax.probes import Probe
 from biasjax.results.sampled import CLEAN
+from biasjax.results.store import Store
 
 DEAR = "autoattack"  # sampled of itself
 MOST_ATTACKED, OF_ITSELF = 5000, 1.0  # images up to which it is not; to how many points
@@ -118,3 +119,29 @@ def apply(
 
 def _module(probe: Probe) -> str:
   return probe.name.partition(":")[0]
+
+
+def refuse(
+  planned: Sequence[Probe], store: Store, source: Source, margins: Mapping[tuple[str, str], float]
+) -> None:
+  """Of a sample, whether it can grow as it is to; asked before its dataset is registered with its chunks.
+
+  Args:
+    planned: the probes that `source` is asked about.
+    store: where observations are kept, in chunks.
+    source: the images.
+    margins: (dataset, probe) -> points.
+
+  Raises:
+    BiasjaxError: the clean images are not asked, or looks would not be at the ends of chunks.
+  """
+  if not any((source.name, probe.name) in margins for probe in planned):
+    return
+  if CLEAN not in {probe.name for probe in planned}:
+    raise BiasjaxError(f"a sample of {source.name} rests on clean images: --probes needs {CLEAN}, too")
+  size, step = store.chunk_size(source.name, 0), sampling.step(source.length)  # 0: one that divides it
+  if 0 < size < source.length and step % size:
+    raise BiasjaxError(
+      f"chunks of {size} images: with --margin a sample of {source.name} grows by {step}, which chunks are "
+      "to divide: leave --chunk_size out, or name a power of two up to that"
+    )
