@@ -33,7 +33,7 @@ from biasjax.models.load import Model
 from biasjax.probes.accuracy import CONDITIONED
 from biasjax.probes.base import DECISIONS, Probe
 from biasjax.results.store import Store
-from biasjax.results.summary import MEASURED, NUMBERS, observed, summarise, taken, write_tables
+from biasjax.results.summary import MEASURED, NUMBERS, observed, said, summarise, taken, write_tables
 from biasjax.results.unit import SAMPLE, in_words
 from biasjax.types import Images as Batch
 from biasjax.types import Logits
@@ -291,11 +291,13 @@ def measure(
     if workdir is not None:
       write_tables(store, summarise(store, all_probes.get))
   numbers = MEASURED if margin is None else NUMBERS
-  rows = [
-    (m.name.format(dataset=dataset), probe.name, *(getattr(m, number) for number in numbers))
-    for probe in planned
-    for m in probe.summarise({name: tables[name] for name in (probe.name, *probe.needs)})
-  ]
+  rows = []
+  for probe in planned:
+    try:
+      metrics = said(probe, {name: tables[name] for name in (probe.name, *probe.needs)})
+    except BiasjaxError as error:
+      raise BiasjaxError(f"measure: probe {probe.name}: {error}") from error
+    rows += [(name.format(dataset=dataset), probe.name, *values[: len(numbers)]) for name, *values in metrics]
   called: dict[str, str] = {}
   for probe in planned:
     if clash := taken(called, [name for name, of, *_ in rows if of == probe.name], probe.name):

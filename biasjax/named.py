@@ -1,5 +1,6 @@
 """Code that is found by its name: files of a package, and functions of one's own."""
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -73,17 +74,34 @@ def made(asked: str, kind: type[Made], make: Callable[..., Made], *given: Any, *
   Raises:
     BiasjaxError: as `make` does, or it fails, or gives something else.
   """
-  try:
-    found = make(*given, **options)
-  except BiasjaxError:
-    raise
-  except Exception as error:
-    place = _place(error, getattr(sys.modules.get(make.__module__), "__file__", None) or make.__module__)
-    raise BiasjaxError(f"{asked}: its make raises {_said(error)} ({place})") from error
+  found = answer(f"{asked}: its make", make, *given, **options)
   if not isinstance(found, kind):
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
     raise BiasjaxError(f"{asked}: its make gives {type(found).__name__}, not {article} {kind.__name__}")
   return found
+
+
+def answer(what: str, function: Callable[..., Any], *given: Any, **options: Any) -> Any:
+  """What a function gives, which may be anybody's.
+
+  Args:
+    what: the function, for messages.
+    function: it.
+    given, options: its arguments.
+
+  Raises:
+    BiasjaxError: as the function does, or it fails.
+  """
+  try:
+    return function(*given, **options)
+  except BiasjaxError:
+    raise
+  except Exception as error:
+    while isinstance(function, functools.partial):
+      function = function.func
+    module = getattr(function, "__module__", None) or type(function).__module__
+    place = _place(error, getattr(sys.modules.get(module), "__file__", None) or module)
+    raise BiasjaxError(f"{what} raises {_said(error)} ({place})") from error
 
 
 def _file(name: str) -> str:

@@ -315,7 +315,9 @@ def _settings(
   if not computed:
     return dataclasses.replace(settings, batch_size=64)
   members, source = _passes(asked, computed, found)[0]
-  chosen = rates.batch_size(members, probes.sized(planned[source.name], source), source, settings)
+  wanted = probes.sized(planned[source.name], source)
+  evaluate.refuse(members, wanted, source, settings)
+  chosen = rates.batch_size(members, wanted, source, settings)
   logger.info("--batch_size=auto is %d", chosen)
   return dataclasses.replace(settings, batch_size=chosen)
 

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from biasjax import numerics
+from biasjax import named, numerics
+from biasjax.errors import BiasjaxError
 from biasjax.probes.base import Probe
 from biasjax.probes.decisions import Decision
 
@@ -37,32 +38,88 @@ def of_probe(probe: Probe, labels: str, size: int, classes: int | None) -> str:
     labels: the dataset's kind of labels (`Source.labels`), which says who competes.
     size: pixels of a side of the images.
     classes: of the network; None where its decisions are stored, so that none is taken.
+
+  Raises:
+    BiasjaxError: as `of_shown`.
   """
-  leaves, structure = jax.tree.flatten(next(iter(probe.conditions.values()), ()))
-  kinds = tuple((np.shape(leaf), np.asarray(leaf).dtype.name) for leaf in leaves)
+  shown = of_shown(probe, size)
   host = _Walk(probe.attack)
   host.value({name: jax.tree.leaves(condition) for name, condition in probe.conditions.items()})
   host.value(probe.attack)
   said = (
-    _perturbation(probe.prepare, probe.perturb, size, structure, kinds),
+    shown,
     "stored" if classes is None else _decision(probe.decide[labels], classes),
     *host.said,
   )
   return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
+def of_shown(probe: Probe, size: int) -> str:
+  """Hex sha256 of what becomes of an image of `size` x `size` pixels under a condition.
+
+  Raises:
+    BiasjaxError: conditions are no numbers or of several forms; `prepare` or `perturb` fails; or, of a probe
+      that does not attack, what it makes of an image is no image of that size, float32.
+  """
+  structure, kinds = _form(probe)
+  said, made = _perturbation(probe.prepare, probe.perturb, size, structure, kinds, probe.name)
+  if probe.attack is None and made != [((size, size, 3), "float32")]:
+    shapes = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in made) or "nothing"
+    raise BiasjaxError(
+      f"probe {probe.name}: its perturb gives {shapes}, no image float32 [{size}, {size}, 3] "
+      "(docs/adding-a-probe.md)"
+    )
+  return said
+
+
+def _form(probe: Probe) -> tuple[Any, tuple]:
+  """(structure, (shape, dtype) of each leaf), of one condition of a probe, whose others are alike.
+
+  Raises:
+    BiasjaxError: they are not, or there is none.
+  """
+  if not (isinstance(probe.conditions, Mapping) and probe.conditions):
+    raise BiasjaxError(f"probe {probe.name}: its conditions are no dictionary, or an empty one")
+  first, found = next(iter(probe.conditions)), None
+  for name, condition in probe.conditions.items():
+    leaves, structure = jax.tree.flatten(condition)
+    try:
+      arrays = [np.asarray(leaf) for leaf in leaves]
+    except ValueError:  # lists of different lengths in a class of its author's, say
+      arrays = [np.array(None)]
+    if any(array.dtype.kind not in "biuf" for array in arrays):
+      raise BiasjaxError(
+        f"probe {probe.name}: condition {name!r} holds something else than numbers, which is all that "
+        "perturb can be given (docs/adding-a-probe.md)"
+      )
+    found = found or (structure, tuple((array.shape, array.dtype.name) for array in arrays))
+    if (structure, [array.shape for array in arrays]) != (found[0], [shape for shape, _ in found[1]]):
+      raise BiasjaxError(
+        f"probe {probe.name}: conditions {first!r} and {name!r} have not the same keys and shapes of numbers "
+        "(docs/adding-a-probe.md)"
+      )
+  assert found is not None
+  return found
+
+
 @functools.lru_cache(maxsize=1024)
 @numerics.settled()
-def _perturbation(prepare: Callable, perturb: Callable, size: int, structure: Any, kinds: tuple) -> str:
-  """Of what becomes of one image under one condition."""
+def _perturbation(
+  prepare: Callable, perturb: Callable, size: int, structure: Any, kinds: tuple, name: str
+) -> tuple[str, list[tuple[tuple[int, ...], str]]]:
+  """(digest, shapes and dtypes) of what becomes of one image under one condition; `name` is the probe's."""
 
   def of_image(key, image, leaves):
-    return perturb(numerics.keys(key), prepare(image), jax.tree.unflatten(structure, leaves))
+    prepared = named.answer(f"probe {name}: its prepare", prepare, image)
+    condition = jax.tree.unflatten(structure, leaves)
+    return named.answer(f"probe {name}: its perturb", perturb, numerics.keys(key), prepared, condition)
 
   # As JAX will hold them, Python's numbers in 32 bits: newer versions warn where it is asked for more.
   leaves = [jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(dtype)) for shape, dtype in kinds]
   key, image = jax.ShapeDtypeStruct((2,), np.uint32), jax.ShapeDtypeStruct((size, size, 3), np.float32)
-  return _of_jaxpr(jax.make_jaxpr(of_image)(key, image, leaves), perturb)
+  computed, made = jax.make_jaxpr(of_image, return_shape=True)(key, image, leaves)
+  made = [(of.shape, of.dtype.name) for of in jax.tree.leaves(made)]
+  return _of_jaxpr(computed, perturb), made
 
 
 @functools.lru_cache(maxsize=1024)

@@ -25,7 +25,7 @@ from biasjax.engine.answered import Answered
 from biasjax.engine.gathered import Gathered
 from biasjax.engine.schedule import Worker
 from biasjax.engine.stimuli import PREPROCESS
-from biasjax.engine.suspicious import DEPENDENT, FirstLogits, say_probabilities
+from biasjax.engine.suspicious import DEPENDENT, FirstImages, FirstLogits, say_probabilities
 from biasjax.errors import BiasjaxError
 from biasjax.models.load import easing, in_order
 from biasjax.probes.base import OF_ARRAYS, Probe, Victim
@@ -225,9 +225,9 @@ def evaluate(
     settings: how.
 
   Raises:
-    BiasjaxError: a model has not the classes that a decision needs, an image is not the one that stored
-      observations were computed from, storage failed, or the device has not enough memory. Finished chunks
-      are kept.
+    BiasjaxError: a model has not the classes that a decision needs, a probe shows no images in [0, 1], an
+      image is not the one that stored observations were computed from, storage failed, or the device has not
+      enough memory. Finished chunks are kept.
   """
   refuse(models, probes, source, settings)
   work = units(models, probes, source, settings)
@@ -250,9 +250,13 @@ def evaluate(
 def refuse(models: Sequence[Network], probes: Sequence[Probe], source: Source, settings: Settings) -> None:
   """Lets each decision judge the number of classes of each network, and compares stored answers with probes.
 
+  What each probe shows is looked at as well (`digest.of_shown`).
+
   Raises:
     BiasjaxError: one does not fit.
   """
+  for probe in probes:
+    digest.of_shown(probe, source.crop)
   for model in models:
     if source.labels == "classes":
       _refuse_other_classes(model, source)
@@ -306,6 +310,7 @@ class _Pass:
     self.environment = environment.describe(self.partition)
     self.longest = 0.0  # seconds that a chunk took
     self.first = FirstLogits(self.partition)
+    self.shown = FirstImages(self.partition)
     # The conditions that are asked now, for each probe and, within it, each model.
     self.asked = [
       [() if SAMPLE in unit.key else tuple(probe.conditions) for unit in of_probe]
@@ -466,6 +471,7 @@ class _Pass:
         for p, m, condition, step, columns in self.steps(batch, missing, observed):
           observed.add((p, m), condition, step, columns)
           progress.update(batch.count / steps)
+        self.shown.refuse(batch.valid)
         observed.end_batch(batch, self.settings.keep_adversarial - chunk[0])
       self.write(chunk, missing, observed)
       took = time.monotonic() - started
@@ -494,6 +500,7 @@ class _Pass:
             perturbed = split.compile(programs.perturb_step(probe.perturb), shared=2)(
               key, condition, ids, prepared
             )
+            self.shown.look(probe, name, perturbed)
           for m in asking:
             model = self.models[m]
             if isinstance(model, Answered):

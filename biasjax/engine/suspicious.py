@@ -1,4 +1,4 @@
-"""What would make a network's numbers wrong and passes every later step, from its first logits."""
+"""What would make numbers wrong and passes every later step: from first images, and from first logits."""
 
 import functools
 import logging
@@ -7,14 +7,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
+from biasjax.errors import BiasjaxError
 from biasjax.numerics import BESIDE_OTHERS
 from biasjax.partition import Partition
+from biasjax.probes.base import Probe
 from biasjax.types import Images, Logits
 
 logger = logging.getLogger(__name__)
 
+BEYOND = 1e-3  # [0, 1] as images may be: much more than rounding, a quarter of a level of 8 bits
 DEPENDENT = (
   "its logits of an image depend on the other images of the batch, so that they are not the image's own: "
   "is it in training mode, or has it a normalisation over the batch without running statistics?"
@@ -40,6 +43,50 @@ def depend_on_others(logits: Logits, beside: Logits) -> Bool[Array, "b"]:
   """
   change = jnp.max(jnp.abs(logits - beside), axis=1)
   return (change > BESIDE_OTHERS * jnp.max(jnp.abs(logits), axis=1)) & (jnp.arange(len(logits)) % 2 == 0)
+
+
+def extent(images: Images) -> Float[Array, "b 2"]:
+  """The smallest and the largest value of each image; NaN of one that has any."""
+  return jnp.stack([jnp.min(images, axis=(1, 2, 3)), jnp.max(images, axis=(1, 2, 3))], axis=1)
+
+
+class FirstImages:
+  """Whether what probes show is within [0, 1], from the first batch of each condition.
+
+  Args:
+    partition: where compiled functions run.
+  """
+
+  def __init__(self, partition: Partition):
+    self._partition = partition
+    self._seen: set[tuple[str, str]] = set()
+    self._waiting: dict[tuple[str, str], Any] = {}
+
+  def look(self, probe: Probe, condition: str, images: Any) -> None:
+    """Is shown a batch, in the partition's form; does not wait for the device."""
+    key = probe.name, condition
+    if key not in self._seen and not probe.unclipped:
+      self._seen.add(key)
+      self._waiting[key] = self._partition.compile(extent)(images)
+
+  def refuse(self, valid: Bool[np.ndarray, "b"]) -> None:
+    """Judges what was shown since the last call; waits for the device.
+
+    Args:
+      valid: which rows of the batch are images, rather than what fills it up.
+
+    Raises:
+      BiasjaxError: there are values beyond [0, 1], or NaN.
+    """
+    waiting, self._waiting = self._waiting, {}
+    for (probe, condition), extents in waiting.items():
+      found = self._partition.get(extents)[valid]
+      if not ((found >= -BEYOND) & (found <= 1 + BEYOND)).all():
+        low, high = found[:, 0].min(), found[:, 1].max()
+        raise BiasjaxError(
+          f"probe {probe}: under {condition!r} it shows images with values from {low:.4g} to {high:.4g}, and "
+          "networks take them in [0, 1]: scale or clip them in its perturb (docs/adding-a-probe.md)"
+        )
 
 
 class FirstLogits:

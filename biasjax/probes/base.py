@@ -132,10 +132,10 @@ class Probe:
 
   Attributes:
     name: used in flags, folders and the `probe` column.
-    conditions: {name: condition}, each a pytree of NumPy arrays, all of the same structure, shapes and
-      dtypes.
-    perturb: (key, prepared, condition) -> image, float [h, w, 3] in [0, 1]. The key is folded from (seed,
-      probe, condition, example id), so noise belongs to an example.
+    conditions: {name: condition}, each a pytree of NumPy arrays of numbers, all of the same structure, shapes
+      and dtypes.
+    perturb: (key, prepared, condition) -> image, float32 [h, w, 3] in [0, 1], of the size that it was given.
+      The key is folded from (seed, probe, condition, example id), so noise belongs to an example.
     summarise: (observations) -> metrics. `observations` maps a probe's name to its table, columns
       `condition, example_id, label, prediction, rank, confidence, nll, brier` (docs/results.md), one row for
       each (condition, example), for one model and one dataset; it holds this probe and those it `needs`. Its
@@ -151,6 +151,7 @@ class Probe:
       `observed.under`; its attack then takes `only`, the conditions that are wanted.
     alike: {condition: what it is about}, of conditions that cheaper probes also have: their answers are known
       of more images, and help to estimate what a sample stands for.
+    unclipped: whether the images may leave [0, 1] on purpose; of others such images are refused.
     asked: what `probes.get` makes it from again where that is more than its name: a path, which no number
       depends on, but on what is there; "" for its name.
   """
@@ -167,4 +168,5 @@ class Probe:
   forwards: float = 1.0
   sampled: bool = False
   alike: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  unclipped: bool = False
   asked: str = ""

@@ -187,4 +187,5 @@ def make(
     summarise=functools.partial(summarise, name=name, conditions=tuple(conditions), size=size, side=side),
     parameters={"size": size, **given},
     needs=("accuracy",),
+    unclipped=clip == "no",
   )

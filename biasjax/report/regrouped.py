@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.special
 
+from biasjax.errors import BiasjaxError
 from biasjax.results import conditions
-from biasjax.results.summary import Summarised
+from biasjax.results.summary import Summarised, said
 from biasjax.statistics import CONFIDENCE
 from biasjax.study.stored import Observations
 
@@ -40,7 +41,8 @@ def differences(
 
   Returns:
     {metric: difference, its interval by Student's t, and the images}; without those that are undetermined for
-    a group, and {} where the networks were asked about different images, or about too few.
+    a group, and {} where the networks were asked about different images, or about too few, or the summary
+    fails without some of them.
 
   Raises:
     BiasjaxError: stored observations are damaged.
@@ -62,13 +64,16 @@ def differences(
   group = pd.Series((order % GROUPS)[of_image], index=ids[0])
 
   def made(of: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-    return {metric.name.format(dataset=dataset): float(metric.value) for metric in asked.summarise(of)}
+    return {name.format(dataset=dataset): float(value) for name, value, *_ in said(asked, of)}
 
   def without_groups(of: Mapping[str, pd.DataFrame]) -> list[dict[str, float]]:
     groups = {name: table["example_id"].map(group).to_numpy() for name, table in of.items()}
     return [made({name: table[groups[name] != g] for name, table in of.items()}) for g in range(GROUPS)]
 
-  whole = [made(of or {}) for of in frames]
+  try:
+    whole = [made(of or {}) for of in frames]
+  except BiasjaxError:  # a summary of one's own that has no number of these, which the tables have said
+    return {}
   names = [
     name
     for name in values[0]
@@ -78,7 +83,10 @@ def differences(
   ]
   if not names:
     return {}
-  without = [without_groups(of or {}) for of in frames]
+  try:
+    without = [without_groups(of or {}) for of in frames]
+  except BiasjaxError:  # one that cannot do with fewer images
+    return {}
   t = float(scipy.special.stdtrit(GROUPS - 1, (1 + CONFIDENCE) / 2))
   found = {}
   for name in names:

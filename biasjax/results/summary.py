@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from biasjax import named
 from biasjax.errors import BiasjaxError
 from biasjax.results import across, groups, kept, mixing, sampled
 from biasjax.results.kept import Kept
@@ -260,19 +261,45 @@ def _metrics(reader: _Reader, name: str, probe: Summarised) -> Kept:
   if not len(observations[name]):
     image, reason = next(iter(loaded.excluded.items()), ("", ""))
     raise BiasjaxError(f"no image could be decoded{f', e.g. {image}: {reason}' if image else ''}")
-  given = probe.summarise(observations)
-  said = list(given) if isinstance(given, Iterable) else [given]
-  if not all(hasattr(metric, number) for metric in said for number in ("name", *NUMBERS)):
-    raise BiasjaxError(
-      f"its summarise gives {type(given).__name__}, no list of Metric (docs/adding-a-probe.md)"
-    )
-  metrics = [(metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS))) for metric in said]
+  metrics = said(probe, observations)
   read = {of: reader.digest(of) for of in wanted}
   contents = "" if SAMPLE in unit.key else loaded.contents
   made = Kept(code, read, metrics, loaded.excluded, contents, loaded.environments)
   if code:
     kept.keep(reader.store, unit, made)
   return made
+
+
+def said(probe: Summarised, observations: Mapping[str, pd.DataFrame]) -> list[tuple[Any, ...]]:
+  """The metrics of observations: (name, *`NUMBERS`) of each, as Python's own strings and numbers.
+
+  Args:
+    probe: the one that says them; its `summarise` may be anybody's.
+    observations: of one model on one dataset, by probe.
+
+  Raises:
+    BiasjaxError: `summarise` fails, or gives something else.
+  """
+  given = named.answer("its summarise", probe.summarise, observations)
+  page = "(docs/adding-a-probe.md)"
+  found = list(given) if isinstance(given, Iterable) else [given]
+  if not all(hasattr(metric, number) for metric in found for number in ("name", *NUMBERS)):
+    raise BiasjaxError(f"its summarise gives {type(given).__name__}, no list of Metric {page}")
+  metrics = [(metric.name, *map(_plain, (getattr(metric, number) for number in NUMBERS))) for metric in found]
+  for name, *numbers in metrics:
+    try:
+      name.format(dataset="")
+    except Exception as error:  # no text, or braces that name something else
+      raise BiasjaxError(
+        f"its summarise calls a number {name!r}: expected a text, in braces {{dataset}} only {page}"
+      ) from error
+    for number, value in zip(NUMBERS, numbers, strict=True):
+      if not isinstance(value, str if number in ("flag", "estimator") else int | float):
+        expected = "a text" if number in ("flag", "estimator") else "a number"
+        raise BiasjaxError(
+          f"its summarise gives {type(value).__name__} as {number} of {name}, not {expected} {page}"
+        )
+  return metrics
 
 
 def taken(called: dict[str, str], named: Iterable[str], probe: str) -> str:
@@ -294,8 +321,8 @@ def taken(called: dict[str, str], named: Iterable[str], probe: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-  """A number as Python has it, which JSON keeps to the last bit."""
-  return value.item() if isinstance(value, np.generic) else value
+  """A number as Python has it, which JSON keeps to the last bit; also of an array that is one number."""
+  return value.item() if hasattr(value, "item") and np.shape(value) == () else value
 
 
 def _column(name: str, dataset: str, incomplete: bool) -> str:
