@@ -243,6 +243,7 @@ def _refuse(opened: Asked, asked: Mapping[str, Any]) -> None:
   opened.store.refuse_other_settings([unit for _, _, units in passes for unit in units], asked["preprocess"])
   for _, source, _ in passes:
     opened.store.refuse_other_images(source)
+    margins.refuse(opened.planned[source.name], opened.store, source, opened.settings.margins)
 
 
 def _passes(

@@ -122,6 +122,16 @@ def test_a_dry_run_refuses_what_the_run_would(asked, tmp_path, changed, message)
   assert (tmp_path / "out/run.json").read_bytes() == before
 
 
+def test_a_dry_run_refuses_chunks_that_a_sample_cannot_grow_by(asked):
+  changed = {"probes": ["accuracy", "pgd"], "margin": "5", "chunk_size": 3}
+  said = []
+  for command in (commands.dry_run, commands.measure):
+    with pytest.raises(BiasjaxError, match="chunks of 3 images: with --margin a sample of made") as raised:
+      command(asked | {"shard": "1/1", "profile": None} | changed)
+    said.append(str(raised.value))
+  assert len(set(said)) == 1
+
+
 @pytest.mark.parametrize(
   ("seconds", "text"), [(3.4, "3 s"), (200, "3.3 min"), (7200, "2.0 h"), (864000, "10.0 days")]
 )

@@ -280,6 +280,17 @@ def test_a_spec_names_interventions_in_order():
   assert interventions.parse("none") == ()
 
 
+def test_a_strength_may_be_written_with_a_power_of_ten_of_either_sign():
+  """As a sweep writes one from 1e15 on; what is drawn is more than any image holds."""
+  found = interventions.parse("gaussian_noise=1e+2+mixup=1E+15+sada:start=1e+1=2e-1+flip=1e-0")
+  assert [(i.name, i.strength) for i in found] == [
+    ("gaussian_noise", 100.0),
+    ("mixup", 1e15),
+    ("sada", 0.2),
+    ("flip", 1.0),
+  ]
+
+
 @pytest.mark.parametrize(
   ("spec", "message"),
   [

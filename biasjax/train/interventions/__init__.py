@@ -3,6 +3,7 @@
 import functools
 import importlib
 import math
+import re
 
 from biasjax import named, options
 from biasjax.errors import BiasjaxError, suggestion
@@ -10,6 +11,7 @@ from biasjax.train.interventions.base import Intervention
 
 __all__ = ["Intervention", "names", "parse"]
 NONE = "none"
+_JOINED = re.compile(r"(?<![\d.][eE])\+|\+(?!\d)")  # the "+" of 1e+15 joins nothing
 
 
 @functools.cache
@@ -35,7 +37,7 @@ def parse(spec: str) -> tuple[Intervention, ...]:
   """
   if spec == NONE:
     return ()
-  found = tuple(_one(part) for part in spec.split("+"))
+  found = tuple(_one(part) for part in _JOINED.split(spec))
   repeated = sorted({i.name for i in found if [j.name for j in found].count(i.name) > 1})
   if repeated:
     raise BiasjaxError(f"interventions {spec!r}: {repeated[0]} is named twice")
