@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Integer
 
-from biasjax import numerics
+from biasjax import named, numerics
+from biasjax.errors import BiasjaxError
 from biasjax.models.architecture import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from biasjax.models.load import flatten, variable_shapes
 from biasjax.models.resnet import ResNet
@@ -224,15 +226,30 @@ def fit(interventions: Sequence[Intervention], size: int, classes: int) -> None:
   """Refuses interventions that cannot do with images of `size` x `size` pixels; computes nothing.
 
   Raises:
-    BiasjaxError: as said.
+    BiasjaxError: one fails, or gives no image and target like those that it was given.
   """
-  images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-  targets = jax.ShapeDtypeStruct((1, classes), jnp.float32)
+  image, target = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((size, size, 3), (classes,)))
+  batch = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  flat = Victim(lambda images: jnp.sum(images, axis=(1, 2, 3)), lambda images: jnp.ones(len(images), bool))
+  key = numerics.keys(numerics.seed_key(0))
+  for of in interventions:
+    asked = f"interventions: {of.name}: its"
+    if of.augment is not None:
+      augmented = functools.partial(named.answer, f"{asked} augment", of.augment, key)
+      _alike(f"{asked} augment", jax.eval_shape(augmented, image, target, image, target), [image, target])
+    if of.attack is not None:
+      attacked = functools.partial(named.answer, f"{asked} attack", of.attack, key[None], flat)
+      _alike(f"{asked} attack", jax.eval_shape(attacked, batch), [batch])
 
-  def augmented(index, *examples):
-    return augment(numerics.keys(numerics.seed_key(0)), interventions, index, *examples)
 
-  jax.eval_shape(augmented, jax.ShapeDtypeStruct((1,), jnp.uint32), images, targets, images, targets)
+def _alike(what: str, given: Any, expected: Sequence[jax.ShapeDtypeStruct]) -> None:
+  """Raises BiasjaxError where what a function gives has not the expected shapes and dtypes."""
+  found, wanted = (
+    ", ".join(f"{of.dtype.name} {list(of.shape)}" for of in jax.tree.leaves(tree)) or "nothing"
+    for tree in (given, expected)
+  )
+  if found != wanted:
+    raise BiasjaxError(f"{what} gives {found}, not {wanted} (docs/interventions.md)")
 
 
 def make(recipe: Recipe) -> Callable[..., tuple[State, dict[str, Array]]]:

@@ -9,7 +9,7 @@ from biasjax.cli import listing
 from biasjax.errors import BiasjaxError
 from biasjax.train import interventions, step
 from biasjax.train.interventions import augmix, cutmix, diffusion_noise, mixup, patch_shuffle, stylised
-from biasjax.train.interventions.base import Victim
+from biasjax.train.interventions.base import Intervention, Victim
 from jax_profiles import unusual_settings
 
 SIZE = 32
@@ -256,6 +256,53 @@ def test_whether_interventions_fit_does_not_depend_on_settings_of_jax():
       step.fit(interventions.parse("flip=1+patch_shuffle:grid=5=1"), SIZE, 3)
 
 
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    (
+      {"augment": lambda key, image, target, other, other_target: (image[::2], target)},
+      r"its augment gives float32 \[16, 32, 3\], float32 \[3\], not float32 \[32, 32, 3\], float32 \[3\]",
+    ),
+    (
+      {"augment": lambda key, image, target, other, other_target: (image, target[:2])},
+      r"its augment gives float32 \[32, 32, 3\], float32 \[2\], not",
+    ),
+    (
+      {"augment": lambda key, image, target, *_: ((255 * image).astype(jnp.uint8), target)},
+      r"its augment gives uint8 \[32, 32, 3\], float32 \[3\], not",
+    ),
+    ({"augment": lambda key, image, target, other, other_target: image}, r"gives float32 \[32, 32, 3\], not"),
+    (
+      {"augment": lambda key, image, target, *_: (image + jnp.zeros((5, 7)), target)},
+      r"its augment raises \w+Error: .*test_interventions.py, line \d+",
+    ),
+    (
+      {"attack": lambda keys, victim, images: victim.losses(images)},
+      r"its attack gives float32 \[1\], not float32 \[1, 32, 32, 3\]",
+    ),
+    ({"attack": lambda keys, victim: victim}, "its attack raises TypeError: .* positional argument"),
+  ],
+)
+def test_an_intervention_of_ones_own_that_gives_something_else_is_one_line(changes, said):
+  with pytest.raises(BiasjaxError, match=f"interventions: own: .*{said}") as raised:
+    step.fit([Intervention("own", 1.0, **changes)], SIZE, 3)
+  assert "\n" not in str(raised.value)
+
+
+def test_the_attacks_of_this_project_fit():
+  attacking = [name for name in interventions.names() if interventions.parse(f"{name}=1")[0].attack]
+  assert {"linf_adversarial", "l2_adversarial", "sada"} <= set(attacking)
+  for name in attacking:
+    step.fit(interventions.parse(f"{name}=1"), SIZE, 3)
+
+
+@pytest.mark.parametrize("strength", ["1e-46", "1e-40", "1e-30"])
+def test_a_mixup_of_next_to_nothing_is_none(strength):
+  images, targets = many(f"mixup={strength}", 8)
+  np.testing.assert_array_equal(images, np.broadcast_to(image(0), images.shape))
+  np.testing.assert_array_equal(targets, np.broadcast_to(TARGET, targets.shape))
+
+
 @pytest.mark.parametrize("name", interventions.names())
 def test_the_line_that_lists_an_intervention_is_a_whole_sentence(name):
   said = listing.interventions(name).split("  ")
@@ -300,6 +347,7 @@ def test_a_strength_may_be_written_with_a_power_of_ten_of_either_sign():
     ("flip=x", "strength must be a number"),
     ("flip=-1", "strength must be a number"),
     ("gaussian_noise=inf", "strength must be a number"),
+    ("mixup=1e300", "strength must be a number"),  # more than a float32 holds
     ("flip=2", "the strength is a share"),
     ("flip=0.5+flip=1", "named twice"),
     ("patch_shuffle:side=4=1", "does not take 'side': its options are grid"),

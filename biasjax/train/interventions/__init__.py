@@ -11,6 +11,7 @@ from biasjax.train.interventions.base import Intervention
 
 __all__ = ["Intervention", "names", "parse"]
 NONE = "none"
+LARGEST = 3.4e38  # a strength is a float32 on the device
 _JOINED = re.compile(r"(?<![\d.][eE])\+|\+(?!\d)")  # the "+" of 1e+15 joins nothing
 
 
@@ -66,7 +67,7 @@ def _one(part: str) -> Intervention:
     strength = float(number)
   except ValueError:
     strength = math.nan
-  if not 0 <= strength < math.inf:
+  if not 0 <= strength <= LARGEST:
     raise BiasjaxError(f"interventions: {part!r}: the strength must be a number from 0")
   make = importlib.import_module(f"{__name__}.{name}").make
   asked = f"interventions: {part!r}"

@@ -15,8 +15,8 @@ NAME = "mixup"
 
 
 def own_weight(key: RandomKey, alpha: float) -> Float[Array, ""]:
-  """The weight of the image itself, in [0.5, 1]; 1 if alpha is 0."""
-  if alpha == 0:
+  """The weight of the image itself, in [0.5, 1]; 1 if alpha is 0, or is so to float32."""
+  if alpha < jnp.finfo(jnp.float32).tiny:
     return jnp.ones(())
   weight = jax.random.beta(key, alpha, alpha)
   return jnp.maximum(weight, 1 - weight)
