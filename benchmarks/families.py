@@ -1,4 +1,6 @@
-"""What the study claims of pure noise: false findings of few models, and of models that come in families.
+"""What the study claims of noise: false findings of few models, and of models that come in families.
+
+And, where a bias makes an axis, how often intervals over families hold what they are about.
 
 python -m benchmarks.families [--repeats=100]
 
@@ -114,6 +116,39 @@ def predictions(repeats: int) -> dict[str, float]:
   return {"some axis predicted": float(np.mean(predicted)), "better than by accuracy": float(np.mean(better))}
 
 
+def related(sizes: tuple[int, ...], effect: float, repeats: int) -> dict[str, object]:
+  """Shares of 95 % intervals over families that hold what they are about, where a bias makes an axis.
+
+  The axis is `effect` times a bias, and noise like it. Spearman's correlation of all models that there could
+  be follows from both being normal; R-squared is held against its median over the studies.
+  """
+  category = np.repeat([f"f{i}" for i in range(len(sizes))], sizes).astype(object)
+  true = 6 / np.pi * np.arcsin(effect / np.hypot(effect, 1) / 2)
+  held, tables = [], []
+  for seed in range(repeats):
+    rng, samples = np.random.default_rng([len(category), seed]), Resampling(DRAWS, seed)
+    biases, axes = noise(sizes, 3, "b", rng), noise(sizes, 2, "a", rng)
+    axes["a1"] += effect * biases["b0"]
+    of_families = samples.families(category)
+    assert of_families is not None  # there are several
+    x, y = biases[["b0"]].to_numpy(), axes[["a1"]].to_numpy()
+    low, high = percentiles(correlation.spearman_draws(x, y, of_families).reshape(-1))
+    held.append(low <= true <= high)
+    table, _, _ = prediction.predict_axes(biases, axes, category, "a0", samples)
+    tables.append(table[(table["axis"] == "a1") & (table["inputs"] == "all biases")])
+  every = pd.concat(tables)
+  median = every.groupby("predictor")["r2"].transform("median")
+  inside = (every["family_low"] <= median) & (median <= every["family_high"])
+  predicted = [bool((table["family_low"] > 0).all()) for table in tables]
+  return {
+    "sizes": sizes,
+    "effect": effect,
+    "Spearman held": float(np.mean(held)),
+    **{f"R2 held, {name}": round(float(of.mean()), 2) for name, of in inside.groupby(every["predictor"])},
+    "predicted": float(np.mean(predicted)),
+  }
+
+
 def main(argv: list[str]) -> None:
   del argv
   for n in (5, 6, 7, 8, 11):
@@ -122,6 +157,9 @@ def main(argv: list[str]) -> None:
     for spread in (0.5, 0.0):
       print(json.dumps(families(sizes, REPEATS.value, spread)))
   print(json.dumps(predictions(REPEATS.value)))
+  for sizes in ((2, 4, 6, 8, 12), PUBLISHED, (1, 2, 3, 4, 5, 8, 10, 15), (6,) * 20):
+    for effect in (0.0, 0.5, 1.0, 3.0):
+      print(json.dumps(related(sizes, effect, REPEATS.value)))
 
 
 if __name__ == "__main__":
