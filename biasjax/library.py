@@ -81,7 +81,7 @@ class Images:
     dataset: what tables call it.
     excluded: name -> reason, of images that could not be decoded and are left out.
     own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
-    class_names: what a network's own classes are called, by label; {} otherwise.
+    class_names: the folders of a network's own classes, by label; {} otherwise.
     preprocessed: how images came to be so, "bilinear 256, crop 224", for tables; "" where that is not known.
   """
 
@@ -93,7 +93,7 @@ class Images:
   dataset: str
   excluded: dict[str, str]
   own_classes: int | None = None
-  class_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+  class_names: Mapping[int, Sequence[str]] = dataclasses.field(default_factory=dict)
   preprocessed: str = ""
 
 

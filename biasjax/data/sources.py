@@ -71,7 +71,7 @@ class Source:
     most_labels: the largest number of classes that are right for one example.
     notes: what its numbers should be read with, a sentence each; tables and run.json carry them.
     own_classes: how many class folders there are whose order numbers a network's own classes; None otherwise.
-    class_names: what a network's own classes are called, by label; {} otherwise.
+    class_names: the folders of a network's own classes, by label; {} otherwise.
     incomplete: whether it is not all of what it is called after, as --allow_incomplete permits: tables mark
       its numbers.
     places: what is known of each example without reading it; () where nothing is.
@@ -96,7 +96,9 @@ class Source:
   most_labels: int = 1
   notes: tuple[str, ...] = ()
   own_classes: int | None = None
-  class_names: Mapping[int, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+  class_names: Mapping[int, Sequence[str]] = dataclasses.field(
+    default_factory=dict, repr=False, compare=False
+  )
   incomplete: bool = False
   places: Sequence[Place] = dataclasses.field(default=(), repr=False, compare=False)
   asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
@@ -220,7 +222,7 @@ def own_classes(
   for of in folders:
     called.setdefault(labels[of], []).append(of)
   of_source = {"labels": "classes", "own_classes": None if classes else len(folders)}
-  of_source["class_names"] = {label: ", ".join(names) for label, names in called.items()}
+  of_source["class_names"] = called
   of_source |= {"notes": notes + _of_other_kinds(found), "incomplete": bool(notes)}
   return _files(name or root.resolve().name, root, good, places, **of_source)
 

@@ -37,7 +37,7 @@ def chosen(
   examples: pd.DataFrame,
   dataset: str,
   annotated: annotations.Annotations | None,
-  names: Mapping[int, str] | None = None,
+  names: Mapping[int, Sequence[str]] | None = None,
 ) -> pd.Series:
   """The group of each example, str, indexed by id; those that are of none are left out.
 
@@ -48,18 +48,22 @@ def chosen(
     examples: columns example_id and label, each example once.
     dataset: for messages.
     annotated: of --annotations.
-    names: what classes are called, by label; by default as the kind of labels has it.
+    names: those of each class, by label; by default as the kind of labels has it.
 
   Raises:
-    BiasjaxError: an unknown way, or one that this dataset, or these annotations, do not know.
+    BiasjaxError: an unknown way, one that this dataset, or these annotations, do not know, or a CSV that
+      puts a class into two groups by two of its names.
   """
-  ids, label = examples["example_id"].astype(str), examples["label"].to_numpy()
-  names = names or dict(enumerate(class_names(labels)))
-  called = np.array([names.get(at, str(at)) for at in label.tolist()])
-  # What is the name of a class is no other class's number: folders called 1, 2 and 10 are in another order.
-  numbers = np.where(np.isin(label.astype(str), list(names.values())), called, label.astype(str))
+  ids, label = examples["example_id"].astype(str), examples["label"].tolist()
+  names = names or {at: [of] for at, of in enumerate(class_names(labels))}
   of_imagenet = class_names(labels) == class_names("imagenet")
-  known_as = [called, numbers, *([np.array(wordnet_ids())[label]] if of_imagenet else [])]
+  taken = {name for each in names.values() for name in each}
+  called = {at: ", ".join(names.get(at, [str(at)])) for at in {*names, *label}}
+  spelt = {at: {of, *names.get(at, ())} for at, of in called.items()}
+  for at, spellings in spelt.items():
+    # What is the name of a class is no other class's number: folders called 1, 2 and 10 are in another order.
+    spellings |= {str(at)} - taken
+    spellings |= {wordnet_ids()[at]} if of_imagenet else set()
   if of_annotations(by):
     if annotated is None:
       raise BiasjaxError(f"--groups={by} is a column of annotations: name their file with --annotations")
@@ -67,7 +71,7 @@ def chosen(
     annotated.need([column], f"--groups={by}")
     values = annotated.of(list(ids), dataset, part=True).columns[column]
     if by == ALIGNED:
-      same = np.any([values == of for of in known_as], axis=0)
+      same = [value in spelt[at] for value, at in zip(values.tolist(), label, strict=True)]
       values = np.where(same, "aligned", "conflicting")
     return pd.Series(values, index=ids)
   if annotated is not None:
@@ -75,25 +79,32 @@ def chosen(
       f"--annotations is not used with --groups={by}, only with a column of it: leave it out"
     )
   if by == CLASSES:
-    return pd.Series(called, index=ids)
+    return pd.Series([called[at] for at in label], index=ids)
   if by == CATEGORIES:
     if not of_imagenet:
       raise BiasjaxError(f"--groups={by}: {dataset} has labels {labels}, and not ImageNet's classes")
-    of_class = {names[at]: category for category, classes in category_classes().items() for at in classes}
+    group = {at: category for category, classes in category_classes().items() for at in classes}
   elif by.endswith(".csv"):
     of_class = _of_classes(by)
-    known = {*names.values(), *map(str, names), *(wordnet_ids() if of_imagenet else ())}
-    if unknown := [of for of in of_class if names and of not in known]:
-      otherwise = f"a class is called like {next(iter(names.values()))}, or by its number"
-      like = suggestion(unknown[0], list(names.values()), otherwise=otherwise)
+    known = set().union(*spelt.values())
+    if unknown := [of for of in of_class if taken and of not in known]:
+      otherwise = f"a class is called like {next(iter(names.values()))[0]}, or by its number"
+      like = suggestion(unknown[0], sorted(taken), otherwise=otherwise)
       raise BiasjaxError(f"--groups={by}: {unknown[0]} is no class of {dataset}: {like}")
+    group = {}
+    for at, spellings in spelt.items():
+      of = sorted({of_class[each] for each in spellings & of_class.keys()})
+      if len(of) > 1:
+        what = ", ".join(sorted(spellings & of_class.keys()))
+        raise BiasjaxError(
+          f"--groups={by}: {what} are one class of {dataset}, and of {' and '.join(of)}: keep one of them"
+        )
+      if of:
+        group[at] = of[0]
   else:
     ways = (CLASSES, CATEGORIES, *COLUMNS, ALIGNED)
     raise BiasjaxError(f"--groups={by} is unknown: {suggestion(by, ways)}; or a CSV with class,group")
-  groups = [
-    next((of_class[of] for of in each if of in of_class), None) for each in zip(*known_as, strict=True)
-  ]
-  return pd.Series(groups, index=ids, dtype=object).dropna()
+  return pd.Series([group.get(at) for at in label], index=ids, dtype=object).dropna()
 
 
 def _of_classes(path: str) -> dict[str, str]:

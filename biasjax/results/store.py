@@ -189,15 +189,18 @@ class Store:
     known = self.manifest["datasets"][dataset]
     return chunks(known["length"], known["chunk_size"])
 
-  def class_names(self, dataset: str, labels: str) -> Mapping[int, str]:
-    """What the classes of a registered dataset are called, by label; {} where they have no names.
+  def class_names(self, dataset: str, labels: str) -> Mapping[int, Sequence[str]]:
+    """The names of each class of a registered dataset, by label; {} where they have none.
+
+    One name each, but where folders of a network's own classes share a label.
 
     Args:
       dataset: its name.
       labels: what its labels are, see `Source.labels`.
     """
     own = self.manifest["datasets"][dataset].get("classes", {})
-    return {int(at): str(of) for at, of in own.items()} or dict(enumerate(class_names(labels)))
+    known = {int(at): list(map(str, of)) for at, of in own.items()}
+    return known or {at: [of] for at, of in enumerate(class_names(labels))}
 
   def chunk_size(self, dataset: str, default: int) -> int:
     """Examples in a chunk of `dataset`: of one that is registered, else as asked for, else `default`."""
@@ -252,8 +255,10 @@ class Store:
       "notes": list(source.notes),
       "incomplete": source.incomplete,
       "asked": dict(source.asked),
-      **({"classes": {str(at): of for at, of in source.class_names.items()}} if source.class_names else {}),
     }
+    if source.class_names:
+      named = {str(at): list(of) for at, of in source.class_names.items()}
+      self.manifest["datasets"][source.name]["classes"] = named
     table = {(u["model"], u["dataset"], u["probe"]): u for u in self.manifest["units"]}
     table |= {(unit.model, unit.dataset, unit.probe): dataclasses.asdict(unit) for unit in units}
     self.manifest["units"] = [table[name] for name in sorted(table)]
@@ -539,7 +544,7 @@ def _whole(manifest: Mapping[str, Any]) -> None:
   """Raises KeyError, TypeError or ValueError where run.json lacks what its readers take for granted."""
   for dataset in manifest["datasets"].values():
     _ = range(0, dataset["length"], dataset["chunk_size"]), dataset["fingerprint"], dataset["location"]
-    _ = [int(label) for label in {**dataset.get("classes", {})}]
+    _ = [(int(label), [*names]) for label, names in {**dataset.get("classes", {})}.items()]
   for unit in manifest["units"]:
     _ = unit["model"], unit["dataset"], unit["probe"], {**unit["key"]}
 

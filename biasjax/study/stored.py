@@ -44,7 +44,8 @@ class Observations:
   def classes(self) -> dict[str, Mapping[int, str]]:
     """Dataset -> what its classes are called, by label."""
     kinds = {unit.dataset: str(unit.key.get("labels", "imagenet")) for unit in self.units.values()}
-    return {name: self.store.class_names(name, kind) for name, kind in kinds.items()}
+    named = {name: self.store.class_names(name, kind) for name, kind in kinds.items()}
+    return {name: {label: ", ".join(of) for label, of in names.items()} for name, names in named.items()}
 
   def conditions_in_ids(self, model: str, dataset: str, probe: str) -> bool:
     """Whether ids are "<corruption>/<severity>/<image>", so that one image has many."""

@@ -33,7 +33,7 @@ def test_groups_are_classes_or_columns_of_annotations(tmp_path):
 
 
 def test_classes_of_ones_own_go_by_the_names_of_their_folders(tmp_path):
-  names = {0: "landbird", 1: "waterbird"}
+  names = {0: ["landbird"], 1: ["waterbird"]}
   assert list(groups.chosen("class", "classes", EXAMPLES, "val", None, names)) == [
     *("landbird", "waterbird", "landbird")
   ]
@@ -52,10 +52,28 @@ def test_classes_of_ones_own_go_by_the_names_of_their_folders(tmp_path):
 
 def test_a_name_that_is_another_class_number_is_a_name(tmp_path):
   # Folders 1, 10 and 2 in the order of their names: label 1 is the folder 10, label 2 the folder 2.
-  names, examples = {0: "1", 1: "10", 2: "2"}, EXAMPLES.assign(label=[0, 1, 2])
+  names, examples = {0: ["1"], 1: ["10"], 2: ["2"]}, EXAMPLES.assign(label=[0, 1, 2])
   known = annotated(tmp_path, "example_id,bias\na.png,0\nb.png,1\nc.png,2\n")
   found = groups.chosen("aligned", "classes", examples, "val", known, names)
   assert found.to_dict() == {"a.png": "aligned", "b.png": "conflicting", "c.png": "aligned"}
+
+
+def test_folders_of_one_label_are_one_class(tmp_path):
+  names, examples = {0: ["ant"], 2: ["bee", "cat"]}, EXAMPLES.assign(label=[2, 2, 0])
+  assert list(groups.chosen("class", "classes", examples, "val", None, names)) == ["bee, cat"] * 2 + ["ant"]
+  known = annotated(tmp_path, "example_id,bias\na.png,cat\nb.png,bee\nc.png,ant\n")
+  found = groups.chosen("aligned", "classes", examples, "val", known, names)
+  assert list(found) == ["aligned"] * 3
+  path = tmp_path / "of.csv"
+  path.write_text("class,group\nbee,x\ncat,x\nant,y\n")
+  assert list(groups.chosen(str(path), "classes", examples, "val", None, names)) == ["x", "x", "y"]
+  for text, message in (
+    ("bee,x\ncat,y\n", "bee, cat are one class of val, and of x and y"),
+    ("ant,x\n0,y\n", "0, ant are one class of val, and of x and y"),
+  ):
+    path.write_text(f"class,group\n{text}")
+    with pytest.raises(BiasjaxError, match=message):
+      groups.chosen(str(path), "classes", examples, "val", None, names)
 
 
 def test_super_classes_are_the_16_categories_or_those_of_a_file(tmp_path):
